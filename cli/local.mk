@@ -1,0 +1,1 @@
+# kymo, the command-line tool.

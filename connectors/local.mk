@@ -1,0 +1,1 @@
+# The connectors library: sources, codecs, sockets.

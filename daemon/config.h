@@ -1,0 +1,123 @@
+/*
+ * kymod's configuration: INI files through one table of settings, which parses, checks,
+ * prints the example file and the man page kymod.ini(5). Read once by the main thread,
+ * then shared read-only.
+ */
+#ifndef KY_CONFIG_H
+#define KY_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "connectors/codec.h"
+#include "connectors/source.h"
+#include "models/plan.h"
+#include "storage/journal.h"
+
+typedef struct ky_list {
+    char **item;
+    int n;
+} ky_list;
+
+typedef struct ky_source_cfg {
+    char *name;
+    char *type, *endpoint, *socket, *subscribe, *format;
+    bool bind;
+    char *stream_field, *time_field, *label_field;
+    ky_list values;
+    int64_t time_unit_ns;
+    int missing; /* enum ky_missing */
+    int64_t hwm, max_message, queue_bytes;
+    char *brokers, *topic, *partitions, *group;
+    ky_kv *rdkafka; /* rdkafka.<property> lines */
+    int n_rdkafka;
+    int line; /* where the section began, for messages */
+} ky_source_cfg;
+
+enum ky_on_gap { KY_GAP_KEEP, KY_GAP_RESET };
+enum ky_emit { KY_EMIT_EVERY, KY_EMIT_CHANGE, KY_EMIT_END };
+enum ky_log { KY_LOG_ALL, KY_LOG_CHANGE, KY_LOG_NONE };
+
+typedef struct ky_class_cfg {
+    char *name;
+    ky_list sources; /* names; empty: all */
+    char *match;     /* glob on the stream id */
+    ky_list features;
+    char *model;
+    int memory;      /* enum ky_memory */
+    int64_t window, hop;
+    int64_t max_gap_us; /* 0: never */
+    int on_gap, emit, log;
+    bool archive;
+    int64_t max_streams;
+    int line;
+} ky_class_cfg;
+
+enum ky_on_swap { KY_SWAP_NEXT_START, KY_SWAP_RESET };
+
+typedef struct ky_model_cfg {
+    char *name, *file;
+    ky_list labels;
+    int on_swap;
+    int64_t retrain_every_us; /* 0: never by itself */
+    int64_t retrain_min;      /* labelled sequences it takes at least */
+    int64_t retrain_epochs;
+    char *gate_metric;        /* accuracy | macro_f1 | log_loss */
+    double gate_margin, gate_held_out;
+    int64_t keep_versions;
+    int line;
+} ky_model_cfg;
+
+typedef struct ky_publish_cfg {
+    char *name, *type, *endpoint;
+    bool bind;
+    int64_t hwm;
+    int line;
+} ky_publish_cfg;
+
+typedef struct ky_config {
+    char *path;        /* the main file */
+    char *state_dir, *runtime_dir;
+    int lanes;         /* 0: auto */
+    int64_t commit_interval_us;
+    int64_t commit_rows; /* a unit is committed at the latest with so many answers */
+    int journal;       /* enum ky_journal_mode */
+    int64_t journal_file_bytes, journal_file_age_us;
+    int max_wave;
+    int64_t max_senders, max_rejects;
+    int64_t shutdown_timeout_us;
+    char *log_level;
+    ky_source_cfg *sources;
+    int n_sources;
+    ky_class_cfg *classes;
+    int n_classes;
+    ky_model_cfg *models;
+    int n_models;
+    ky_publish_cfg *publishers;
+    int n_publishers;
+} ky_config;
+
+/* Everything wrong with a configuration, not only the first thing. */
+typedef struct ky_problems {
+    char **text; /* "kymod.ini:12: [source:plant] sockte: unknown key (did you mean 'socket'?)" */
+    int n;
+} ky_problems;
+
+/** Reads `path` and <its name without .ini>.d/ *.ini beside it, `overrides` ("section.key=value",
+ *  NULL-terminated, may be NULL) last. Returns KY_EINVAL if there are problems; *ret is set only
+ *  without. */
+int ky_config_load(const char *path, const char *const *overrides, ky_config **ret,
+                   ky_problems *problems);
+void ky_config_free(ky_config *c);
+void ky_problems_done(ky_problems *p);
+
+ky_model_cfg *ky_config_model(const ky_config *c, const char *name);
+
+/** The effective settings as INI (secrets masked); also the CONFIG record's text. */
+void ky_config_dump(const ky_config *c, FILE *out);
+/** The example file, and the options part of kymod.ini(5), from the table. */
+void ky_config_example(FILE *out);
+void ky_config_man(FILE *out);
+
+#endif

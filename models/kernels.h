@@ -1,0 +1,122 @@
+/*
+ * The arithmetic. Every output element is one chain of fused multiply-adds that
+ * starts at the bias and runs over the inner dimension in index order; vectors run
+ * across outputs and rows, never across the sum. So a row gives the same bits alone
+ * and in a wave of a thousand, with the plain kernels, AVX2 or AVX-512.
+ *
+ * One table a kernel set; the best one this machine runs is chosen at the first call
+ * of ky_kernels(). KYMO_KERNELS=plain|avx2|avx512 in the environment, or
+ * ky_kernels_use(), choose another. All functions may be called by any thread at once.
+ *
+ * Built with KY_REAL=double (gradient checks) there are only the plain kernels.
+ */
+#ifndef KY_KERNELS_H
+#define KY_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef KY_REAL
+#define KY_REAL float
+#endif
+typedef KY_REAL ky_real;
+
+/* Written with every prediction; a change of arithmetic changes it. */
+#define KY_KERNEL_ABI 1
+
+enum ky_activation {
+    KY_LINEAR, KY_RELU, KY_TANH, KY_SIGMOID, KY_HARD_SIGMOID_K2, KY_HARD_SIGMOID_K3, KY_EXPONENTIAL,
+    KY_SOFTMAX, /* over the last axis: rows, not elements; done by softmax() below */
+};
+
+/* A weight matrix [K,N] with bias [N], packed for the kernel set that made it.
+ * K = taps * seg: the inner dimension is `taps` runs of `seg` contiguous inputs. */
+typedef struct ky_mat ky_mat;
+
+/* The stacked gate matrices of an LSTM (i|f|c|o), packed likewise. */
+typedef struct ky_lstm_mat ky_lstm_mat;
+
+typedef struct ky_kernels {
+    const char *name;
+
+    /** W [K,N] row-major, b [N] or NULL (zeros) -> packed. NULL when out of memory. */
+    ky_mat *(*mat_new)(int taps, int seg, int N, const ky_real *W, const ky_real *b);
+    void (*mat_free)(ky_mat *m);
+
+    /**
+     * y[r][n] = act(b[n] + sum over taps t in [tap0,tap1), j in [0,seg) of
+     *               x[r*xs + t*ts + j] * W[t*seg+j][n]),   r in [0,R)
+     *
+     * Taps outside [tap0,tap1) are padding: they are skipped, never multiplied.
+     * Element-wise activations only. y must not overlap x.
+     */
+    void (*rows)(const ky_mat *m, int tap0, int tap1, int R, const ky_real *x, ptrdiff_t xs,
+                 ptrdiff_t ts, ky_real *y, ptrdiff_t ys, enum ky_activation act);
+
+    /** W [F,4H], U [H,4H], b [4H], blocks i|f|c|o (Keras) -> packed. */
+    ky_lstm_mat *(*lstm_new)(int F, int H, const ky_real *W, const ky_real *U, const ky_real *b);
+    void (*lstm_free)(ky_lstm_mat *m);
+
+    /**
+     * One step of B rows with sigmoid gates and tanh: state[r] = {h[H], c[H]}, updated in
+     * place; states may lie anywhere and none twice.
+     *
+     * @param x       row r at x + r*xs, F values
+     * @param tape    NULL, or row r at tape + r*tape_stride receives i,f,g,o,c,tanh(c): 6H values
+     * @param scratch ky_lstm_scratch(m) reals, 64-byte aligned, the caller's own
+     */
+    void (*lstm)(const ky_lstm_mat *m, int B, const ky_real *x, ptrdiff_t xs, ky_real *const *state,
+                 ky_real *tape, ptrdiff_t tape_stride, ky_real *scratch);
+
+    /** y[i] = act(x[i]), i in [0,n); x == y allowed. Element-wise activations. */
+    void (*activate)(enum ky_activation act, const ky_real *x, ky_real *y, size_t n);
+
+    /** y[r][c] = exp(x-max)/sum over C contiguous values a row; x == y allowed. */
+    void (*softmax)(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real *y, ptrdiff_t ys);
+
+    /* -- training -- */
+
+    /** C[m][n] += sum over k in order of A[k*lda + m] * B[k*ldb + n]: weight gradients. */
+    void (*gemm_tn)(int M, int N, int K, const ky_real *A, ptrdiff_t lda, const ky_real *B,
+                    ptrdiff_t ldb, ky_real *C, ptrdiff_t ldc);
+
+    /** s[n] += sum over k in order of B[k*ldb + n], plain adds: bias gradients. */
+    void (*colsum)(int N, int K, const ky_real *B, ptrdiff_t ldb, ky_real *s);
+
+    /**
+     * One LSTM step backward through the element-wise part, B rows.
+     * dh [B,H] total dL/dh of this step; dc [B,H] dL/dc from the step after, replaced by
+     * that for the step before; tape as lstm() left it; c0 the cell state before the step;
+     * dz [B,4H] receives dL/d(pre-activations), blocks i|f|c|o.
+     */
+    void (*lstm_back)(int B, int H, const ky_real *dh, ptrdiff_t dhs, ky_real *dc, ptrdiff_t dcs,
+                      const ky_real *tape, ptrdiff_t tape_stride, const ky_real *c0, ptrdiff_t c0s,
+                      ky_real *dz, ptrdiff_t dzs);
+
+    /** Adam (Kingma and Ba 2015, as Keras writes it): alpha already holds the bias correction.
+     *  m += (g-m)(1-b1); v += (g*g-v)(1-b2); w -= alpha*m/(sqrt(v)+eps). */
+    void (*adam)(size_t n, ky_real *w, const ky_real *g, ky_real *m, ky_real *v, ky_real alpha,
+                 ky_real b1, ky_real b2, ky_real eps);
+} ky_kernels;
+
+/** The kernel set in use. */
+const ky_kernels *ky_kernels_get(void);
+
+/** Every set this machine can run, plain first, NULL behind the last. */
+const ky_kernels *const *ky_kernels_all(void);
+
+/** Use the set of that name from now on; false if this machine has none such.
+ *  Models packed before keep the set they were packed with. Not while models run. */
+bool ky_kernels_use(const char *name);
+
+/** Reals of scratch that lstm() wants for one call. */
+size_t ky_lstm_scratch(const ky_lstm_mat *m);
+
+/** Whether this thread rounds to nearest and keeps subnormals; kymod checks it in every lane. */
+bool ky_kernels_fp_sane(void);
+
+/** CRC32C (Castagnoli) of len bytes, continuing from crc (0 to begin); hardware where there is. */
+uint32_t ky_crc32c(uint32_t crc, const void *data, size_t len);
+
+#endif

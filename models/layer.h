@@ -1,0 +1,146 @@
+/*
+ * One layer of a model, seen through a row of the table of layers.
+ *
+ * A layer is a description: it owns no weights and no state. Weights are a slice of
+ * the model's one block, the state of a stream is handed in, and what the backward
+ * pass needs is left on a tape. So one loaded model can serve any number of streams,
+ * and a retrained one can replace it between two waves.
+ *
+ * Adding a layer is adding a file and a row in layer.c. Files are read and written by
+ * the table of fields: Keras's names, all spellings of all versions.
+ */
+#ifndef KY_LAYER_H
+#define KY_LAYER_H
+
+#include "models/error.h"
+#include "models/kernels.h"
+#include "models/rng.h"
+
+enum { KY_RANK = 4, KY_MAX_WEIGHTS = 4, KY_ANY = -1 };
+
+/* Shape of one row (no batch). Along time while `timed`: d[0] is T, KY_ANY for any length. */
+typedef struct ky_shape {
+    int rank;
+    int d[KY_RANK];
+    bool timed;
+} ky_shape;
+
+enum ky_padding { KY_VALID, KY_SAME, KY_CAUSAL };
+
+/* What a layer does along time (DESIGN 5.1); it may depend on the configuration. */
+enum ky_form {
+    KY_POINTWISE,  /* no state */
+    KY_RECURRENT,  /* its cell state */
+    KY_LOCAL,      /* a ring of the last inputs and a phase */
+    KY_COLLAPSING, /* where time ends and only whole windows can answer (Flatten, global pooling) */
+    KY_MIXING,     /* whole windows only */
+};
+
+/* Every option of every layer, by Keras 3's names; a layer reads those its fields name. */
+typedef struct ky_layer_config {
+    int units, filters, kernel_size, strides, dilation_rate, groups, pool_size, axis;
+    enum ky_padding padding;
+    enum ky_activation activation, recurrent_activation;
+    bool use_bias, return_sequences, unit_forget_bias, center, scale, keepdims;
+    bool stateful, go_backwards;
+    float rate, recurrent_dropout, momentum, epsilon;
+} ky_layer_config;
+
+enum ky_field_type { KY_F_INT, KY_F_FLOAT, KY_F_BOOL, KY_F_PADDING, KY_F_ACTIVATION };
+
+/* One key of a Keras config: {"filters", "nb_filter", ...}. Lists of one ([3]) read as a number. */
+typedef struct ky_field {
+    const char *key;    /* Keras 2 and 3, and what we write */
+    const char *old_key; /* Keras 1, NULL if the same */
+    enum ky_field_type type;
+    size_t at; /* offsetof(ky_layer_config, ...) */
+    double otherwise; /* where the file has no such key */
+    double only; /* KY_FREE, or the one value that is supported */
+    bool as_list; /* written as [v], as Keras 2 does for kernel_size */
+} ky_field;
+#define KY_FREE 1e308
+
+/* One array of weights, e.g. {"kernel", 2, {9, 64}}. Trainable ones come first. */
+typedef struct ky_weight {
+    const char *name; /* Keras's: kernel, recurrent_kernel, bias, gamma, beta, moving_mean ... */
+    int rank;
+    int d[3];
+    bool trainable;
+    size_t len; /* product of d */
+    size_t at;  /* first real in the layer's slice of the block */
+} ky_weight;
+
+typedef struct ky_layer ky_layer;
+typedef struct ky_packed ky_packed; /* what a layer packs its weights into; its own business */
+
+/* One forward or backward call over B rows of T steps; T = 1 and timed off for rows without time. */
+typedef struct ky_call {
+    int B, T;           /* rows; steps of the layer's input */
+    int T_out;          /* steps of its output */
+    bool training;      /* dropout on, batch statistics */
+    ky_rng *rng;        /* for dropout */
+    ky_real *scratch;   /* n_scratch(l, B, T) reals, 64-byte aligned */
+    ky_real *tape;      /* n_tape(l, B, T) reals; NULL when nothing will be differentiated */
+    void *const *state; /* [B] initial and final states of a recurrent layer; NULL: from zeros */
+} ky_call;
+
+typedef struct ky_layer_ops {
+    const char *class_name; /* as Keras writes it */
+    const char *arch;       /* its word in --arch, NULL if none */
+    const ky_field *fields; /* ends with key NULL */
+
+    /** From l->in and l->cfg: l->out, l->weights, l->state_reals, l->form. KY_ESHAPE. */
+    int (*shape)(ky_layer *l, ky_err *err);
+    /** Initial values of the weights, Keras's initialisers. */
+    void (*init)(const ky_layer *l, ky_real *w, ky_rng *rng);
+    /** Pack the weights for a kernel set; NULL ops->pack: nothing to pack. */
+    int (*pack)(const ky_layer *l, const ky_kernels *k, const ky_real *w, ky_packed **ret,
+                ky_err *err);
+    void (*unpack)(const ky_kernels *k, ky_packed *p); /* free it */
+    size_t (*n_scratch)(const ky_layer *l, int B, int T);
+    size_t (*n_tape)(const ky_layer *l, int B, int T);
+
+    /** x [B,T,in] -> y [B,T_out,out]. */
+    void (*window)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y);
+    /**
+     * One step of B rows: x [B,in], states advanced; emit[r] tells whether row r gave an output,
+     * y [B,out] holds it. Absent for collapsing and mixing layers.
+     */
+    void (*step)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                 const ky_call *c, const ky_real *x, ky_real *y, bool *emit);
+    /** dy -> dx (NULL: not wanted), dw += ; x and y as window had and left them. */
+    void (*backward)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw);
+    /** Multiply-adds of one call over T steps of input. */
+    size_t (*macs)(const ky_layer *l, int T);
+} ky_layer_ops;
+
+struct ky_layer {
+    const ky_layer_ops *ops;
+    char name[64];
+    bool trainable;
+    ky_layer_config cfg;
+    ky_shape in, out;
+    enum ky_form form;
+    int n_weights;
+    ky_weight weights[KY_MAX_WEIGHTS];
+    size_t weight_reals; /* sum of the weights' len */
+    size_t weights_at;   /* first real of the slice in the model's block */
+    size_t state_reals;  /* a stream carries, 0 without */
+};
+
+/** The table. Ends with class_name NULL. */
+extern const ky_layer_ops *const ky_layer_table[];
+
+/** By Keras's class name, any version's spelling (Convolution1D ...); NULL if unknown. */
+const ky_layer_ops *ky_layer_find(const char *class_name);
+
+/** A layer with the fields' defaults. */
+void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name);
+
+/** Reals of one row (one step of it while timed and T is KY_ANY). */
+size_t ky_shape_size(const ky_shape *s);
+
+#endif

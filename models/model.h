@@ -1,0 +1,65 @@
+/*
+ * A model: an immutable blueprint (layers, shapes, names of classes) and one
+ * contiguous block of weights, packed for the kernels. It holds no state: states
+ * belong to streams (plan.h). Once loaded it is read-only and any number of threads
+ * may use it, each with its own ky_work.
+ *
+ * Files are Keras files (keras.h reads and writes them).
+ */
+#ifndef KY_MODEL_H
+#define KY_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "models/error.h"
+#include "models/kernels.h"
+
+typedef struct ky_model ky_model;
+typedef struct ky_work ky_work;
+
+typedef struct ky_model_info {
+    const char *name;
+    int features;          /* F: values a step */
+    int window;            /* T: steps of the input shape; 0: any number */
+    int outputs;           /* values an answer */
+    int n_labels;          /* 0: the file names no classes */
+    const char *const *labels; /* [n_labels] */
+    const char *const *feature_names; /* [features] or NULL */
+    bool probabilities;    /* the last activation is softmax or sigmoid */
+    uint64_t hash;         /* of blueprint and weights: what kymo calls this model */
+    size_t params;         /* number of weights */
+    size_t macs_step;      /* multiply-adds of one step, 0 if it has no streaming form */
+    size_t macs_window;    /* multiply-adds of one window of `window` steps */
+} ky_model_info;
+
+/** Facts about the model; borrowed, as long as the model lives. */
+const ky_model_info *ky_model_facts(const ky_model *m);
+
+/** Read any Keras file of a known form. KY_EFORMAT, KY_EUNSUPPORTED (layer and reason named),
+ *  KY_ENOENT, KY_EFULL (larger than the guards allow). */
+int ky_model_load(const char *path, ky_model **ret, ky_err *err);
+
+/** Write the portable .h5 that Keras 2 and 3 open: temporary name, fsync, rename, fsync. */
+int ky_model_save(const ky_model *m, const char *path, ky_err *err);
+
+void ky_model_free(ky_model *m);
+
+/** Class names where the file has none, or others; [n] strings, copied. */
+int ky_model_set_labels(ky_model *m, const char *const *labels, int n, ky_err *err);
+
+/** Scratch for up to max_rows rows of window calls by one thread. T as in ky_model_predict. */
+ky_work *ky_work_new(const ky_model *m, int T, int max_rows);
+void ky_work_free(ky_work *w);
+
+/**
+ * Whole windows at once: x [B,T,F] -> y [B,outputs], from zero states, T and B within what
+ * the work was made for. Bit-equal to stepping (P1) and independent of B (P2).
+ */
+void ky_model_predict(const ky_model *m, ky_work *w, int B, int T, const ky_real *x, ky_real *y);
+
+/** 64-bit FNV-1a of bytes, continuing from h (KY_HASH0 to begin). */
+#define KY_HASH0 0xcbf29ce484222325u
+uint64_t ky_hash(uint64_t h, const void *data, size_t len);
+
+#endif

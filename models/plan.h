@@ -1,0 +1,63 @@
+/*
+ * The streaming plan: how a model is stepped sample by sample, and what a stream
+ * must remember between samples (DESIGN 5.1). The daemon, `kymo predict --stream`,
+ * training's validation and the promotion gate all serve through this one path (P10).
+ *
+ *   memory = stream   causal layers only; the state is the layers' own; the answer after
+ *                     t samples is Keras's answer on that prefix
+ *   memory = window   the state is a ring of the last T samples; every `hop` samples,
+ *                     from the T-th on, the answer is Keras's answer on that window
+ *
+ * A state is one flat block of ky_plan_state_bytes() bytes, 64-byte aligned, that can be
+ * stored and loaded as it is by a build with the same layout hash. The plan is immutable;
+ * any number of threads may step it, each with its own ky_wave.
+ */
+#ifndef KY_PLAN_H
+#define KY_PLAN_H
+
+#include "models/model.h"
+
+typedef struct ky_plan ky_plan;
+typedef struct ky_wave ky_wave;
+
+enum ky_memory { KY_MEMORY_STREAM, KY_MEMORY_WINDOW };
+
+/**
+ * @param m       borrowed as long as the plan lives
+ * @param window  T for memory = window; 0: the model's own
+ * @param hop     answers every so many samples; >= 1; memory = window only
+ * @return KY_EUNSUPPORTED with the layer and the reason if the model has no such form
+ */
+int ky_plan_new(const ky_model *m, enum ky_memory memory, int window, int hop, ky_plan **ret,
+                ky_err *err);
+void ky_plan_free(ky_plan *p);
+
+const ky_model *ky_plan_model(const ky_plan *p);
+size_t ky_plan_state_bytes(const ky_plan *p);
+uint64_t ky_plan_layout(const ky_plan *p); /* hash of what the state's bytes mean */
+
+/** The state of a stream that has seen nothing. */
+void ky_plan_zero(const ky_plan *p, void *state);
+
+/** Whether a state read from storage can be stepped: size, counters in range, all finite. */
+bool ky_plan_state_ok(const ky_plan *p, const void *state, size_t bytes);
+
+/** Scratch of one thread for waves of up to max_rows rows; NULL when out of memory. */
+ky_wave *ky_wave_new(const ky_plan *p, int max_rows);
+void ky_wave_free(ky_wave *w);
+
+/**
+ * One step of B streams.
+ *
+ * @param x        [B] pointers to F values
+ * @param state    [B] pointers to states, updated in place, none twice
+ * @param y        [B] pointers to `outputs` values, written where answered
+ * @param answered [B] receives whether row r has a new answer at this step
+ */
+void ky_plan_step(const ky_plan *p, ky_wave *w, int B, const float *const *x, void *const *state,
+                  float *const *y, bool *answered);
+
+/** Proves P1 and P2 for this plan on random data; KY_ECORRUPT with the place if they fail. */
+int ky_plan_selftest(const ky_plan *p, ky_err *err);
+
+#endif

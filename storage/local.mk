@@ -1,0 +1,1 @@
+# The storage library: journal, results, archive, model store.

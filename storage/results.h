@@ -1,0 +1,213 @@
+/*
+ * results.db: predictions, states and positions in SQLite (DESIGN 4.4; PROTOCOL.md A5).
+ * The only file that knows SQLite. Everything kymod writes in service goes through
+ * ky_results_commit: one unit, one transaction.
+ *
+ * A ky_results belongs to one thread at a time; readers open their own.
+ */
+#ifndef KY_RESULTS_H
+#define KY_RESULTS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "models/error.h"
+#include "models/sample.h"
+
+typedef struct ky_results ky_results;
+
+/* Text and blobs of a unit's rows lie in its `bytes`; rows hold offsets. */
+typedef struct ky_span {
+    uint32_t at, len;
+} ky_span;
+
+typedef struct ky_row_stream { /* a stream seen for the first time */
+    uint32_t id;
+    uint16_t class_; /* index into ky_unit.classes */
+    ky_span name;
+} ky_row_stream;
+
+typedef struct ky_row_prediction {
+    uint32_t stream;
+    uint16_t model; /* index into ky_unit.models */
+    uint32_t version;
+    int64_t n, seq, ts_us, answered_us, latency_us; /* seq KY_NONE -> NULL */
+    int16_t label;  /* index; label text in ky_span name; -1: NULL */
+    uint8_t quality, time_source;
+    float score;
+    ky_span name, y; /* label text; outputs as little-endian f32 */
+} ky_row_prediction;
+
+typedef struct ky_row_state { /* a stream's whole row: state, position, numbers */
+    uint32_t stream;
+    uint16_t model;
+    uint32_t version;
+    int64_t n;       /* last step number */
+    int64_t start_n; /* first step number of the present sequence */
+    int64_t epoch;   /* how often the sender began anew */
+    uint64_t pos;    /* journal position behind the last applied record */
+    int64_t seq_high;
+    uint64_t seq_mask;
+    int64_t ts_us; /* of the last sample */
+    bool ended;    /* the next sample starts from zeros */
+    uint64_t layout;
+    ky_span blob; /* model state, bytes as the plan defines them */
+    int64_t file_first; /* journal file in which state0 was last taken */
+} ky_row_state;
+
+typedef struct ky_row_state0 { /* the stream's row as it was before the first record of a journal file */
+    uint64_t file_first; /* the file's first position */
+    ky_row_state row;
+} ky_row_state0;
+
+typedef struct ky_row_label {
+    uint32_t stream;
+    int64_t n;            /* step it belongs to, or KY_NONE: found by seq or ts at commit */
+    int64_t seq, ts_us;
+    int64_t at_us;        /* when it came */
+    ky_span label;
+} ky_row_label;
+
+typedef struct ky_row_gap {
+    uint32_t stream;
+    int64_t n; /* the step behind the gap */
+    int64_t from_us, to_us, from_seq, to_seq;
+    ky_span what; /* kept, reset */
+} ky_row_gap;
+
+typedef struct ky_row_reject {
+    uint64_t pos;
+    int64_t at_us;
+    ky_span source, stream, reason, body;
+} ky_row_reject;
+
+typedef struct ky_row_event {
+    int64_t at_us;
+    ky_span level, object, what, detail; /* info|warn|error, "stream pump-1", "swap", JSON or text */
+} ky_row_event;
+
+typedef struct ky_row_source { /* how far a source's input is in the journal */
+    ky_span source, key; /* key: Kafka "topic/partition", acknowledged: sender id */
+    uint8_t session[16];
+    int64_t number;      /* last message number or offset */
+} ky_row_source;
+
+typedef struct ky_row_swap { /* a model version took over at a journal position */
+    uint64_t pos;
+    uint16_t model;
+    uint32_t version;
+    uint64_t hash;
+} ky_row_swap;
+
+#define KY_ROWS(type) struct { type *row; uint32_t n, cap; }
+
+/* What one transaction writes. Grown by the thread that fills it, emptied for reuse. */
+typedef struct ky_unit {
+    KY_ROWS(ky_row_stream) streams;
+    KY_ROWS(ky_row_prediction) predictions;
+    KY_ROWS(ky_row_state) states;
+    KY_ROWS(ky_row_state0) states0;
+    KY_ROWS(ky_row_label) labels;
+    KY_ROWS(ky_row_gap) gaps;
+    KY_ROWS(ky_row_reject) rejects;
+    KY_ROWS(ky_row_event) events;
+    KY_ROWS(ky_row_source) sources;
+    KY_ROWS(ky_row_swap) swaps;
+    KY_ROWS(char) bytes;
+    const char *const *models;  /* names by index, borrowed */
+    const char *const *classes; /* likewise */
+    uint64_t low_water; /* every stream has applied all records before this; 0: not said */
+} ky_unit;
+
+void ky_unit_clear(ky_unit *u);
+void ky_unit_done(ky_unit *u);
+/** Copies bytes into the unit. KY_ENOMEM ends the process by abort: a unit has no half. */
+ky_span ky_unit_bytes(ky_unit *u, const void *p, size_t len);
+/** A zeroed new row; `KY_ADD(&u->predictions)` gives a pointer to it, valid until the next. */
+void *ky_rows_add(void *rows, size_t size);
+#define KY_ADD(rows) ((__typeof__((rows)->row))ky_rows_add((rows), sizeof(*(rows)->row)))
+bool ky_unit_empty(const ky_unit *u);
+
+/** Opens or makes the database, runs migrations, keeps WAL across closing, synchronous=FULL or
+ *  NORMAL. KY_EFORMAT: a newer schema, or not a database. */
+int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *err);
+void ky_results_close(ky_results *r);
+
+/** All of the unit in one transaction; plain INSERT: a row that exists is KY_ECORRUPT. */
+int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err);
+
+/** Moves the WAL's content into the database; true in ret if all of it (A6, A7). */
+int ky_results_checkpoint(ky_results *r, bool *ret, ky_err *err);
+
+/* -- what a restart reads -- */
+typedef struct ky_saved_stream {
+    ky_row_state row; /* blob's span unused: see blob */
+    const char *class_name, *name, *model; /* model NULL: the stream has no state yet */
+    const void *blob;
+    size_t blob_len;
+} ky_saved_stream;
+
+int ky_results_each_stream(ky_results *r, int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
+                           void *arg, ky_err *err);
+int ky_results_each_source(ky_results *r,
+                           int (*fn)(const char *source, const char *key, const uint8_t session[16],
+                                     int64_t number, void *arg, ky_err *err),
+                           void *arg, ky_err *err);
+/** The version of `model` in force just before position pos; KY_ENOENT if none was recorded. */
+int ky_results_model_at(ky_results *r, const char *model, uint64_t pos, uint32_t *ret_version,
+                        uint64_t *ret_hash, ky_err *err);
+int ky_results_low_water(ky_results *r, uint64_t *ret, ky_err *err);
+/** The database's own random id, made with it. */
+int ky_results_uuid(ky_results *r, char ret[37], ky_err *err);
+/** Whether every stream with a row has applied everything before pos (A6). */
+int ky_results_applied(ky_results *r, uint64_t pos, bool *ret, ky_err *err);
+
+/* -- archive -- */
+int ky_results_each_state0(ky_results *r, uint64_t file_first, const char *class_name,
+                           int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
+                           ky_err *err);
+typedef struct ky_segment_row {
+    const char *class_name, *path; /* path relative to the state directory */
+    uint64_t first, end, rows, bytes;
+    int64_t from_us, to_us;
+} ky_segment_row;
+/** Registers a segment; with last_of_file also drops the file's state0 rows. */
+int ky_results_add_segment(ky_results *r, const ky_segment_row *s, ky_err *err);
+int ky_results_each_segment(ky_results *r, const char *class_name,
+                            int (*fn)(const ky_segment_row *s, void *arg, ky_err *err), void *arg,
+                            ky_err *err);
+int ky_results_drop_state0(ky_results *r, uint64_t file_first, ky_err *err);
+/** Labels that came after their samples: fn(stream name, n, label). */
+int ky_results_each_label(ky_results *r, const char *class_name,
+                          int (*fn)(const char *stream, int64_t n, const char *label, void *arg,
+                                    ky_err *err),
+                          void *arg, ky_err *err);
+
+/* -- models and retraining -- */
+typedef struct ky_model_row {
+    const char *model;
+    uint32_t version;
+    uint64_t hash;
+    const char *path, *origin; /* relative path in the store; "config", "retrain", ... */
+    int64_t created_us;
+} ky_model_row;
+int ky_results_add_model(ky_results *r, const ky_model_row *m, ky_err *err);
+typedef struct ky_retrain_row {
+    const char *model, *cause, *verdict, *reason; /* verdict: promoted | kept | failed */
+    int64_t started_us, ended_us;
+    uint32_t from_version, to_version; /* 0: none */
+    int64_t rows;                      /* sequences trained on */
+    int64_t held_out;
+    const char *metric;
+    double champion, candidate;        /* on the same held-out part; NaN -> NULL */
+    const char *detail;                /* JSON */
+} ky_retrain_row;
+int ky_results_add_retrain(ky_results *r, const ky_retrain_row *t, ky_err *err);
+
+/* -- for people -- */
+/** Runs one statement read-only; prints a table, CSV or a JSON array. KY_EINVAL with SQLite's words. */
+enum ky_table_style { KY_TABLE_TEXT, KY_TABLE_CSV, KY_TABLE_JSON };
+int ky_results_query(const char *path, const char *sql, enum ky_table_style style, FILE *out,
+                     ky_err *err);
+
+#endif
