@@ -1,0 +1,87 @@
+/* kymo: the command-line tool. One file a subcommand; this one only chooses. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const ky_command commands[] = {
+    { NULL, NULL, NULL },
+};
+
+static void print_help(FILE *out)
+{
+    fprintf(out,
+            "Usage: kymo COMMAND [arguments]\n\n"
+            "Train, inspect and run models on time series, feed and watch kymod.\n\nCommands:\n");
+    for (const ky_command *c = commands; c->name != NULL; c++)
+        fprintf(out, "  %-10s %s\n", c->name, c->brief);
+    fprintf(out,
+            "\n`kymo COMMAND --help` explains each. Manual: kymo(1), kymod(8), kymod.ini(5).\n");
+}
+
+/* Edits that turn one word into the other; for "did you mean". */
+static int distance(const char *a, const char *b)
+{
+    int row[32], n = (int)strlen(b);
+
+    if (n > 30)
+        return 99;
+    for (int j = 0; j <= n; j++)
+        row[j] = j;
+    for (int i = 1; a[i - 1] != 0; i++) {
+        int diagonal = row[0];
+
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = above;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+static int unknown(const char *word)
+{
+    const char *nearest = NULL;
+    int least = 3;
+
+    for (const ky_command *c = commands; c->name != NULL; c++)
+        if (distance(word, c->name) < least) {
+            least = distance(word, c->name);
+            nearest = c->name;
+        }
+    fprintf(stderr, "kymo: '");
+    ky_cli_print_safe(stderr, word, strlen(word));
+    fprintf(stderr, "' is no command");
+    if (nearest != NULL)
+        fprintf(stderr, "; did you mean '%s'?", nearest);
+    fprintf(stderr, " (see 'kymo --help')\n");
+    return KY_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return KY_EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return KY_EXIT_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+        printf("kymo %s\n", PACKAGE_VERSION);
+        return KY_EXIT_OK;
+    }
+    for (const ky_command *c = commands; c->name != NULL; c++)
+        if (strcmp(argv[1], c->name) == 0)
+            return c->run(argc - 1, argv + 1);
+    return unknown(argv[1]);
+}
