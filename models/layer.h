@@ -109,7 +109,15 @@ typedef struct ky_layer_ops {
      */
     void (*step)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                  const ky_call *c, const ky_real *x, ky_real *y, bool *emit);
-    /** dy -> dx (NULL: not wanted), dw += ; x and y as window had and left them. */
+    /**
+     * dy -> dx (NULL: not wanted), dw += ; x and y as window had and left them. Moving statistics
+     * (weights that are not trainable) have no gradient: their place in dw receives += the
+     * statistic of this call (a batch's mean, its variance), and ky_train lets the weight follow
+     * it by cfg.momentum. Batch statistics are used where c->training and l->trainable. The
+     * training copy of a last Dense has its softmax or sigmoid taken off (cfg.activation =
+     * KY_LINEAR) and is given the gradient before it: window and backward read the activation
+     * from cfg, pack does not depend on it.
+     */
     void (*backward)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw);

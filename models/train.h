@@ -7,22 +7,14 @@
 #define KY_TRAIN_H
 
 #include "models/blueprint.h"
-
-/* Labelled sequences of one length; rows of one group never stand on both sides of a split. */
-typedef struct ky_dataset {
-    int N, T, F, C;
-    const float *x;        /* [N,T,F] */
-    const int32_t *y;      /* [N], 0..C-1 */
-    const uint32_t *group; /* [N] stream or person; NULL: every row its own */
-    const int64_t *ts;     /* [N] time, us; NULL: none. Validation is then the latest part */
-    bool carried; /* rows of a group are consecutive pieces of one stream: the state is carried
-                     from each to the next (truncated backpropagation), --memory stream */
-} ky_dataset;
+#include "models/evaluate.h"
 
 typedef struct ky_train_progress ky_train_progress;
 
 typedef struct ky_train_opts {
-    int epochs, batch, patience, threads;
+    int epochs, batch, patience;
+    int threads;    /* 0: all cores; the weights do not depend on it */
+    bool fit_input; /* fit the input normalisation (a new model); false: keep it (warm start) */
     double learning_rate, validation; /* validation: share of the rows, (0,1) */
     uint64_t seed;
     /** Called after each batch and epoch; nonzero ends the training with the best weights. */
@@ -49,14 +41,5 @@ void ky_train_defaults(ky_train_opts *o);
 /** Fit the input normalisation to the training part, train, keep the epoch best on validation. */
 int ky_train(ky_model *m, const ky_dataset *d, const ky_train_opts *o, ky_train_result *ret,
              ky_err *err);
-
-typedef struct ky_score {
-    int N, C;
-    double accuracy, macro_f1, log_loss;
-    uint32_t *confusion; /* [C,C] rows: true, columns: said; owned */
-} ky_score;
-
-/** Score a model on labelled sequences along the serving path (ky_plan; P10). */
-int ky_evaluate(const ky_model *m, const ky_dataset *d, ky_score *ret, ky_err *err);
 
 #endif

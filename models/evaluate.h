@@ -1,0 +1,51 @@
+/*
+ * Answers to many sequences at once, and how good they are. A model is scored along the
+ * path it is served by: stepped from zeros where it has a streaming form, whole windows
+ * where it has none.
+ */
+#ifndef KY_EVALUATE_H
+#define KY_EVALUATE_H
+
+#include "models/model.h"
+
+/* Labelled sequences of one length; rows of one group never stand on both sides of a split. */
+typedef struct ky_dataset {
+    int N, T, F, C;
+    const float *x;        /* [N,T,F] */
+    const int32_t *y;      /* [N], 0..C-1 */
+    const uint32_t *group; /* [N] stream or person; NULL: every row its own */
+    const int64_t *ts;     /* [N] time, us; NULL: none. Validation is then the latest part */
+    bool carried; /* rows of a group are consecutive pieces of one stream: the state is carried
+                     from each to the next (truncated backpropagation), --memory stream */
+} ky_dataset;
+
+enum ky_path {
+    KY_PATH_WINDOW, /* ky_model_predict on whole sequences */
+    KY_PATH_SERVED, /* ky_plan_step, sample by sample; the last answer counts */
+};
+
+/**
+ * The answers of a model to all sequences; on both paths the same to the bit.
+ *
+ * @param d        x, T and F are used; `carried` with `group`: the state goes on from each
+ *                 sequence of a group to the next (KY_PATH_SERVED only)
+ * @param threads  0: all cores
+ * @param y        [N,outputs] receives the answers
+ * @return KY_ESHAPE if T or F do not fit the model
+ */
+int ky_answer(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads, float *y,
+              ky_err *err);
+
+typedef struct ky_score {
+    int N, C;
+    double accuracy, macro_f1, log_loss;
+    uint32_t *confusion; /* [C,C] rows: true, columns: said; owned */
+} ky_score;
+
+/** Score answers y [N,outputs] (outputs 1: the probability of the second of two classes). */
+int ky_score_answers(const ky_dataset *d, const float *y, int outputs, ky_score *ret, ky_err *err);
+
+/** Score a model on labelled sequences along the serving path (P10). */
+int ky_evaluate(const ky_model *m, const ky_dataset *d, int threads, ky_score *ret, ky_err *err);
+
+#endif
