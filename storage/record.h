@@ -14,8 +14,8 @@
 
 enum ky_record_type {
     KY_REC_SAMPLE = 1,
-    KY_REC_LABEL,  /* a label for an earlier sample: by seq or ts */
-    KY_REC_END,    /* the sequence of `stream` is over, if its step number is still `number` */
+    KY_REC_LABEL, /* a label for an earlier sample: by seq or ts */
+    KY_REC_END,   /* the sequence of `stream` is over, if its last step number is still `n` */
     KY_REC_FORGET,
     KY_REC_REJECT, /* text: the reason; body: the first bytes of the message */
     KY_REC_CONFIG, /* text: sources and classes by number, effective settings */
@@ -26,20 +26,26 @@ enum { KY_RECORD_MAX = 64 << 20, KY_REJECT_KEEP = 4096, KY_SESSION = 16 };
 
 typedef struct ky_record {
     uint32_t size; /* bytes of all of it, a multiple of 8 */
-    uint32_t crc;  /* CRC32C over the file's id, pos and everything from `type` on */
+    uint32_t crc;  /* CRC32C over the file's id, `size`, and everything from `pos` on */
     uint64_t pos;  /* where it stands in the journal: bytes since its beginning */
     uint8_t type, time_source;
-    uint16_t flags;  /* ky_sample_flag */
-    uint16_t source; /* row of [source:...] in the file's CONFIG record */
-    uint16_t class_; /* row of [stream:...] likewise */
-    uint32_t stream; /* kymo's number of the stream: dense, given at first sight, never reused */
+    uint16_t flags;    /* ky_sample_flag */
+    uint16_t source;   /* row of [source:...] in the file's CONFIG record */
+    uint16_t class_;   /* row of [stream:...] likewise */
+    uint32_t stream;   /* kymo's number of the stream: dense, given at first sight, never reused */
     int32_t partition; /* Kafka */
     uint64_t number;   /* acknowledged: message number; Kafka: offset; else a running count */
+    /* SAMPLE: the stream's own step number of the record's first step, counted by the accept
+     * stage (its steps are n .. n+steps-1); the lane finds its last number + 1 here, or something
+     * is corrupt. END: the step number it expects to end. LABEL: the step, or KY_NONE (found by
+     * seq or ts). Else KY_NONE. */
+    int64_t n;
     int64_t seq, ts_us, arrival_us;
     uint8_t session[KY_SESSION]; /* acknowledged: the sender's run */
     uint32_t steps, features;    /* T, F: body is [T,F] floats */
     uint32_t body_len;           /* bytes */
-    uint16_t sender_len, stream_len, text_len, spare;
+    uint16_t sender_len, stream_len;
+    uint32_t text_len, spare; /* spare: 0; no byte of a record is left unset */
     /* then sender, stream id, text (label | reason | settings), padding to 8, body, padding to 8 */
 } ky_record;
 
@@ -75,7 +81,8 @@ static inline const char *ky_record_text(const ky_record *r)
 
 static inline const void *ky_record_body(const ky_record *r)
 {
-    return (const char *)r + sizeof(*r) + ky_pad8((size_t)r->sender_len + r->stream_len + r->text_len);
+    return (const char *)r + sizeof(*r) +
+           ky_pad8((size_t)r->sender_len + r->stream_len + r->text_len);
 }
 
 static inline const float *ky_record_x(const ky_record *r)
@@ -92,12 +99,19 @@ static inline size_t ky_record_size(size_t sender, size_t stream, size_t text, s
 /** Whether the lengths inside agree with `size`: for bytes that come from a file. */
 static inline int ky_record_ok(const ky_record *r)
 {
-    return r->size >= sizeof(*r) && r->size <= KY_RECORD_MAX && r->size % 8 == 0 &&
-           r->type >= KY_REC_SAMPLE && r->type <= KY_REC_SWAP &&
-           ky_record_size(r->sender_len, r->stream_len, r->text_len, r->body_len) == r->size &&
-           (r->type != KY_REC_SAMPLE ||
-            (uint64_t)r->steps * r->features * sizeof(float) == r->body_len) &&
-           (r->type != KY_REC_SWAP || r->body_len == sizeof(ky_swap));
+    uint64_t names = (uint64_t)r->sender_len + r->stream_len + r->text_len;
+    uint64_t size = sizeof(*r) + ((names + 7) & ~7ull) + (((uint64_t)r->body_len + 7) & ~7ull);
+
+    if (r->size != size || size > KY_RECORD_MAX || r->type < KY_REC_SAMPLE || r->type > KY_REC_SWAP)
+        return 0;
+    if (r->type == KY_REC_SAMPLE) /* both factors are bounded first: 2^31 * 2^31 * 4 is 0 */
+        return r->steps > 0 && r->features > 0 && r->steps <= KY_RECORD_MAX &&
+               r->features <= KY_RECORD_MAX &&
+               (uint64_t)r->steps * r->features == r->body_len / sizeof(float) &&
+               r->body_len % sizeof(float) == 0;
+    return r->type != KY_REC_SWAP || r->body_len == sizeof(ky_swap);
 }
+
+_Static_assert(sizeof(ky_record) == 112 && sizeof(ky_swap) == 104, "no hidden padding on disk");
 
 #endif
