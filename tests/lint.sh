@@ -1,0 +1,46 @@
+#!/bin/bash
+# Facts about the tree that no compiler checks. Prints each breach; exit 1 if there is one.
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+breach()
+{
+    [ -n "$2" ] || return 0
+    printf '%s\n%s\n' "$1" "$2"
+    bad=1
+}
+files()
+{
+    if git rev-parse >/dev/null 2>&1; then git ls-files -- "$@"; else find . -type f | sed 's#^\./##'; fi |
+        grep -E '\.[ch]$' | grep -v '^test.d/\|^build'
+}
+each()
+{
+    # shellcheck disable=SC2046
+    grep -nE "$1" $(files | grep -E "$2") /dev/null
+}
+breach "includes against the direction models <- storage <- connectors <- daemon, cli:" "$(
+    each '#include "(storage|connectors|daemon|cli)/' '^models/'
+    each '#include "(connectors|daemon|cli)/' '^storage/'
+    each '#include "(daemon|cli)/' '^connectors/'
+    each '#include "cli/' '^daemon/'
+)"
+for pair in hdf5.h:models/h5.c jansson.h:models/json.c zmq.h:connectors/zmq.c \
+    librdkafka/rdkafka.h:connectors/kafka.c ini.h:daemon/config.c systemd/sd-daemon.h:daemon/notify.c; do
+    breach "${pair%%:*} is for ${pair#*:} alone:" "$(
+        each "#include <${pair%%:*}>" '^(models|storage|connectors|daemon|cli)/' | grep -v "^${pair#*:}:"
+    )"
+done
+breach "sqlite3.h is for storage/results*:" "$(
+    each '#include <sqlite3.h>' '^(models|storage|connectors|daemon|cli)/' | grep -v '^storage/results'
+)"
+breach "left-behind marks:" "$(each '\b(TODO|FIXME|XXX|HACK)\b' '^(models|storage|connectors|daemon|cli|tests)/')"
+breach "only the daemon logs:" "$(each '#include "daemon/log.h"' '^(models|storage|connectors|cli)/')"
+# Versions of the formatter differ in what they make of the same style; 14 is the one of record.
+if clang-format --version 2>/dev/null | grep -q "version 14\."; then
+    # shellcheck disable=SC2046
+    breach "not as make format would have it:" "$(
+        clang-format --dry-run $(files) 2>&1 | grep -E 'warning:' | cut -d: -f1 | sort | uniq -c
+    )"
+fi
+[ $bad = 0 ] && echo "the tree keeps its rules"
+exit $bad
