@@ -1,7 +1,24 @@
 lib_LTLIBRARIES += libkymo.la
 
-libkymo_la_SOURCES = \
+# Every source of the library. It is built twice: as libkymo in float, and as
+# libkymo_double, which only tests link, to check gradients in double precision.
+kymo_sources = \
 	models/clock.c models/clock.h \
-	models/error.c models/error.h
+	models/crc32c.c \
+	models/error.c models/error.h \
+	models/kernels.c models/kernels.h models/kernels_impl.h \
+	models/kernels_plain.c
+kymo_cflags = $(AM_CFLAGS)
+kymo_libs =
+
+libkymo_la_SOURCES = $(kymo_sources)
 libkymo_la_CPPFLAGS = $(AM_CPPFLAGS)
+libkymo_la_CFLAGS = $(kymo_cflags)
+libkymo_la_LIBADD = $(kymo_libs)
 libkymo_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -export-symbols-regex '^ky_'
+
+check_LTLIBRARIES += libkymo_double.la
+libkymo_double_la_SOURCES = $(kymo_sources)
+libkymo_double_la_CPPFLAGS = $(AM_CPPFLAGS) -DKY_REAL=double
+libkymo_double_la_CFLAGS = $(kymo_cflags)
+libkymo_double_la_LIBADD = $(kymo_libs)

@@ -1,0 +1,148 @@
+#include "models/kernels.h"
+
+#include <fenv.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/kernels_impl.h"
+
+/* -- memory of packed weights --------------------------------------------------- */
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* n zeroed reals on a cache line, with a line of zeros behind them. */
+static ky_real *reals_new(size_t n)
+{
+    size_t bytes = round_up(n * sizeof(ky_real), 64) + 64;
+    ky_real *p = aligned_alloc(64, bytes);
+    if (p != NULL)
+        memset(p, 0, bytes);
+    return p;
+}
+
+ky_mat *ky_mat_alloc(int taps, int seg, int N, int lanes)
+{
+    ky_mat *m = malloc(sizeof *m);
+    if (m == NULL)
+        return NULL;
+    int columns = (int)round_up((size_t)N, (size_t)lanes);
+    *m = (ky_mat){ .taps = taps, .seg = seg, .N = N, .columns = columns };
+    m->w = reals_new((size_t)taps * seg * columns);
+    m->b = reals_new((size_t)columns);
+    if (m->w == NULL || m->b == NULL) {
+        ky_mat_release(m);
+        return NULL;
+    }
+    return m;
+}
+
+void ky_mat_release(ky_mat *m)
+{
+    if (m == NULL)
+        return;
+    free(m->w);
+    free(m->b);
+    free(m);
+}
+
+ky_lstm_mat *ky_lstm_mat_alloc(int F, int H, int lanes, size_t scratch)
+{
+    static atomic_uint last_id;
+    ky_lstm_mat *m = malloc(sizeof *m);
+    if (m == NULL)
+        return NULL;
+    int columns = (int)round_up((size_t)H, (size_t)lanes);
+    *m = (ky_lstm_mat){ .F = F, .H = H, .columns = columns, .scratch = scratch };
+    m->id = atomic_fetch_add(&last_id, 1);
+    m->w = reals_new((size_t)(F + H) * 4 * columns);
+    m->b = reals_new((size_t)4 * columns);
+    if (m->w == NULL || m->b == NULL) {
+        ky_lstm_mat_release(m);
+        return NULL;
+    }
+    return m;
+}
+
+void ky_lstm_mat_release(ky_lstm_mat *m)
+{
+    if (m == NULL)
+        return;
+    free(m->w);
+    free(m->b);
+    free(m);
+}
+
+size_t ky_lstm_scratch(const ky_lstm_mat *m)
+{
+    return m->scratch;
+}
+
+/* -- which set -------------------------------------------------------------------- */
+
+static const ky_kernels *sets[4]; /* plain first, best last, then NULL */
+static _Atomic(const ky_kernels *) in_use;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static const ky_kernels *find_set(const char *name)
+{
+    for (int i = 0; sets[i] != NULL; i++)
+        if (strcmp(sets[i]->name, name) == 0)
+            return sets[i];
+    return NULL;
+}
+
+static void find_sets(void)
+{
+    int n = 0;
+    sets[n++] = &ky_kernels_plain;
+#ifdef KY_FAST_KERNELS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        sets[n++] = &ky_kernels_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx2") &&
+        __builtin_cpu_supports("fma"))
+        sets[n++] = &ky_kernels_avx512;
+#endif
+    const char *wanted = getenv("KYMO_KERNELS");
+    const ky_kernels *k = wanted != NULL ? find_set(wanted) : NULL;
+    atomic_store(&in_use, k != NULL ? k : sets[n - 1]);
+}
+
+const ky_kernels *ky_kernels_get(void)
+{
+    const ky_kernels *k = atomic_load_explicit(&in_use, memory_order_acquire);
+    if (k != NULL)
+        return k;
+    pthread_once(&once, find_sets);
+    return atomic_load(&in_use);
+}
+
+const ky_kernels *const *ky_kernels_all(void)
+{
+    pthread_once(&once, find_sets);
+    return sets;
+}
+
+bool ky_kernels_use(const char *name)
+{
+    pthread_once(&once, find_sets);
+    const ky_kernels *k = find_set(name);
+    if (k == NULL)
+        return false;
+    atomic_store(&in_use, k);
+    return true;
+}
+
+bool ky_kernels_fp_sane(void)
+{
+    /* volatile: the processor must do it now, in the mode of this thread. */
+    volatile float smallest_normal = 0x1p-126f, smallest = 0x1p-149f;
+    volatile float halved = smallest_normal * 0.5f; /* 0 if results are flushed */
+    volatile float grown = smallest * 0x1p100f;     /* 0 if operands are */
+    return fegetround() == FE_TONEAREST && halved == 0x1p-127f && grown == 0x1p-49f;
+}

@@ -1,0 +1,65 @@
+/*
+ * What the kernel sets share among themselves; nobody else includes this. Packed
+ * weights have one struct whatever the set; only the order of the numbers differs.
+ */
+#ifndef KY_KERNELS_IMPL_H
+#define KY_KERNELS_IMPL_H
+
+#include "models/kernels.h"
+
+#define KY_HIDDEN __attribute__((visibility("hidden")))
+
+struct ky_mat {
+    int taps, seg, N;
+    int columns; /* N rounded up to whole vectors; what is added is zero and never stored */
+    ky_real *w;  /* [K,columns] in the order of the set */
+    ky_real *b;  /* [columns] */
+};
+
+struct ky_lstm_mat {
+    int F, H;
+    int columns;    /* H rounded up likewise */
+    unsigned id;    /* tells the matrices of one model apart, see lstm_turn() */
+    size_t scratch; /* reals wanted by lstm() */
+    ky_real *w;     /* [F+H,4*columns], first the rows of W, then those of U */
+    ky_real *b;     /* [4*columns] */
+};
+
+/** Zeroed; columns is N (or H) rounded up to a multiple of lanes. NULL when out of memory. */
+KY_HIDDEN ky_mat *ky_mat_alloc(int taps, int seg, int N, int lanes);
+KY_HIDDEN void ky_mat_release(ky_mat *m);
+KY_HIDDEN ky_lstm_mat *ky_lstm_mat_alloc(int F, int H, int lanes, size_t scratch);
+KY_HIDDEN void ky_lstm_mat_release(ky_lstm_mat *m);
+
+KY_HIDDEN extern const ky_kernels ky_kernels_plain;
+KY_HIDDEN extern const ky_kernels ky_kernels_avx2;
+KY_HIDDEN extern const ky_kernels ky_kernels_avx512;
+
+/*
+ * Constants of exp, sigmoid and tanh. With n the integer nearest to y/ln 2 and
+ * r = y - n ln 2, |r| <= 0.3472:
+ *
+ *     e^y = 2^n (1 + q),   q = r + r^2 (P0 + r (P1 + r (P2 + r (P3 + r P4))))
+ *
+ * The polynomial's relative error is 1.4e-8. Adding KY_EXP_MAGIC rounds y/ln 2 to an
+ * integer that then stands in the low bits of the sum.
+ */
+#define KY_EXP_LOG2E   0x1.715476p+0f
+#define KY_EXP_MAGIC   0x1.8p+23f
+#define KY_EXP_LN2_HI  0x1.62e4p-1f /* 15 bits, so that n * LN2_HI is exact */
+#define KY_EXP_LN2_LO  0x1.7f7d1cp-20f
+#define KY_EXP_P0      0x1.fffffep-2f
+#define KY_EXP_P1      0x1.5554b4p-3f
+#define KY_EXP_P2      0x1.5556f4p-5f
+#define KY_EXP_P3      0x1.122586p-7f
+#define KY_EXP_P4      0x1.6b9adap-10f
+#define KY_EXP_MIN     -104.0f /* e^x is 0 below */
+#define KY_EXP_MAX     88.8f   /* and infinite above */
+#define KY_SIGMOID_MAX 87.336f /* keeps 2^n a normal number */
+#define KY_TANH_MAX    9.1f    /* tanh is 1 beyond, in a float */
+
+/* hard_sigmoid is x * slope + 0.5 within 0 and 1; Keras 2 and Keras 3 differ in the slope. */
+#define KY_HARD_SLOPE_K2 0.2
+#define KY_HARD_SLOPE_K3 (1.0 / 6)
+
+#endif
