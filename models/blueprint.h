@@ -20,17 +20,18 @@ typedef struct ky_model_meta {
 struct ky_model {
     char name[64];
     int n_layers;
-    ky_layer *layers;  /* without the InputLayer: `input` is its shape */
+    ky_layer *layers; /* without the InputLayer: `input` is its shape */
     ky_shape input;
-    size_t n_weights;  /* reals in the block */
-    ky_real *weights;  /* one contiguous block, 64-byte aligned */
+    size_t n_weights; /* reals in the block */
+    ky_real *weights; /* one contiguous block, 64-byte aligned */
     const ky_kernels *kernels;
-    ky_packed **packed; /* [n_layers] */
+    ky_packed *packed; /* [n_layers] */
+    bool training;     /* pack also what backward() reads, and leave the hash: set by training */
     ky_model_meta meta;
     ky_model_info info;
 };
 
-/** An empty Sequential for inputs of this shape (rank 2, timed: [T or KY_ANY, F]). */
+/** An empty Sequential for inputs of this shape: [T or KY_ANY, F] timed, or [F] without time. */
 int ky_model_new(const char *name, const ky_shape *input, ky_model **ret, ky_err *err);
 
 /** Append a layer: shapes are worked out, KY_ESHAPE names the layer. `l` is copied. */
@@ -42,7 +43,8 @@ int ky_model_finish(ky_model *m, ky_err *err);
 /** Initial weights as Keras draws them. */
 void ky_model_init(ky_model *m, uint64_t seed);
 
-/** (Re)pack after the weights changed, and work out the hash. */
+/** (Re)pack for m->kernels (NULL: those in use) after the weights changed, and work out the hash.
+ */
 int ky_model_pack(ky_model *m, ky_err *err);
 
 /** Array i of layer l, in Keras's layout. */

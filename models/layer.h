@@ -42,21 +42,23 @@ typedef struct ky_layer_config {
     enum ky_padding padding;
     enum ky_activation activation, recurrent_activation;
     bool use_bias, return_sequences, unit_forget_bias, center, scale, keepdims;
-    bool stateful, go_backwards;
+    bool stateful, go_backwards, unroll;
     float rate, recurrent_dropout, momentum, epsilon;
 } ky_layer_config;
 
+/* The value is read as a number; paddings and activations by ky_padding_find, ky_activation_find.
+ */
 enum ky_field_type { KY_F_INT, KY_F_FLOAT, KY_F_BOOL, KY_F_PADDING, KY_F_ACTIVATION };
 
 /* One key of a Keras config: {"filters", "nb_filter", ...}. Lists of one ([3]) read as a number. */
 typedef struct ky_field {
-    const char *key;    /* Keras 2 and 3, and what we write */
+    const char *key;     /* Keras 2 and 3, and what we write */
     const char *old_key; /* Keras 1, NULL if the same */
     enum ky_field_type type;
-    size_t at; /* offsetof(ky_layer_config, ...) */
+    size_t at;        /* offsetof(ky_layer_config, ...) */
     double otherwise; /* where the file has no such key */
-    double only; /* KY_FREE, or the one value that is supported */
-    bool as_list; /* written as [v], as Keras 2 does for kernel_size */
+    double only;      /* KY_FREE, or the one value that is supported */
+    bool as_list;     /* written as [v], as Keras 2 does for kernel_size */
 } ky_field;
 #define KY_FREE 1e308
 
@@ -71,17 +73,18 @@ typedef struct ky_weight {
 } ky_weight;
 
 typedef struct ky_layer ky_layer;
-typedef struct ky_packed ky_packed; /* what a layer packs its weights into; its own business */
+typedef struct ky_packed ky_packed; /* what a layer packs its weights into (layer_tools.h) */
 
-/* One forward or backward call over B rows of T steps; T = 1 and timed off for rows without time. */
+/* One forward or backward call over B rows of T steps; T = 1 for rows without time. */
 typedef struct ky_call {
     int B, T;           /* rows; steps of the layer's input */
-    int T_out;          /* steps of its output */
-    bool training;      /* dropout on, batch statistics */
-    ky_rng *rng;        /* for dropout */
-    ky_real *scratch;   /* n_scratch(l, B, T) reals, 64-byte aligned */
-    ky_real *tape;      /* n_tape(l, B, T) reals; NULL when nothing will be differentiated */
-    void *const *state; /* [B] initial and final states of a recurrent layer; NULL: from zeros */
+    int T_out;          /* steps of its output: ky_layer_steps(l, T) */
+    bool training;      /* dropout on, batch statistics where the layer is trainable */
+    ky_rng *rng;        /* for dropout; drawn in index order of x */
+    ky_real *scratch;   /* n_scratch() reals, 64-byte aligned */
+    ky_real *tape;      /* n_tape() reals, 64-byte aligned; NULL: nothing will be differentiated */
+    void *const *state; /* [B] states of a recurrent layer, of a local one in step(), 64-byte
+                           aligned: read, and left at the end; NULL: from zeros (window only) */
 } ky_call;
 
 typedef struct ky_layer_ops {
@@ -89,28 +92,37 @@ typedef struct ky_layer_ops {
     const char *arch;       /* its word in --arch, NULL if none */
     const ky_field *fields; /* ends with key NULL */
 
-    /** From l->in and l->cfg: l->out, l->weights, l->state_reals, l->form. KY_ESHAPE. */
+    /** From l->in and l->cfg: l->out, l->weights, l->state_reals, l->form. KY_ESHAPE,
+     *  KY_EINVAL, KY_EUNSUPPORTED; the caller adds the layer's name. */
     int (*shape)(ky_layer *l, ky_err *err);
-    /** Initial values of the weights, Keras's initialisers. */
+    /** Steps of the output for T steps of input, < 1: too short. NULL: see ky_layer_steps. */
+    int (*steps)(const ky_layer *l, int T);
+    /** Initial values of the weights, Keras's initialisers; w is this layer's slice. NULL: none. */
     void (*init)(const ky_layer *l, ky_real *w, ky_rng *rng);
-    /** Pack the weights for a kernel set; NULL ops->pack: nothing to pack. */
-    int (*pack)(const ky_layer *l, const ky_kernels *k, const ky_real *w, ky_packed **ret,
-                ky_err *err);
-    void (*unpack)(const ky_kernels *k, ky_packed *p); /* free it */
-    size_t (*n_scratch)(const ky_layer *l, int B, int T);
+    /** Pack for a kernel set, `backward`: also what backward() reads. ret comes zeroed and is
+     *  freed by the caller, also after KY_ENOMEM. NULL: nothing to pack. */
+    int (*pack)(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
+                ky_packed *ret);
+    /** Reals of scratch of one window or step, or, `backward`, of one backward. NULL: 0. */
+    size_t (*n_scratch)(const ky_layer *l, const ky_packed *p, int B, int T, bool backward);
+    /** Reals of tape between window and backward. NULL: 0. */
     size_t (*n_tape)(const ky_layer *l, int B, int T);
 
-    /** x [B,T,in] -> y [B,T_out,out]. */
+    /** x [B,T,in] -> y [B,T_out,out]. w is this layer's slice of the weights. x, y apart. */
     void (*window)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y);
     /**
-     * One step of B rows: x [B,in], states advanced; emit[r] tells whether row r gave an output,
-     * y [B,out] holds it. Absent for collapsing and mixing layers.
+     * One step of B rows (c->T is 1): x [B,in], states advanced; emit[r] tells whether row r
+     * gave an output, y [B,out] holds it there. NULL for pointwise layers, whose step is
+     * window with T = 1, and for collapsing and mixing ones, which have none.
      */
     void (*step)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                  const ky_call *c, const ky_real *x, ky_real *y, bool *emit);
+    /** Whether the counters of a stored state are in range. NULL: it holds only reals. */
+    bool (*state_ok)(const ky_layer *l, const void *state);
     /**
-     * dy -> dx (NULL: not wanted), dw += ; x and y as window had and left them. Moving statistics
+     * dy [B,T_out,out] -> dx (NULL: not wanted), dw += (the slice's layout); x, y and c->tape as
+     * window had and left them, with the same B, T and training. Moving statistics
      * (weights that are not trainable) have no gradient: their place in dw receives += the
      * statistic of this call (a batch's mean, its variance), and ky_train lets the weight follow
      * it by cfg.momentum. Batch statistics are used where c->training and l->trainable. The
@@ -121,7 +133,7 @@ typedef struct ky_layer_ops {
     void (*backward)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw);
-    /** Multiply-adds of one call over T steps of input. */
+    /** Multiply-adds of one row over T steps of input. NULL: 0. */
     size_t (*macs)(const ky_layer *l, int T);
 } ky_layer_ops;
 
@@ -136,10 +148,10 @@ struct ky_layer {
     ky_weight weights[KY_MAX_WEIGHTS];
     size_t weight_reals; /* sum of the weights' len */
     size_t weights_at;   /* first real of the slice in the model's block */
-    size_t state_reals;  /* a stream carries, 0 without */
+    size_t state_reals;  /* a stream carries in stream form, 0 without; all zeros at the start */
 };
 
-/** The table. Ends with class_name NULL. */
+/** The table. Ends with NULL. */
 extern const ky_layer_ops *const ky_layer_table[];
 
 /** By Keras's class name, any version's spelling (Convolution1D ...); NULL if unknown. */
@@ -148,7 +160,22 @@ const ky_layer_ops *ky_layer_find(const char *class_name);
 /** A layer with the fields' defaults. */
 void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name);
 
-/** Reals of one row (one step of it while timed and T is KY_ANY). */
-size_t ky_shape_size(const ky_shape *s);
+/** Steps of the output for T steps of input: ops->steps, else T while time goes on, else 1. */
+int ky_layer_steps(const ky_layer *l, int T);
+
+/** Scratch and tape of a call, 0 where the layer wants none. */
+size_t ky_layer_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward);
+size_t ky_layer_tape(const ky_layer *l, int B, int T);
+
+/** Reals of one step of one row: all of it without time. */
+size_t ky_shape_step(const ky_shape *s);
+
+/** "relu", "same" ... as Keras writes it; never NULL. */
+const char *ky_activation_name(enum ky_activation a);
+const char *ky_padding_name(enum ky_padding p);
+
+/** By Keras's name; hard_sigmoid differs before Keras 3. KY_EUNSUPPORTED if unknown. */
+int ky_activation_find(const char *name, int keras_major, enum ky_activation *ret);
+int ky_padding_find(const char *name, enum ky_padding *ret);
 
 #endif

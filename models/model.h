@@ -20,17 +20,17 @@ typedef struct ky_work ky_work;
 
 typedef struct ky_model_info {
     const char *name;
-    int features;          /* F: values a step */
-    int window;            /* T: steps of the input shape; 0: any number */
-    int outputs;           /* values an answer */
-    int n_labels;          /* 0: the file names no classes */
-    const char *const *labels; /* [n_labels] */
+    int features;                     /* F: values a step */
+    int window;                       /* T: steps of the input shape; 0: any number */
+    int outputs;                      /* values an answer */
+    int n_labels;                     /* 0: the file names no classes */
+    const char *const *labels;        /* [n_labels] */
     const char *const *feature_names; /* [features] or NULL */
-    bool probabilities;    /* the last activation is softmax or sigmoid */
-    uint64_t hash;         /* of blueprint and weights: what kymo calls this model */
-    size_t params;         /* number of weights */
-    size_t macs_step;      /* multiply-adds of one step, 0 if it has no streaming form */
-    size_t macs_window;    /* multiply-adds of one window of `window` steps */
+    bool probabilities;               /* the last activation is softmax or sigmoid */
+    uint64_t hash;                    /* of blueprint and weights: what kymo calls this model */
+    size_t params;                    /* number of weights */
+    size_t macs_step;                 /* multiply-adds of one step, 0 if it has no streaming form */
+    size_t macs_window;               /* multiply-adds of one window of `window` steps */
 } ky_model_info;
 
 /** Facts about the model; borrowed, as long as the model lives. */
@@ -48,13 +48,19 @@ void ky_model_free(ky_model *m);
 /** Class names where the file has none, or others; [n] strings, copied. */
 int ky_model_set_labels(ky_model *m, const char *const *labels, int n, ky_err *err);
 
-/** Scratch for up to max_rows rows of window calls by one thread. T as in ky_model_predict. */
+/** Whether windows of T steps can be predicted: the model's own length, or any that every
+ *  layer has outputs for where nothing fixes it. */
+bool ky_model_fits(const ky_model *m, int T);
+
+/** Scratch for up to max_rows rows of window calls by one thread. T as in ky_model_predict.
+ *  NULL: out of memory, or T is no length for this model (ky_model_fits). */
 ky_work *ky_work_new(const ky_model *m, int T, int max_rows);
 void ky_work_free(ky_work *w);
 
 /**
  * Whole windows at once: x [B,T,F] -> y [B,outputs], from zero states, T and B within what
- * the work was made for. Bit-equal to stepping (P1) and independent of B (P2).
+ * the work was made for. Bit-equal to stepping (P1) and independent of B (P2). A model whose
+ * output still has steps answers with the last one.
  */
 void ky_model_predict(const ky_model *m, ky_work *w, int B, int T, const ky_real *x, ky_real *y);
 
