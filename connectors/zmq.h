@@ -27,7 +27,13 @@ enum { KY_ZFRAMES = 16 };
  *  LINGER as FORMATS 3.6 says, MAXMSGSIZE 64 MiB, heartbeats and keepalive on. */
 int ky_zsock_open(const char *type, const char *endpoint, bool bind, int hwm, ky_zsock **ret,
                   ky_err *err);
+/** Waits for what was sent as long as its linger says; NULL allowed. */
 void ky_zsock_close(ky_zsock *s);
+/** How long closing may wait for unsent messages, -1: for ever. Default: 0 for what only receives,
+ * else 1000. */
+void ky_zsock_linger(ky_zsock *s, int linger_ms);
+/** Make a waiting recv return KY_EAGAIN soon. Any thread. */
+void ky_zsock_wake(ky_zsock *s);
 const char *ky_zsock_address(const ky_zsock *s); /* the endpoint bound to, with its real port */
 int ky_zsock_subscribe(ky_zsock *s, const char *prefix, ky_err *err);
 
