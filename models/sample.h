@@ -20,6 +20,7 @@ enum ky_sample_flag {
     KY_LATE = 1 << 3,    /* older than what was already seen */
     KY_LAST = 1 << 4,    /* the final record of its message: the source's position advances */
     KY_RESUMED = 1 << 5, /* the first of its stream after a restart */
+    KY_COUNTED = 1 << 6, /* its seq was held against the stream's window of numbers (pull, sub) */
 };
 
 enum ky_time_source { KY_TIME_SAMPLE, KY_TIME_KAFKA, KY_TIME_ARRIVAL };

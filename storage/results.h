@@ -52,6 +52,7 @@ typedef struct ky_row_state { /* a stream's whole row: state, position, numbers 
     bool ended;    /* the next sample starts from zeros */
     uint64_t layout;
     ky_span blob; /* model state, bytes as the plan defines them */
+    ky_span extra; /* the lane's own, opaque: last answer's label, last values */
     int64_t file_first; /* journal file in which state0 was last taken */
 } ky_row_state;
 
@@ -116,6 +117,7 @@ typedef struct ky_unit {
     KY_ROWS(char) bytes;
     const char *const *models;  /* names by index, borrowed */
     const char *const *classes; /* likewise */
+    int64_t keep_rejects; /* after this unit at most so many rows in rejects, the newest; 0: all */
     uint64_t low_water; /* every stream has applied all records before this; 0: not said */
 } ky_unit;
 
@@ -145,6 +147,8 @@ typedef struct ky_saved_stream {
     const char *class_name, *name, *model; /* model NULL: the stream has no state yet */
     const void *blob;
     size_t blob_len;
+    const void *extra;
+    size_t extra_len;
 } ky_saved_stream;
 
 int ky_results_each_stream(ky_results *r, int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
