@@ -25,7 +25,7 @@ enum ky_journal_mode { KY_JOURNAL_SYNC, KY_JOURNAL_ASYNC, KY_JOURNAL_NO };
 typedef struct ky_journal_opts {
     const char *dir; /* made if absent, mode 0750 */
     enum ky_journal_mode mode;
-    uint64_t file_bytes;     /* a file is sealed when it is this large ... */
+    uint64_t file_bytes;     /* a file is sealed when it is this large (0: no bound) ... */
     int64_t file_age_us;     /* ... or its first record this old, 0: never by age */
     const char *config_text; /* text of the CONFIG record that begins every file */
 } ky_journal_opts;
@@ -101,7 +101,8 @@ int ky_journal_list(ky_journal *j, ky_journal_file **ret, ky_err *err);
 int ky_journal_read_file(const char *path, int (*fn)(const ky_record *r, void *arg, ky_err *err),
                          void *arg, ky_err *err);
 
-/** Removes a sealed file; the caller has made sure of rule A6. KY_EBUSY: it is being written. Any
+/** Removes a sealed file; the caller has made sure of rule A6. KY_EBUSY: it is the newest,
+ *  which keeps the journal's end. Any
  *  thread. */
 int ky_journal_delete(ky_journal *j, uint64_t first, ky_err *err);
 

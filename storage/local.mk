@@ -1,1 +1,9 @@
 # The storage library: journal, results, archive, model store.
+noinst_LTLIBRARIES += libkystorage.la
+libkystorage_la_SOURCES = \
+	storage/journal.c storage/journal.h \
+	storage/journal_file.c storage/journal_file.h \
+	storage/record.h
+libkystorage_la_CPPFLAGS = $(AM_CPPFLAGS)
+libkystorage_la_CFLAGS = $(AM_CFLAGS)
+libkystorage_la_LIBADD = libkymo.la $(SQLITE_LIBS)

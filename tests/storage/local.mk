@@ -1,1 +1,8 @@
 # Tests of storage/.
+if WITH_TESTS
+check_PROGRAMS += tests/storage/test_journal
+tests_storage_test_journal_SOURCES = tests/storage/test_journal.c tests/storage/tools.h
+tests_storage_test_journal_CFLAGS = $(KY_TEST_CFLAGS)
+tests_storage_test_journal_LDFLAGS = -Wl,--wrap=fdatasync -Wl,--wrap=write
+tests_storage_test_journal_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
+endif
