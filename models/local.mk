@@ -6,10 +6,12 @@ kymo_sources = \
 	models/clock.c models/clock.h \
 	models/crc32c.c \
 	models/error.c models/error.h \
+	models/h5.c models/h5.h \
+	models/json.c models/json.h \
 	models/kernels.c models/kernels.h models/kernels_impl.h \
 	models/kernels_plain.c
-kymo_cflags = $(AM_CFLAGS)
-kymo_libs =
+kymo_cflags = $(AM_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS)
+kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS)
 
 libkymo_la_SOURCES = $(kymo_sources)
 libkymo_la_CPPFLAGS = $(AM_CPPFLAGS)

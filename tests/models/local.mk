@@ -4,4 +4,14 @@ check_PROGRAMS += tests/models/test_kernels
 tests_models_test_kernels_SOURCES = tests/models/test_kernels.c
 tests_models_test_kernels_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_kernels_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_json
+tests_models_test_json_SOURCES = tests/models/test_json.c
+tests_models_test_json_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_json_LDADD = libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/models/test_h5
+tests_models_test_h5_SOURCES = tests/models/test_h5.c
+tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS)
+tests_models_test_h5_LDADD = libkymo.la $(HDF5_LIBS) $(CMOCKA_LIBS)
 endif
