@@ -30,7 +30,7 @@ typedef struct ky_source_cfg {
     int missing; /* enum ky_missing */
     int64_t hwm, max_message, queue_bytes;
     char *brokers, *topic, *partitions, *group;
-    ky_kv *rdkafka; /* rdkafka.<property> lines */
+    ky_kv *rdkafka; /* rdkafka.<property> lines, keys without "rdkafka." */
     int n_rdkafka;
     int line; /* where the section began, for messages */
 } ky_source_cfg;
@@ -63,6 +63,7 @@ typedef struct ky_model_cfg {
     int64_t retrain_every_us; /* 0: never by itself */
     int64_t retrain_min;      /* labelled sequences it takes at least */
     int64_t retrain_epochs;
+    int64_t retrain_timeout_us; /* a training that takes longer is killed */
     char *gate_metric;        /* accuracy | macro_f1 | log_loss */
     double gate_margin, gate_held_out;
     int64_t keep_versions;
@@ -105,8 +106,8 @@ typedef struct ky_problems {
 } ky_problems;
 
 /** Reads `path` and <its name without .ini>.d/ *.ini beside it, `overrides` ("section.key=value",
- *  NULL-terminated, may be NULL) last. Returns KY_EINVAL if there are problems; *ret is set only
- *  without. */
+ *  NULL-terminated, may be NULL) last. Returns KY_EINVAL if there are problems, all of them in
+ *  `problems`, which the caller releases in any case; *ret is set only without. */
 int ky_config_load(const char *path, const char *const *overrides, ky_config **ret,
                    ky_problems *problems);
 void ky_config_free(ky_config *c);
@@ -116,7 +117,7 @@ ky_model_cfg *ky_config_model(const ky_config *c, const char *name);
 
 /** The effective settings as INI (secrets masked); also the CONFIG record's text. */
 void ky_config_dump(const ky_config *c, FILE *out);
-/** The example file, and the options part of kymod.ini(5), from the table. */
+/** The example file, and the whole page kymod.ini(5), from the table. */
 void ky_config_example(FILE *out);
 void ky_config_man(FILE *out);
 

@@ -1,1 +1,10 @@
-# kymod.
+# kymod. libkydaemon is all of it but main().
+noinst_LTLIBRARIES += libkydaemon.la
+
+libkydaemon_la_SOURCES = \
+	daemon/config.c daemon/config.h \
+	daemon/log.c daemon/log.h \
+	daemon/settings.c daemon/settings.h
+libkydaemon_la_CPPFLAGS = $(AM_CPPFLAGS)
+libkydaemon_la_CFLAGS = $(AM_CFLAGS) $(INIH_CFLAGS)
+libkydaemon_la_LIBADD = libkymo.la $(INIH_LIBS)
