@@ -19,6 +19,17 @@ libkymo_la_CFLAGS = $(kymo_cflags)
 libkymo_la_LIBADD = $(kymo_libs)
 libkymo_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 -export-symbols-regex '^ky_'
 
+if KY_X86
+# The fast kernels: one source each for an instruction set, chosen at run time.
+noinst_LTLIBRARIES += libkernels_avx2.la libkernels_avx512.la
+libkernels_avx2_la_SOURCES = models/kernels_avx2.c models/kernels_simd.h
+libkernels_avx2_la_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma
+libkernels_avx512_la_SOURCES = models/kernels_avx512.c models/kernels_simd.h
+libkernels_avx512_la_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mavx512f
+libkymo_la_CPPFLAGS += -DKY_FAST_KERNELS
+libkymo_la_LIBADD += libkernels_avx2.la libkernels_avx512.la
+endif
+
 check_LTLIBRARIES += libkymo_double.la
 libkymo_double_la_SOURCES = $(kymo_sources)
 libkymo_double_la_CPPFLAGS = $(AM_CPPFLAGS) -DKY_REAL=double

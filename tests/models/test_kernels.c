@@ -4,9 +4,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fenv.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
 
 #include "models/kernels.h"
 /* For the table behind the processor's own instruction. */
@@ -99,6 +103,462 @@ static void activations_are_within_their_ulps(void **state)
     }
 }
 
+/* -- every set against the plain one --------------------------------------------------- */
+
+/* The shapes and numbers repeat: one seed for each test. */
+static uint32_t seed;
+
+static uint32_t random_bits(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return seed >> 8;
+}
+
+/* [lo,hi] */
+static int random_int(int lo, int hi)
+{
+    return lo + (int)(random_bits() % (uint32_t)(hi - lo + 1));
+}
+
+static float random_float(bool also_odd)
+{
+    static const float odd[] = { -0.0f, 0.0f, 0x1p-149f, -0x1.8p-130f, 1e-38f, 3e38f, -1e30f, 90 };
+    if (also_odd && random_bits() % 64 == 0)
+        return odd[random_bits() % 8];
+    return ((float)random_bits() - 0x1p23f) * 0x1p-22f;
+}
+
+/* n floats of exactly that size, so that a sanitizer sees a step too far. */
+static float *randoms(size_t n)
+{
+    float *x = malloc((n + (n == 0)) * sizeof *x);
+    assert_non_null(x);
+    bool also_odd = random_bits() % 4 == 0; /* not always, or long sums end as NaN */
+    for (size_t i = 0; i < n; i++)
+        x[i] = random_float(also_odd);
+    return x;
+}
+
+static float *copy_of(const float *x, size_t n)
+{
+    float *y = malloc((n + (n == 0)) * sizeof *y);
+    assert_non_null(y);
+    memcpy(y, x, n * sizeof *y);
+    return y;
+}
+
+/* Bits, except that every NaN is as good as another: their payload differs by operand order. */
+static void assert_same(const float *got, const float *want, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&got[i], &want[i], sizeof *got) != 0 && !(isnan(got[i]) && isnan(want[i])))
+            fail_msg("%s: element %zu of %zu is %a, plain says %a", what, i, n, got[i], want[i]);
+}
+
+static const ky_kernels *plain(void)
+{
+    return ky_kernels_all()[0];
+}
+
+/* Calls `check` with every set, plain included, `times` times with other random numbers. */
+static void for_every_set(void (*check)(const ky_kernels *k), int times)
+{
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        seed = 20261122;
+        for (int i = 0; i < times; i++)
+            check(*k);
+    }
+}
+
+static void check_activate(const ky_kernels *k)
+{
+    for (int act = KY_LINEAR; act < KY_SOFTMAX; act++) {
+        size_t n = (size_t)random_int(0, 200);
+        float *x = randoms(n), *want = randoms(n), *got = copy_of(want, n);
+        plain()->activate(act, x, want, n);
+        k->activate(act, x, got, n);
+        assert_same(got, want, n, "activate");
+        k->activate(act, x, x, n); /* in place */
+        assert_same(x, want, n, "activate in place");
+        free(x), free(want), free(got);
+    }
+}
+
+static void activate_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_activate, 100);
+}
+
+static void check_activate_everywhere(const ky_kernels *k)
+{
+    static float x[4096], want[4096], got[4096];
+    for (int act = KY_LINEAR; act < KY_SOFTMAX; act++)
+        for (uint32_t top = 0; top < 0x200; top++) {
+            for (uint32_t i = 0; i < 4096; i++) {
+                uint32_t u = top << 23 | i << 11 | (i * 37 & 0x7ff);
+                memcpy(&x[i], &u, sizeof u);
+            }
+            plain()->activate(act, x, want, 4096);
+            k->activate(act, x, got, 4096);
+            assert_same(got, want, 4096, "activate");
+        }
+}
+
+static void activate_equals_plain_in_every_exponent(void **state)
+{
+    (void)state;
+    for_every_set(check_activate_everywhere, 1);
+}
+
+static void check_softmax(const ky_kernels *k)
+{
+    int R = random_int(1, 40), C = random_int(1, 80), xs = C + random_int(0, 3);
+    size_t n = (size_t)R * xs;
+    float *x = randoms(n), *want = copy_of(x, n), *got = copy_of(x, n);
+    plain()->softmax(R, C, x, xs, want, xs);
+    k->softmax(R, C, x, xs, got, xs);
+    assert_same(got, want, n, "softmax");
+    k->softmax(R, C, x, xs, x, xs);
+    assert_same(x, want, n, "softmax in place");
+    free(x), free(want), free(got);
+}
+
+static void softmax_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_softmax, 200);
+}
+
+static void softmax_sums_to_one(void **state)
+{
+    (void)state;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        float x[3] = { 1000, 1001, 999 }, y[3];
+        (*k)->softmax(1, 3, x, 3, y, 3);
+        double sum = 1 + exp(-1) + exp(-2);
+        assert_true(fabs(y[0] - exp(-1) / sum) < 1e-7);
+        assert_true(fabs(y[1] - 1 / sum) < 1e-7);
+        assert_true(fabs(y[2] - exp(-2) / sum) < 1e-7);
+    }
+}
+
+/* One call of rows() with both sets. Strides leave gaps, which must stay as they were. */
+static void check_rows_of(const ky_kernels *k, int R, int taps, int seg, int N, bool follow)
+{
+    int tap0 = random_int(0, taps - 1), tap1 = random_int(tap0, taps);
+    int ts = follow ? seg : seg + random_int(1, 5), xs = random_int(1, 2 * seg), ys = N + 2;
+    enum ky_activation act = (enum ky_activation)random_int(KY_LINEAR, KY_EXPONENTIAL);
+    if (random_int(0, 2) > 0)
+        tap0 = 0, tap1 = taps;
+    size_t n_y = (size_t)(R - 1) * ys + N;
+    float *W = randoms((size_t)taps * seg * N), *b = random_int(0, 3) ? randoms((size_t)N) : NULL;
+    /* The row's own taps and no more: taps outside [tap0,tap1) are not to be read either. */
+    float *x =
+        randoms((size_t)(R - 1) * xs + (size_t)(tap1 > tap0 ? tap1 - tap0 - 1 : 0) * ts + seg);
+    float *want = randoms(n_y), *got = copy_of(want, n_y);
+    ky_mat *p = plain()->mat_new(taps, seg, N, W, b), *m = k->mat_new(taps, seg, N, W, b);
+    assert_non_null(p);
+    assert_non_null(m);
+    const float *x0 = (const float *)((uintptr_t)x - (uintptr_t)(tap0 * ts) * sizeof *x);
+    plain()->rows(p, tap0, tap1, R, x0, xs, ts, want, ys, act);
+    k->rows(m, tap0, tap1, R, x0, xs, ts, got, ys, act);
+    assert_same(got, want, n_y, "rows");
+    /* A row alone is the row in company. */
+    int r = random_int(0, R - 1);
+    k->rows(m, tap0, tap1, 1, x0 + r * xs, xs, ts, got, ys, act);
+    assert_same(got, want + (size_t)r * ys, (size_t)N, "rows, one row");
+    plain()->mat_free(p);
+    k->mat_free(m);
+    free(W), free(b), free(x), free(want), free(got);
+}
+
+static void check_rows(const ky_kernels *k)
+{
+    check_rows_of(k, random_int(1, 70), random_int(1, 5), random_int(1, 40), random_int(1, 130),
+                  random_int(0, 1));
+}
+
+static void rows_equals_plain_and_a_row_alone(void **state)
+{
+    (void)state;
+    for_every_set(check_rows, 150);
+}
+
+static void check_long_rows(const ky_kernels *k)
+{
+    check_rows_of(k, random_int(1, 14), random_int(1, 2), random_int(250, 420), random_int(1, 70),
+                  random_int(0, 1));
+}
+
+static void rows_equals_plain_over_a_long_inner_dimension(void **state)
+{
+    (void)state;
+    for_every_set(check_long_rows, 40);
+}
+
+static void rows_without_taps_is_the_bias(void **state)
+{
+    (void)state;
+    const float W[2] = { 3, 4 }, b[2] = { 5, -6 }, x[1] = { 7 };
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        float y[2];
+        ky_mat *m = (*k)->mat_new(1, 1, 2, W, b);
+        assert_non_null(m);
+        (*k)->rows(m, 1, 1, 1, x, 1, 1, y, 2, KY_LINEAR);
+        assert_true(y[0] == 5 && y[1] == -6);
+        (*k)->rows(m, 0, 1, 1, x, 1, 1, y, 2, KY_RELU);
+        assert_true(y[0] == 26 && y[1] == 22);
+        (*k)->mat_free(m);
+    }
+}
+
+/* -- LSTM ----------------------------------------------------------------------------------- */
+
+struct lstm_case {
+    int F, H, B, xs;
+    float *W, *U, *b, *x, *states, *tape;
+};
+
+static struct lstm_case random_lstm(int F, int H, int B)
+{
+    struct lstm_case c = { .F = F, .H = H, .B = B, .xs = F + random_int(0, 2) };
+    c.W = randoms((size_t)F * 4 * H);
+    c.U = randoms((size_t)H * 4 * H);
+    c.b = randoms((size_t)4 * H);
+    c.x = randoms((size_t)B * c.xs);
+    c.states = randoms((size_t)B * 2 * H);
+    c.tape = randoms((size_t)B * 6 * H);
+    return c;
+}
+
+static void free_lstm(struct lstm_case *c)
+{
+    free(c->W), free(c->U), free(c->b), free(c->x), free(c->states), free(c->tape);
+}
+
+/* Three steps in waves of at most `wave` rows, states taken in a scattered order. */
+static void run_lstm(const ky_kernels *k, const struct lstm_case *c, int wave, float *states,
+                     float *tape)
+{
+    ky_lstm_mat *m = k->lstm_new(c->F, c->H, c->W, c->U, c->b);
+    assert_non_null(m);
+    float *scratch = aligned_alloc(64, (ky_lstm_scratch(m) * sizeof(float) + 63) / 64 * 64);
+    float **at = malloc((size_t)c->B * sizeof *at);
+    assert_non_null(scratch);
+    assert_non_null(at);
+    for (int r = 0; r < c->B; r++)
+        at[r] = states + (size_t)(c->B - 1 - r) * 2 * c->H;
+    for (int step = 0; step < 3; step++)
+        for (int r = 0; r < c->B; r += wave)
+            k->lstm(m, c->B - r < wave ? c->B - r : wave, c->x + (size_t)r * c->xs, c->xs, at + r,
+                    tape ? tape + (size_t)r * 6 * c->H : NULL, 6 * c->H, scratch);
+    k->lstm_free(m);
+    free(scratch), free(at);
+}
+
+static void check_lstm_of(const ky_kernels *k, int F, int H, int B)
+{
+    struct lstm_case c = random_lstm(F, H, B);
+    size_t n = (size_t)B * 2 * H, n_tape = (size_t)B * 6 * H;
+    float *want = copy_of(c.states, n), *want_tape = copy_of(c.tape, n_tape);
+    run_lstm(plain(), &c, B, want, want_tape);
+    for (int wave = 1; wave <= B; wave += random_int(1, B)) {
+        float *got = copy_of(c.states, n), *tape = copy_of(c.tape, n_tape);
+        run_lstm(k, &c, wave, got, tape);
+        assert_same(got, want, n, "lstm: states");
+        assert_same(tape, want_tape, n_tape, "lstm: tape");
+        memcpy(got, c.states, n * sizeof *got);
+        run_lstm(k, &c, wave, got, NULL);
+        assert_same(got, want, n, "lstm without a tape: states");
+        free(got), free(tape);
+    }
+    free(want), free(want_tape);
+    free_lstm(&c);
+}
+
+static void check_lstm(const ky_kernels *k)
+{
+    check_lstm_of(k, random_int(1, 20), random_int(1, 70), random_int(1, 70));
+}
+
+static void lstm_equals_plain_in_any_wave(void **state)
+{
+    (void)state;
+    for_every_set(check_lstm, 25);
+}
+
+static void check_large_lstm(const ky_kernels *k)
+{
+    check_lstm_of(k, 9, 128, random_int(1, 12));
+    check_lstm_of(k, 9, 100, random_int(1, 7));
+}
+
+static void lstm_of_many_units_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_large_lstm, 1);
+}
+
+/* One unit, one input, one step, by hand in double. */
+static void lstm_step_is_the_formula(void **state)
+{
+    (void)state;
+    const float W[4] = { 0.5f, -0.25f, 1, 0.75f }, U[4] = { 1, 0.5f, -0.5f, 0.25f };
+    const float b[4] = { 0.125f, 1, -0.25f, 0.5f }, x = 2, h = 0.25f, c = -0.5f;
+    double z[4];
+    for (int g = 0; g < 4; g++)
+        z[g] = W[g] * x + U[g] * h + b[g];
+    double c1 = sigmoid_in_double(z[1]) * c + sigmoid_in_double(z[0]) * tanh(z[2]);
+    double h1 = sigmoid_in_double(z[3]) * tanh(c1);
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        ky_lstm_mat *m = (*k)->lstm_new(1, 1, W, U, b);
+        assert_non_null(m);
+        float s[2] = { h, c }, *at = s;
+        float *scratch = aligned_alloc(64, (ky_lstm_scratch(m) * sizeof(float) + 63) / 64 * 64);
+        (*k)->lstm(m, 1, &x, 1, &at, NULL, 0, scratch);
+        assert_true(fabs(s[0] - h1) < 2e-7 && fabs(s[1] - c1) < 2e-7);
+        (*k)->lstm_free(m);
+        free(scratch);
+    }
+}
+
+/* -- training -------------------------------------------------------------------------------- */
+
+static void check_gemm_tn(const ky_kernels *k)
+{
+    int M = random_int(1, 70), N = random_int(1, 130), K = random_int(0, 150);
+    int lda = M + random_int(0, 3), ldb = N + random_int(0, 3), ldc = N + random_int(0, 3);
+    size_t n = (size_t)(M - 1) * ldc + N;
+    float *A = randoms((size_t)K * lda), *B = randoms((size_t)K * ldb);
+    float *want = randoms(n), *got = copy_of(want, n);
+    plain()->gemm_tn(M, N, K, A, lda, B, ldb, want, ldc);
+    k->gemm_tn(M, N, K, A, lda, B, ldb, got, ldc);
+    assert_same(got, want, n, "gemm_tn");
+    free(A), free(B), free(want), free(got);
+}
+
+static void gemm_tn_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_gemm_tn, 60);
+}
+
+static void check_colsum(const ky_kernels *k)
+{
+    int N = random_int(1, 130), K = random_int(0, 70), ldb = N + random_int(0, 3);
+    float *B = randoms((size_t)K * ldb), *want = randoms((size_t)N),
+          *got = copy_of(want, (size_t)N);
+    plain()->colsum(N, K, B, ldb, want);
+    k->colsum(N, K, B, ldb, got);
+    assert_same(got, want, (size_t)N, "colsum");
+    free(B), free(want), free(got);
+}
+
+static void colsum_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_colsum, 200);
+}
+
+static void check_lstm_back(const ky_kernels *k)
+{
+    int B = random_int(1, 20), H = random_int(1, 70), s = H + random_int(0, 2);
+    size_t n_dc = (size_t)B * s, n_dz = (size_t)B * 4 * H;
+    float *dh = randoms((size_t)B * s), *c0 = randoms((size_t)B * s),
+          *tape = randoms((size_t)B * 6 * H);
+    float *want_dc = randoms(n_dc), *want_dz = randoms(n_dz);
+    float *dc = copy_of(want_dc, n_dc), *dz = copy_of(want_dz, n_dz);
+    plain()->lstm_back(B, H, dh, s, want_dc, s, tape, 6 * H, c0, s, want_dz, 4 * H);
+    k->lstm_back(B, H, dh, s, dc, s, tape, 6 * H, c0, s, dz, 4 * H);
+    assert_same(dc, want_dc, n_dc, "lstm_back: dc");
+    assert_same(dz, want_dz, n_dz, "lstm_back: dz");
+    free(dh), free(c0), free(tape), free(want_dc), free(want_dz), free(dc), free(dz);
+}
+
+static void lstm_back_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_lstm_back, 100);
+}
+
+static void check_adam(const ky_kernels *k)
+{
+    size_t n = (size_t)random_int(0, 100);
+    float *g = randoms(n), *w = randoms(n), *m = randoms(n), *v = randoms(n);
+    for (size_t i = 0; i < n; i++)
+        v[i] = fabsf(v[i]);
+    float *w2 = copy_of(w, n), *m2 = copy_of(m, n), *v2 = copy_of(v, n);
+    plain()->adam(n, w, g, m, v, 1e-3f, 0.9f, 0.999f, 1e-7f);
+    k->adam(n, w2, g, m2, v2, 1e-3f, 0.9f, 0.999f, 1e-7f);
+    assert_same(w2, w, n, "adam: w");
+    assert_same(m2, m, n, "adam: m");
+    assert_same(v2, v, n, "adam: v");
+    free(g), free(w), free(m), free(v), free(w2), free(m2), free(v2);
+}
+
+static void adam_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_adam, 200);
+}
+
+static void adam_first_step_is_alpha_against_the_gradient(void **state)
+{
+    (void)state;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        float w = 1, g = -4, m = 0, v = 0;
+        double alpha = 1e-3 * sqrt(1 - 0.999) / (1 - 0.9); /* the bias correction of step 1 */
+        (*k)->adam(1, &w, &g, &m, &v, (float)alpha, 0.9f, 0.999f, 1e-7f);
+        assert_true(fabs(w - 1.001) < 1e-6);
+        assert_true(fabs(m - -0.4) < 1e-6);
+        assert_true(fabs(v - 0.016) < 1e-6);
+    }
+}
+
+/* -- which set ----------------------------------------------------------------------------------
+ */
+
+static void a_set_is_used_by_name_and_unknown_ones_are_refused(void **state)
+{
+    (void)state;
+    const ky_kernels *was = ky_kernels_get();
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        assert_true(ky_kernels_use((*k)->name));
+        assert_ptr_equal(ky_kernels_get(), *k);
+    }
+    assert_false(ky_kernels_use("abacus"));
+    assert_true(ky_kernels_use(was->name));
+}
+
+static void this_thread_rounds_to_nearest_until_told_otherwise(void **state)
+{
+    (void)state;
+    assert_true(ky_kernels_fp_sane());
+    assert_int_equal(fesetround(FE_UPWARD), 0);
+    bool sane = ky_kernels_fp_sane();
+    fesetround(FE_TONEAREST);
+    assert_false(sane);
+#ifdef __SSE__
+    for (unsigned flag = 0; flag < 2; flag++) { /* flush results, flush operands */
+        unsigned was = _mm_getcsr();
+        _mm_setcsr(was | (flag ? 0x40 : 0x8000));
+        sane = ky_kernels_fp_sane();
+        _mm_setcsr(was);
+        assert_false(sane);
+    }
+#endif
+}
+
+static void nothing_is_freed_as_nothing(void **state)
+{
+    (void)state;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        (*k)->mat_free(NULL);
+        (*k)->lstm_free(NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -106,6 +566,24 @@ int main(void)
         cmocka_unit_test(crc32c_of_parts_is_that_of_the_whole),
         cmocka_unit_test(crc32c_by_table_equals_the_instruction),
         cmocka_unit_test(activations_are_within_their_ulps),
+        cmocka_unit_test(activate_equals_plain),
+        cmocka_unit_test(activate_equals_plain_in_every_exponent),
+        cmocka_unit_test(softmax_equals_plain),
+        cmocka_unit_test(softmax_sums_to_one),
+        cmocka_unit_test(rows_equals_plain_and_a_row_alone),
+        cmocka_unit_test(rows_equals_plain_over_a_long_inner_dimension),
+        cmocka_unit_test(rows_without_taps_is_the_bias),
+        cmocka_unit_test(lstm_equals_plain_in_any_wave),
+        cmocka_unit_test(lstm_of_many_units_equals_plain),
+        cmocka_unit_test(lstm_step_is_the_formula),
+        cmocka_unit_test(gemm_tn_equals_plain),
+        cmocka_unit_test(colsum_equals_plain),
+        cmocka_unit_test(lstm_back_equals_plain),
+        cmocka_unit_test(adam_equals_plain),
+        cmocka_unit_test(adam_first_step_is_alpha_against_the_gradient),
+        cmocka_unit_test(a_set_is_used_by_name_and_unknown_ones_are_refused),
+        cmocka_unit_test(this_thread_rounds_to_nearest_until_told_otherwise),
+        cmocka_unit_test(nothing_is_freed_as_nothing),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }

@@ -1,0 +1,53 @@
+/* The kernels for AVX-512F: 16 lanes, 32 registers. */
+#include "models/kernels_impl.h"
+
+#include <immintrin.h>
+
+#define LANES     16
+#define SET(name) avx512_##name
+#define SET_NAME  "avx512"
+#define SET_TABLE ky_kernels_avx512
+
+/* Tile sizes: see kernels_simd.h. */
+#define PANEL     4
+#define LSTM_ROWS 6
+
+typedef __m512 vec;
+typedef __m512i ivec;
+#define INLINE static inline __attribute__((always_inline))
+
+/* clang-format off */
+INLINE vec v_load(const float *p) { return _mm512_loadu_ps(p); }
+INLINE void v_store(float *p, vec v) { _mm512_storeu_ps(p, v); }
+INLINE vec v_set(float x) { return _mm512_set1_ps(x); }
+INLINE vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+INLINE vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
+INLINE vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+INLINE vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
+INLINE vec v_sqrt(vec a) { return _mm512_sqrt_ps(a); }
+INLINE vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }   /* a * b + c */
+INLINE vec v_fnma(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a * b */
+INLINE vec v_fms(vec a, vec b, vec c) { return _mm512_fmsub_ps(a, b, c); }   /* a * b - c */
+INLINE vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); } /* a > b ? a : b */
+INLINE vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); } /* a < b ? a : b */
+INLINE ivec i_bits(vec v) { return _mm512_castps_si512(v); }
+INLINE vec v_bits(ivec i) { return _mm512_castsi512_ps(i); }
+INLINE ivec i_set(int x) { return _mm512_set1_epi32(x); }
+INLINE ivec i_add(ivec a, ivec b) { return _mm512_add_epi32(a, b); }
+INLINE ivec i_sub(ivec a, ivec b) { return _mm512_sub_epi32(a, b); }
+INLINE ivec i_shl23(ivec a) { return _mm512_slli_epi32(a, 23); }
+INLINE ivec i_half(ivec a) { return _mm512_srai_epi32(a, 1); }
+/* clang-format on */
+
+/* The first n lanes, 0 < n <= LANES; nothing behind them is touched. */
+INLINE vec v_load_part(const float *p, int n)
+{
+    return _mm512_maskz_loadu_ps((__mmask16)(0xffff >> (LANES - n)), p);
+}
+
+INLINE void v_store_part(float *p, vec v, int n)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)(0xffff >> (LANES - n)), v);
+}
+
+#include "models/kernels_simd.h"

@@ -1,0 +1,796 @@
+/*
+ * The fast kernels, written once for any vector width: the file of an instruction set
+ * defines `vec` and its operations, LANES, PANEL and LSTM_ROWS, then includes this.
+ * Not a header for anybody else.
+ *
+ * How it is fast and still one chain per output: a vector holds LANES neighbouring
+ * outputs of one row; a tile holds some vectors of some rows, all in registers. For each
+ * k the tile loads its weights once, spreads one input of each row over a vector and does
+ * one fma per accumulator. Enough accumulators (8 or more) hide the latency of fma;
+ * enough rows make one load of weights serve several fma.
+ *
+ *     rows(), gemm_tn()   tiles of up to PANEL vectors; weights [panel][k][vector][lane]
+ *     lstm()              tiles of 4 gates x LSTM_ROWS rows; weights [block][k][gate][lane]
+ *
+ * Columns are padded with zero weights to whole vectors and never stored; the inner
+ * dimension is never padded, as 0 * inf or -0 would change the sum.
+ */
+
+#include <math.h>
+#include <string.h>
+
+/*
+ * Loops over a tile have constant bounds after inlining and must disappear, or the
+ * accumulators live in memory. Each compiler has its own word for that and ignores the
+ * other's.
+ */
+#ifdef __clang__
+#define UNROLL      _Pragma("clang loop unroll(full)")
+#define UNROLL_BY_2 _Pragma("clang loop unroll_count(2)")
+#else
+#define UNROLL      _Pragma("GCC unroll 16")
+#define UNROLL_BY_2 _Pragma("GCC unroll 2")
+#endif
+
+/* More vectors than any tile has. */
+#define MAX_R 12
+
+#define PREFETCH_L1(p) __builtin_prefetch(p, 0, 3)
+#define PREFETCH_L2(p) __builtin_prefetch(p, 0, 2)
+#define LINE           16 /* floats of a cache line */
+
+static inline int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of the LANES columns that start at `from` exist. */
+static inline int lanes_left(int columns, int from)
+{
+    return min_int(columns - from, LANES);
+}
+
+/* -- functions of one number: kernels_plain.c says the same in scalars ---------- */
+
+INLINE vec v_clamp(float lo, float hi, vec x)
+{
+    return v_max(v_set(lo), v_min(v_set(hi), x));
+}
+
+INLINE vec exp_core(vec y, vec *t)
+{
+    *t = v_fma(y, v_set(KY_EXP_LOG2E), v_set(KY_EXP_MAGIC));
+    vec n = v_sub(*t, v_set(KY_EXP_MAGIC));
+    vec r = v_fma(n, v_set(-KY_EXP_LN2_HI), y);
+    r = v_fma(n, v_set(-KY_EXP_LN2_LO), r);
+    vec p = v_fma(v_set(KY_EXP_P4), r, v_set(KY_EXP_P3));
+    p = v_fma(p, r, v_set(KY_EXP_P2));
+    p = v_fma(p, r, v_set(KY_EXP_P1));
+    p = v_fma(p, r, v_set(KY_EXP_P0));
+    return v_fma(v_mul(r, r), p, r);
+}
+
+INLINE vec exp2_of(vec t)
+{
+    return v_bits(i_add(i_shl23(i_bits(t)), i_set(0x3f800000)));
+}
+
+INLINE vec v_sigmoid(vec x)
+{
+    x = v_clamp(-KY_SIGMOID_MAX, KY_SIGMOID_MAX, v_sub(v_set(-0.0f), x));
+    vec t, q = exp_core(x, &t), s = exp2_of(t);
+    return v_div(v_set(1), v_add(v_set(1), v_fma(s, q, s)));
+}
+
+INLINE vec v_tanh(vec x)
+{
+    x = v_clamp(-KY_TANH_MAX, KY_TANH_MAX, x);
+    vec t, q = exp_core(v_add(x, x), &t), s = exp2_of(t);
+    vec m = v_fma(s, q, v_sub(s, v_set(1)));
+    return v_div(m, v_add(m, v_set(2)));
+}
+
+INLINE vec v_exp(vec x)
+{
+    vec t, q = exp_core(v_clamp(KY_EXP_MIN, KY_EXP_MAX, x), &t);
+    ivec n = i_sub(i_bits(t), i_bits(v_set(KY_EXP_MAGIC)));
+    ivec n1 = i_half(n), n2 = i_sub(n, n1);
+    vec p = v_mul(v_add(v_set(1), q), v_bits(i_shl23(i_add(n1, i_set(127)))));
+    return v_mul(p, v_bits(i_shl23(i_add(n2, i_set(127)))));
+}
+
+INLINE vec v_relu(vec x)
+{
+    return v_max(v_set(0), x);
+}
+
+INLINE vec v_hard_sigmoid_k2(vec x)
+{
+    return v_clamp(0, 1, v_fma(x, v_set((float)KY_HARD_SLOPE_K2), v_set(0.5f)));
+}
+
+INLINE vec v_hard_sigmoid_k3(vec x)
+{
+    return v_clamp(0, 1, v_fma(x, v_set((float)KY_HARD_SLOPE_K3), v_set(0.5f)));
+}
+
+INLINE void map(vec (*f)(vec), const float *x, float *y, size_t n)
+{
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        v_store(y + i, f(v_load(x + i)));
+    if (i < n)
+        v_store_part(y + i, f(v_load_part(x + i, (int)(n - i))), (int)(n - i));
+}
+
+static void SET(activate)(enum ky_activation act, const float *x, float *y, size_t n)
+{
+    switch (act) {
+    case KY_RELU:
+        map(v_relu, x, y, n);
+        break;
+    case KY_TANH:
+        map(v_tanh, x, y, n);
+        break;
+    case KY_SIGMOID:
+        map(v_sigmoid, x, y, n);
+        break;
+    case KY_HARD_SIGMOID_K2:
+        map(v_hard_sigmoid_k2, x, y, n);
+        break;
+    case KY_HARD_SIGMOID_K3:
+        map(v_hard_sigmoid_k3, x, y, n);
+        break;
+    case KY_EXPONENTIAL:
+        map(v_exp, x, y, n);
+        break;
+    case KY_LINEAR:
+    case KY_SOFTMAX: /* not element by element: softmax() */
+        if (x != y)
+            memcpy(y, x, n * sizeof *y);
+        break;
+    }
+}
+
+/* -- softmax ---------------------------------------------------------------------- */
+
+static void softmax_row(int C, const float *x, float *y)
+{
+    float max = x[0], sum = 0;
+    for (int c = 1; c < C; c++)
+        max = x[c] > max ? x[c] : max;
+    for (int c = 0; c < C; c += LANES) {
+        int n = lanes_left(C, c);
+        v_store_part(y + c, v_exp(v_sub(v_load_part(x + c, n), v_set(max))), n);
+    }
+    for (int c = 0; c < C; c++)
+        sum += y[c];
+    for (int c = 0; c < C; c += LANES) {
+        int n = lanes_left(C, c);
+        v_store_part(y + c, v_div(v_load_part(y + c, n), v_set(sum)), n);
+    }
+}
+
+/* Classes up to which a row takes one lane. */
+#define LANE_CLASSES 64
+
+/* Up to LANES rows at once, each in its lane, so that the sums run over classes in order. */
+static void softmax_lanes(int R, int C, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys)
+{
+    float t[LANE_CLASSES * LANES] __attribute__((aligned(64)));
+    for (int c = 0; c < C; c++)
+        for (int r = 0; r < LANES; r++)
+            t[c * LANES + r] = r < R ? x[r * xs + c] : 0;
+    vec max = v_load(t), sum = v_set(0);
+    for (int c = 1; c < C; c++)
+        max = v_max(v_load(t + c * LANES), max);
+    for (int c = 0; c < C; c++) {
+        vec e = v_exp(v_sub(v_load(t + c * LANES), max));
+        v_store(t + c * LANES, e);
+        sum = v_add(sum, e);
+    }
+    for (int c = 0; c < C; c++)
+        v_store(t + c * LANES, v_div(v_load(t + c * LANES), sum));
+    for (int r = 0; r < R; r++)
+        for (int c = 0; c < C; c++)
+            y[r * ys + c] = t[c * LANES + r];
+}
+
+static void SET(softmax)(int R, int C, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys)
+{
+    if (R == 1 || C > LANE_CLASSES)
+        for (int r = 0; r < R; r++)
+            softmax_row(C, x + r * xs, y + r * ys);
+    else
+        for (int r = 0; r < R; r += LANES)
+            softmax_lanes(min_int(R - r, LANES), C, x + r * xs, xs, y + r * ys, ys);
+}
+
+/* -- tiles ------------------------------------------------------------------------ */
+
+/* acc[r][v] += sum over k in order of x[r*xs + k*ks] * w[k][v]: the heart of everything. */
+INLINE void chain(int R, int V, int K, const float *x, ptrdiff_t xs, ptrdiff_t ks, const float *w,
+                  vec acc[MAX_R][PANEL])
+{
+    for (int k = 0; k < K; k++, x += ks, w += V * LANES) {
+        vec wv[PANEL];
+        UNROLL for (int v = 0; v < V; v++) wv[v] = v_load(w + v * LANES);
+        UNROLL for (int r = 0; r < R; r++)
+        {
+            vec xr = v_set(x[r * xs]);
+            UNROLL for (int v = 0; v < V; v++) acc[r][v] = v_fma(xr, wv[v], acc[r][v]);
+        }
+    }
+}
+
+/* Tiles read and write y [R,..], of whose last vector n columns exist. */
+INLINE void tile_load(int R, int V, const float *y, ptrdiff_t ys, int n, vec acc[MAX_R][PANEL])
+{
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        UNROLL for (int v = 0; v < V - 1; v++) acc[r][v] = v_load(y + r * ys + v * LANES);
+        acc[r][V - 1] = v_load_part(y + r * ys + (V - 1) * LANES, n);
+    }
+}
+
+INLINE void tile_store(int R, int V, float *y, ptrdiff_t ys, int n, vec acc[MAX_R][PANEL])
+{
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        UNROLL for (int v = 0; v < V - 1; v++) v_store(y + r * ys + v * LANES, acc[r][v]);
+        v_store_part(y + r * ys + (V - 1) * LANES, acc[r][V - 1], n);
+    }
+}
+
+/* What all tiles of one pass of rows() have in common. */
+struct pass {
+    int taps, run;        /* the inner dimension: so many runs of so many inputs */
+    ptrdiff_t xs, ts, ys; /* strides of rows, taps, results */
+    float floor;          /* results below become this: 0 for ReLU, else -infinity */
+};
+
+/* b: the bias, or NULL to go on from what y holds. */
+INLINE void rows_tile(int R, int V, const struct pass *p, const float *x, const float *w,
+                      const float *b, float *y, int n)
+{
+    vec acc[MAX_R][PANEL];
+    if (b == NULL)
+        tile_load(R, V, y, p->ys, n, acc);
+    else
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) acc[r][v] =
+            v_load(b + v * LANES);
+    for (int t = 0; t < p->taps; t++)
+        chain(R, V, p->run, x + t * p->ts, p->xs, 1, w + (size_t)t * p->run * V * LANES, acc);
+    vec floor = v_set(p->floor);
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) acc[r][v] =
+        v_max(floor, acc[r][v]);
+    tile_store(R, V, y, p->ys, n, acc);
+}
+
+/* C += A'B over K: a column of A is a row here. */
+INLINE void gemm_tile(int R, int V, int K, const float *A, ptrdiff_t lda, const float *w, float *C,
+                      ptrdiff_t ldc, int n)
+{
+    vec acc[MAX_R][PANEL];
+    tile_load(R, V, C, ldc, n, acc);
+    chain(R, V, K, A, 1, lda, w, acc);
+    tile_store(R, V, C, ldc, n, acc);
+}
+
+typedef void rows_fn(const struct pass *p, const float *x, const float *w, const float *b, float *y,
+                     int n);
+typedef void gemm_fn(int K, const float *A, ptrdiff_t lda, const float *w, float *C, ptrdiff_t ldc,
+                     int n);
+
+#define TILE(V, R)                                                                                 \
+    static void rows_##V##x##R(const struct pass *p, const float *x, const float *w,               \
+                               const float *b, float *y, int n)                                    \
+    {                                                                                              \
+        rows_tile(R, V, p, x, w, b, y, n);                                                         \
+    }                                                                                              \
+    static void gemm_##V##x##R(int K, const float *A, ptrdiff_t lda, const float *w, float *C,     \
+                               ptrdiff_t ldc, int n)                                               \
+    {                                                                                              \
+        gemm_tile(R, V, K, A, lda, w, C, ldc, n);                                                  \
+    }
+#define TILES(V, most) TILE(V, most) TILE(V, 4) TILE(V, 2) TILE(V, 1)
+#define TILE_OF(V, R)                                                                              \
+    {                                                                                              \
+        R, rows_##V##x##R, gemm_##V##x##R                                                          \
+    }
+#define TILES_OF(V, most)                                                                          \
+    {                                                                                              \
+        TILE_OF(V, most), TILE_OF(V, 4), TILE_OF(V, 2), TILE_OF(V, 1)                              \
+    }
+
+/* The narrower the panel, the more rows fit the registers. */
+TILES(1, 12)
+#if PANEL == 4
+TILES(2, 12)
+TILES(3, 8)
+TILES(4, 6)
+#else
+TILES(2, 6)
+#endif
+
+/* By vectors of the panel - 1; from tall to flat. */
+static const struct tile {
+    int R;
+    rows_fn *rows;
+    gemm_fn *gemm;
+} tiles[PANEL][4] = {
+    TILES_OF(1, 12),
+#if PANEL == 4
+    TILES_OF(2, 12),
+    TILES_OF(3, 8),
+    TILES_OF(4, 6),
+#else
+    TILES_OF(2, 6),
+#endif
+};
+
+/* The tallest tile for R rows. */
+static inline const struct tile *tile_for(const struct tile *t, int R)
+{
+    while (t->R > R)
+        t++;
+    return t;
+}
+
+/* -- rows: dense layers and convolutions --------------------------------------------- */
+
+static ky_mat *SET(mat_new)(int taps, int seg, int N, const float *W, const float *b)
+{
+    ky_mat *m = ky_mat_alloc(taps, seg, N, LANES);
+    if (m == NULL)
+        return NULL;
+    if (b != NULL)
+        memcpy(m->b, b, (size_t)N * sizeof *b);
+    int K = taps * seg;
+    float *w = m->w;
+    for (int from = 0; from < m->columns; from += PANEL * LANES) {
+        int width = min_int(m->columns - from, PANEL * LANES), n = min_int(N - from, width);
+        for (int k = 0; k < K; k++, w += width)
+            memcpy(w, W + (size_t)k * N + from, (size_t)n * sizeof *w);
+    }
+    return m;
+}
+
+/* One row has no rows to share weights with: take up to 8 vectors of several panels at
+ * once, so that there are 8 chains, and fetch weights ahead. */
+#define ALONE       8
+#define ALONE_AHEAD 12
+
+/* Columns of the q-th panel among V vectors. */
+INLINE int width_of(int V, int q)
+{
+    return min_int(V - q * PANEL, PANEL) * LANES;
+}
+
+INLINE void alone_tile(int V, const struct pass *p, size_t panel, size_t k0, const float *x,
+                       const float *w, const float *b, float *y, int n)
+{
+    vec acc[ALONE];
+    UNROLL for (int v = 0; v < V; v++) acc[v] = v_load(b + v * LANES);
+    const float *wp[ALONE / PANEL];
+    UNROLL for (int q = 0; q * PANEL < V; q++) wp[q] = w + q * panel + k0 * width_of(V, q);
+    for (int t = 0; t < p->taps; t++)
+        for (int k = 0; k < p->run; k++) {
+            vec xk = v_set(x[t * p->ts + k]);
+            UNROLL for (int v = 0; v < V; v++)
+            {
+                const float *wv = wp[v / PANEL] + v % PANEL * LANES;
+                PREFETCH_L1(wv + ALONE_AHEAD * width_of(V, v / PANEL));
+                acc[v] = v_fma(xk, v_load(wv), acc[v]);
+            }
+            UNROLL for (int q = 0; q * PANEL < V; q++) wp[q] += width_of(V, q);
+        }
+    vec floor = v_set(p->floor);
+    UNROLL for (int v = 0; v < V - 1; v++) v_store(y + v * LANES, v_max(floor, acc[v]));
+    v_store_part(y + (V - 1) * LANES, v_max(floor, acc[V - 1]), n);
+}
+
+typedef void alone_fn(const struct pass *p, size_t panel, size_t k0, const float *x, const float *w,
+                      const float *b, float *y, int n);
+#define ALONE_TILE(V)                                                                              \
+    static void alone_##V(const struct pass *p, size_t panel, size_t k0, const float *x,           \
+                          const float *w, const float *b, float *y, int n)                         \
+    {                                                                                              \
+        alone_tile(V, p, panel, k0, x, w, b, y, n);                                                \
+    }
+ALONE_TILE(1)
+ALONE_TILE(2)
+ALONE_TILE(3)
+ALONE_TILE(4)
+ALONE_TILE(5)
+ALONE_TILE(6)
+ALONE_TILE(7)
+ALONE_TILE(8)
+static alone_fn *const alone[ALONE] = { alone_1, alone_2, alone_3, alone_4,
+                                        alone_5, alone_6, alone_7, alone_8 };
+
+static void row_alone(const ky_mat *m, const struct pass *p, const float *x, size_t k0, float *y)
+{
+    size_t K = (size_t)m->taps * m->seg;
+    for (int from = 0; from < m->columns; from += ALONE * LANES) {
+        int V = min_int((m->columns - from) / LANES, ALONE);
+        int n = lanes_left(m->N, from + (V - 1) * LANES);
+        alone[V - 1](p, K * PANEL * LANES, k0, x, m->w + K * from, m->b + from, y + from, n);
+    }
+}
+
+/* All rows over one stretch of the inner dimension, whose weights start at row k0. */
+static void rows_pass(const ky_mat *m, const struct pass *p, int R, const float *x, size_t k0,
+                      bool first, float *y)
+{
+    size_t K = (size_t)m->taps * m->seg;
+    for (int from = 0; from < m->columns; from += PANEL * LANES) {
+        int V = min_int((m->columns - from) / LANES, PANEL);
+        int n = lanes_left(m->N, from + (V - 1) * LANES);
+        const float *w = m->w + K * from + k0 * V * LANES;
+        const float *b = first ? m->b + from : NULL;
+        const struct tile *t = tiles[V - 1];
+        for (int r = 0; r < R; r += t->R) {
+            t = tile_for(t, R - r);
+            t->rows(p, x + r * p->xs, w, b, y + r * p->ys + from, n);
+        }
+    }
+}
+
+/* A longer inner dimension is done in stretches whose weights stay in the nearest cache,
+ * the sums waiting in y meanwhile: to store and load a float is exact. */
+#define STRETCH 128
+
+static void SET(rows)(const ky_mat *m, int tap0, int tap1, int R, const float *x, ptrdiff_t xs,
+                      ptrdiff_t ts, float *y, ptrdiff_t ys, enum ky_activation act)
+{
+    struct pass p = { tap1 - tap0, m->seg, xs, ts, ys, -INFINITY };
+    if (ts == p.run && p.taps > 0) { /* the taps follow each other: one run */
+        p.run *= p.taps;
+        p.taps = 1;
+    }
+    x += tap0 * ts;
+    size_t k0 = (size_t)tap0 * m->seg;
+    float floor = act == KY_RELU ? 0 : -INFINITY;
+    if (R == 1) {
+        p.floor = floor;
+        row_alone(m, &p, x, k0, y);
+    } else if (p.taps == 1 && p.run > 2 * STRETCH) {
+        int K = p.run;
+        for (int k = 0; k < K; k += STRETCH) {
+            p.run = min_int(K - k, STRETCH);
+            p.floor = k + STRETCH >= K ? floor : -INFINITY;
+            rows_pass(m, &p, R, x + k, k0 + k, k == 0, y);
+        }
+    } else {
+        p.floor = floor;
+        rows_pass(m, &p, R, x, k0, true, y);
+    }
+    if (act != KY_LINEAR && act != KY_RELU)
+        for (int r = 0; r < R; r++)
+            SET(activate)(act, y + r * ys, y + r * ys, (size_t)m->N);
+}
+
+/* -- LSTM ----------------------------------------------------------------------------- */
+
+/* Rows whose inputs and states are gathered at a time. */
+#define CHUNK 48
+
+/* How many rows of weights one row alone fetches ahead. */
+#define LSTM_AHEAD 16
+
+static ky_lstm_mat *SET(lstm_new)(int F, int H, const float *W, const float *U, const float *b)
+{
+    size_t K = (size_t)F + H;
+    ky_lstm_mat *m = ky_lstm_mat_alloc(F, H, LANES, CHUNK * K);
+    if (m == NULL)
+        return NULL;
+    float *w = m->w, *bias = m->b;
+    for (int from = 0; from < H; from += LANES) {
+        int n = lanes_left(H, from);
+        for (int g = 0; g < 4; g++, bias += LANES)
+            memcpy(bias, b + g * H + from, (size_t)n * sizeof *b);
+        for (size_t k = 0; k < K; k++)
+            for (int g = 0; g < 4; g++, w += LANES) {
+                const float *row = k < (size_t)F ? W + k * 4 * H : U + (k - F) * 4 * H;
+                memcpy(w, row + g * H + from, (size_t)n * sizeof *w);
+            }
+    }
+    return m;
+}
+
+/* Pre-activations of the gates i|f|c|o -> n units of state {h, c}, H apart, and of the tape. */
+INLINE void cell(const vec z[4], float *h, int H, float *tape, int n)
+{
+    vec i = v_sigmoid(z[0]), f = v_sigmoid(z[1]), g = v_tanh(z[2]);
+    vec c = v_fma(f, v_load_part(h + H, n), v_mul(i, g));
+    v_store_part(h + H, c, n);
+    vec o = v_sigmoid(z[3]), tc = v_tanh(c);
+    v_store_part(h, v_mul(o, tc), n);
+    if (tape != NULL) {
+        v_store_part(tape, i, n);
+        v_store_part(tape + H, f, n);
+        v_store_part(tape + 2 * H, g, n);
+        v_store_part(tape + 3 * H, o, n);
+        v_store_part(tape + 4 * H, c, n);
+        v_store_part(tape + 5 * H, tc, n);
+    }
+}
+
+/* R rows of gathered inputs {x, h} through the block of units that starts at `from`. */
+INLINE void lstm_tile(int R, const ky_lstm_mat *m, int from, const float *xh, float *const *state,
+                      float *tape, ptrdiff_t tape_stride)
+{
+    int K = m->F + m->H, n = lanes_left(m->H, from);
+    vec z[LSTM_ROWS][4];
+    const float *w = m->w + (size_t)from * 4 * K, *b = m->b + from * 4;
+    UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) z[r][g] =
+        v_load(b + g * LANES);
+    for (int k = 0; k < K; k++, w += 4 * LANES) {
+        vec wg[4];
+        UNROLL for (int g = 0; g < 4; g++) wg[g] = v_load(w + g * LANES);
+        UNROLL for (int r = 0; r < R; r++)
+        {
+            vec xr = v_set(xh[(size_t)r * K + k]);
+            UNROLL for (int g = 0; g < 4; g++) z[r][g] = v_fma(xr, wg[g], z[r][g]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+        cell(z[r], state[r] + from, m->H, tape ? tape + r * tape_stride + from : NULL, n);
+}
+
+typedef void lstm_fn(const ky_lstm_mat *m, int from, const float *xh, float *const *state,
+                     float *tape, ptrdiff_t tape_stride);
+#define LSTM_TILE(R)                                                                               \
+    static void lstm_##R(const ky_lstm_mat *m, int from, const float *xh, float *const *state,     \
+                         float *tape, ptrdiff_t tape_stride)                                       \
+    {                                                                                              \
+        lstm_tile(R, m, from, xh, state, tape, tape_stride);                                       \
+    }
+LSTM_TILE(1)
+LSTM_TILE(2)
+LSTM_TILE(3)
+#if LSTM_ROWS == 6
+LSTM_TILE(4)
+LSTM_TILE(5)
+LSTM_TILE(6)
+#endif
+static lstm_fn *const lstm_tiles[LSTM_ROWS] = {
+    lstm_1, lstm_2, lstm_3,
+#if LSTM_ROWS == 6
+    lstm_4, lstm_5, lstm_6,
+#endif
+};
+
+/* Ask for the lines of a state that hold [from,to) of its 2H floats. */
+static inline void prefetch_state(const float *state, int from, int to)
+{
+    for (int j = from; j < to; j += LINE)
+        PREFETCH_L2(state + j);
+}
+
+/* One chunk of at most CHUNK rows. Meanwhile the `next` states behind it are fetched,
+ * each row group asking for its share. */
+static void lstm_chunk(const ky_lstm_mat *m, int R, const float *x, ptrdiff_t xs,
+                       float *const *state, int next, float *tape, ptrdiff_t tape_stride, float *xh)
+{
+    int F = m->F, H = m->H, K = F + H;
+    for (int r = 0; r < R; r++) {
+        memcpy(xh + (size_t)r * K, x + r * xs, (size_t)F * sizeof *x);
+        memcpy(xh + (size_t)r * K + F, state[r], (size_t)H * sizeof *x);
+    }
+    for (int from = 0; from < H; from += LANES)
+        for (int r = 0, n; r < R; r += n) {
+            n = min_int(R - r, LSTM_ROWS);
+            for (int q = r; q < min_int(r + n, next); q++)
+                prefetch_state(state[R + q], 2 * from, 2 * from + 2 * LANES);
+            lstm_tiles[n - 1](m, from, xh + (size_t)r * K, state + r,
+                              tape ? tape + r * tape_stride : NULL, tape_stride);
+        }
+}
+
+/* z[v][g] += x w over K rows of weights, V blocks of units at once: 4V chains. */
+INLINE void lstm_alone_chain(int V, bool ahead, int K, const float *x, const float *w, size_t block,
+                             vec z[PANEL][4])
+{
+    UNROLL_BY_2 for (int k = 0; k < K; k++, w += 4 * LANES)
+    {
+        vec xk = v_set(x[k]);
+        UNROLL for (int v = 0; v < V; v++) UNROLL for (int g = 0; g < 4; g++)
+        {
+            const float *wv = w + v * block + g * LANES;
+            if (ahead)
+                PREFETCH_L1(wv + LSTM_AHEAD * 4 * LANES);
+            z[v][g] = v_fma(xk, v_load(wv), z[v][g]);
+        }
+    }
+}
+
+INLINE void lstm_alone_tile(int V, bool ahead, const ky_lstm_mat *m, int from, const float *x,
+                            const float *h, float *state, float *tape)
+{
+    size_t K = (size_t)m->F + m->H, block = K * 4 * LANES;
+    const float *w = m->w + (size_t)from * 4 * K, *b = m->b + from * 4;
+    vec z[PANEL][4];
+    UNROLL for (int v = 0; v < V; v++) UNROLL for (int g = 0; g < 4; g++) z[v][g] =
+        v_load(b + (v * 4 + g) * LANES);
+    lstm_alone_chain(V, ahead, m->F, x, w, block, z);
+    lstm_alone_chain(V, ahead, m->H, h, w + (size_t)m->F * 4 * LANES, block, z);
+    UNROLL for (int v = 0; v < V; v++)
+    {
+        int at = from + v * LANES;
+        cell(z[v], state + at, m->H, tape ? tape + at : NULL, lanes_left(m->H, at));
+    }
+}
+
+typedef void lstm_alone_fn(const ky_lstm_mat *m, int from, const float *x, const float *h,
+                           float *state, float *tape);
+#define LSTM_ALONE(V)                                                                              \
+    static void lstm_alone_##V(const ky_lstm_mat *m, int from, const float *x, const float *h,     \
+                               float *state, float *tape)                                          \
+    {                                                                                              \
+        lstm_alone_tile(V, (V) > 2, m, from, x, h, state, tape);                                   \
+    }
+LSTM_ALONE(1)
+LSTM_ALONE(2)
+#if PANEL == 4
+LSTM_ALONE(3)
+LSTM_ALONE(4)
+#endif
+static lstm_alone_fn *const lstm_alone[PANEL] = {
+    lstm_alone_1,
+    lstm_alone_2,
+#if PANEL == 4
+    lstm_alone_3,
+    lstm_alone_4,
+#endif
+};
+
+/*
+ * Whether this thread's next row through m goes over the blocks backwards: every other
+ * one does, as the weights read last are still in the nearest cache (a quarter more
+ * steps a second at 64 units). Blocks are independent, so the bits are the same.
+ */
+static inline bool lstm_turn(const ky_lstm_mat *m)
+{
+    static _Thread_local bool backwards[16];
+    bool *b = &backwards[m->id % 16];
+    return *b = !*b;
+}
+
+static void lstm_one(const ky_lstm_mat *m, const float *x, float *state, float *tape,
+                     float *scratch)
+{
+    int blocks = m->columns / LANES, group = blocks > PANEL ? PANEL : 2;
+    const float *h = state;
+    if (blocks > group) { /* a group must not see what the one before it has written */
+        memcpy(scratch, state, (size_t)m->H * sizeof *state);
+        h = scratch;
+    }
+    int groups = (blocks + group - 1) / group;
+    bool backwards = lstm_turn(m);
+    for (int i = 0; i < groups; i++) {
+        int first = (backwards ? groups - 1 - i : i) * group;
+        int V = min_int(blocks - first, group);
+        lstm_alone[V - 1](m, first * LANES, x, h, state, tape);
+    }
+}
+
+static void SET(lstm)(const ky_lstm_mat *m, int B, const float *x, ptrdiff_t xs,
+                      float *const *state, float *tape, ptrdiff_t tape_stride, float *scratch)
+{
+    if (B == 1) {
+        lstm_one(m, x, state[0], tape, scratch);
+        return;
+    }
+    for (int r = 0; r < min_int(B, CHUNK); r++)
+        prefetch_state(state[r], 0, 2 * m->H);
+    for (int r = 0; r < B; r += CHUNK) {
+        int R = min_int(B - r, CHUNK), next = min_int(B - r - R, CHUNK);
+        lstm_chunk(m, R, x + r * xs, xs, state + r, next, tape ? tape + r * tape_stride : NULL,
+                   tape_stride, scratch);
+    }
+}
+
+/* -- training -------------------------------------------------------------------------- */
+
+/* B[k][from..] for K rows k -> whole vectors one behind the other, zeros where B ends. */
+static void pack_slice(int V, int n, int K, const float *B, ptrdiff_t ldb, float *w)
+{
+    for (int k = 0; k < K; k++, B += ldb) {
+        for (int v = 0; v < V - 1; v++, w += LANES)
+            v_store(w, v_load(B + v * LANES));
+        v_store(w, v_load_part(B + (V - 1) * LANES, n));
+        w += LANES;
+    }
+}
+
+static void SET(gemm_tn)(int M, int N, int K, const float *A, ptrdiff_t lda, const float *B,
+                         ptrdiff_t ldb, float *C, ptrdiff_t ldc)
+{
+    float w[STRETCH * PANEL * LANES] __attribute__((aligned(64)));
+    for (int k = 0; k < K; k += STRETCH)
+        for (int from = 0; from < N; from += PANEL * LANES) {
+            int k_n = min_int(K - k, STRETCH);
+            int V = min_int((N - from + LANES - 1) / LANES, PANEL);
+            int n = lanes_left(N, from + (V - 1) * LANES);
+            pack_slice(V, n, k_n, B + k * ldb + from, ldb, w);
+            const struct tile *t = tiles[V - 1];
+            for (int m = 0; m < M; m += t->R) {
+                t = tile_for(t, M - m);
+                t->gemm(k_n, A + k * lda + m, lda, w, C + m * ldc + from, ldc, n);
+            }
+        }
+}
+
+static void SET(colsum)(int N, int K, const float *B, ptrdiff_t ldb, float *s)
+{
+    for (int from = 0; from < N; from += LANES) {
+        int n = lanes_left(N, from);
+        vec sum = v_load_part(s + from, n);
+        for (int k = 0; k < K; k++)
+            sum = v_add(sum, v_load_part(B + k * ldb + from, n));
+        v_store_part(s + from, sum, n);
+    }
+}
+
+/* n units of one row; the arrays of gates lie H apart. See plain_lstm_back for names. */
+INLINE void back_units(int H, const float *dh, float *dc, const float *tape, const float *c0,
+                       float *dz, int n)
+{
+    vec one = v_set(1);
+    vec i = v_load_part(tape, n), f = v_load_part(tape + H, n);
+    vec g = v_load_part(tape + 2 * H, n), o = v_load_part(tape + 3 * H, n);
+    vec tc = v_load_part(tape + 5 * H, n), dhv = v_load_part(dh, n);
+    vec d = v_fma(v_mul(dhv, o), v_fnma(tc, tc, one), v_load_part(dc, n));
+    vec di = v_mul(v_mul(d, g), v_mul(i, v_sub(one, i)));
+    vec df = v_mul(v_mul(d, v_load_part(c0, n)), v_mul(f, v_sub(one, f)));
+    vec dg = v_mul(v_mul(d, i), v_fnma(g, g, one));
+    vec d_o = v_mul(v_mul(dhv, tc), v_mul(o, v_sub(one, o)));
+    v_store_part(dz, di, n);
+    v_store_part(dz + H, df, n);
+    v_store_part(dz + 2 * H, dg, n);
+    v_store_part(dz + 3 * H, d_o, n);
+    v_store_part(dc, v_mul(d, f), n);
+}
+
+static void SET(lstm_back)(int B, int H, const float *dh, ptrdiff_t dhs, float *dc, ptrdiff_t dcs,
+                           const float *tape, ptrdiff_t tape_stride, const float *c0, ptrdiff_t c0s,
+                           float *dz, ptrdiff_t dzs)
+{
+    for (int r = 0; r < B; r++, dh += dhs, dc += dcs, tape += tape_stride, c0 += c0s, dz += dzs)
+        for (int j = 0; j < H; j += LANES)
+            back_units(H, dh + j, dc + j, tape + j, c0 + j, dz + j, lanes_left(H, j));
+}
+
+static void SET(adam)(size_t n, float *w, const float *g, float *m, float *v, float alpha, float b1,
+                      float b2, float eps)
+{
+    vec r1 = v_set(1 - b1), r2 = v_set(1 - b2);
+    for (size_t i = 0; i < n; i += LANES) {
+        int p = n - i < LANES ? (int)(n - i) : LANES;
+        vec gi = v_load_part(g + i, p), mi = v_load_part(m + i, p), vi = v_load_part(v + i, p);
+        mi = v_fma(v_sub(gi, mi), r1, mi);
+        vi = v_fma(v_fms(gi, gi, vi), r2, vi);
+        vec step = v_div(v_mul(v_set(alpha), mi), v_add(v_sqrt(vi), v_set(eps)));
+        v_store_part(m + i, mi, p);
+        v_store_part(v + i, vi, p);
+        v_store_part(w + i, v_sub(v_load_part(w + i, p), step), p);
+    }
+}
+
+const ky_kernels SET_TABLE = {
+    .name = SET_NAME,
+    .mat_new = SET(mat_new),
+    .mat_free = ky_mat_release,
+    .rows = SET(rows),
+    .lstm_new = SET(lstm_new),
+    .lstm_free = ky_lstm_mat_release,
+    .lstm = SET(lstm),
+    .activate = SET(activate),
+    .softmax = SET(softmax),
+    .gemm_tn = SET(gemm_tn),
+    .colsum = SET(colsum),
+    .lstm_back = SET(lstm_back),
+    .adam = SET(adam),
+};
