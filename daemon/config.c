@@ -630,21 +630,35 @@ static void unknown_key(loader *l, const heading *h, const entry *e)
     problem(l, e->file, e->line, "[%s] %.60s: unknown key%s", e->section, e->key, hint(best, text));
 }
 
+/* The directory that an entry's relative paths begin at, absolute; malloc'd. */
+static char *base_of(loader *l, const entry *e)
+{
+    char *path = kept(l, l->files[e->file]), *base = NULL;
+
+    if (path != NULL) {
+        base = realpath(e->line > 0 ? dirname(path) : ".", NULL);
+        if (base == NULL)
+            base = kept(l, "/");
+    }
+    free(path);
+    return base;
+}
+
 static void apply_entry(loader *l, const heading *h, const entry *e)
 {
     const ky_setting *s = ky_setting_find(h->kind, e->key);
-    char *path = kept(l, l->files[e->file]);
+    char *base = base_of(l, e);
     const char *name;
     ky_err err;
     int rc;
 
-    if (path == NULL)
+    if (base == NULL)
         return;
     if (s == NULL) {
         unknown_key(l, h, e);
         goto out;
     }
-    rc = ky_setting_parse(s, e->key, e->value, e->line > 0 ? dirname(path) : ".",
+    rc = ky_setting_parse(s, e->key, e->value, base,
                           ky_section_object(l->c, h->kind, h->object, &name), &err);
     if (rc == KY_ENOMEM)
         l->no_memory = true;
@@ -654,7 +668,7 @@ static void apply_entry(loader *l, const heading *h, const entry *e)
         problem(l, e->file, e->line, "[%s] %s: everybody may read this file: chmod o-r it",
                 e->section, e->key);
 out:
-    free(path);
+    free(base);
 }
 
 /* Keys that are missing, and keys that have no meaning beside the others. */

@@ -1,6 +1,6 @@
 # Tests of daemon/.
 if WITH_TESTS
-check_PROGRAMS += tests/daemon/test_config tests/daemon/test_log
+check_PROGRAMS += tests/daemon/test_config tests/daemon/test_log tests/daemon/test_notify
 
 tests_daemon_test_config_SOURCES = tests/daemon/test_config.c
 tests_daemon_test_config_CFLAGS = $(KY_TEST_CFLAGS)
@@ -9,4 +9,8 @@ tests_daemon_test_config_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 tests_daemon_test_log_SOURCES = tests/daemon/test_log.c
 tests_daemon_test_log_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_log_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+tests_daemon_test_notify_SOURCES = tests/daemon/test_notify.c
+tests_daemon_test_notify_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_notify_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
