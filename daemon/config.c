@@ -47,7 +47,7 @@ typedef struct loader {
     bool *public; /* whether everybody may read the file */
     int n_files;
     ky_problems *problems;
-    bool no_memory;
+    bool no_memory, full;
     ky_config *c;
 } loader;
 
@@ -325,8 +325,9 @@ static void put_entry(loader *l, const char *section, const char *key, const cha
         return;
     }
     if (l->n_entries >= ENTRIES_MAX) {
-        if (l->n_entries++ == ENTRIES_MAX)
+        if (!l->full)
             problem(l, file, line, "more than %d settings", ENTRIES_MAX);
+        l->full = true;
         return;
     }
     v = kept(l, value);
@@ -969,8 +970,6 @@ int ky_config_load(const char *path, const char *const *overrides, ky_config **r
     file = add_file(&l, "-o");
     for (int i = 0; file >= 0 && overrides != NULL && overrides[i] != NULL; i++)
         parse_override(&l, overrides[i], file);
-    if (l.n_entries > ENTRIES_MAX)
-        l.n_entries = ENTRIES_MAX;
     if (!l.no_memory && (problems->n == 0 || l.n_headings > 0))
         fill(&l);
     if (!l.no_memory) {
