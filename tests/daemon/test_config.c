@@ -595,6 +595,28 @@ static void the_dump_masks_secrets(void **state)
     free(text);
 }
 
+static void recorded_settings_read_back_without_todays_files(void **state)
+{
+    place *p = *state;
+    ky_config *c = NULL;
+    char *first, *second;
+    ky_err err;
+
+    assert_good(p, load(p, FULL));
+    first = dump(p->c);
+    unlink("m.h5");
+    assert_int_equal(ky_config_of_text(first, strlen(first), &c, &err), KY_OK);
+    second = dump(c);
+    assert_string_equal(first, second);
+    assert_string_equal(c->sources[1].name, "k");
+    ky_config_free(c);
+    assert_int_equal(ky_config_of_text("[kymod]\nlanes = x\n", 18, &c, &err), KY_ECORRUPT);
+    assert_non_null(strstr(err.text, "recorded settings:2: [kymod] lanes: 'x' is not allowed"));
+    assert_int_equal(ky_config_of_text("\0\0", 2, &c, &err), KY_ECORRUPT);
+    free(first);
+    free(second);
+}
+
 static char *printed(void (*fn)(FILE *out))
 {
     char *text = NULL;
@@ -696,6 +718,7 @@ int main(void)
         T(systemds_directories_are_the_defaults),
         T(the_dump_reads_back_as_itself),
         T(the_dump_masks_secrets),
+        T(recorded_settings_read_back_without_todays_files),
         T(example_and_man_page_have_every_setting),
         T(the_example_file_is_a_good_file),
         T(every_default_can_be_written_down),
