@@ -1,1 +1,12 @@
 # The connectors library: sources, codecs, sockets.
+noinst_LTLIBRARIES += libkyconnectors.la
+
+libkyconnectors_la_SOURCES = \
+	connectors/codec.c connectors/codec.h \
+	connectors/codec_json.c \
+	connectors/jsonscan.c connectors/jsonscan.h \
+	connectors/source.c connectors/source.h \
+	connectors/timestamp.c connectors/timestamp.h \
+	connectors/zmq.c connectors/zmq.h
+libkyconnectors_la_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS)
+libkyconnectors_la_LIBADD = libkymo.la $(ZMQ_LIBS)

@@ -1,1 +1,10 @@
 # Tests of connectors/.
+if WITH_TESTS
+check_PROGRAMS += tests/connectors/test_codec_json tests/connectors/test_zmq
+tests_connectors_test_codec_json_SOURCES = tests/connectors/test_codec_json.c
+tests_connectors_test_codec_json_CFLAGS = $(KY_TEST_CFLAGS)
+tests_connectors_test_codec_json_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
+tests_connectors_test_zmq_SOURCES = tests/connectors/test_zmq.c
+tests_connectors_test_zmq_CFLAGS = $(KY_TEST_CFLAGS)
+tests_connectors_test_zmq_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
+endif
