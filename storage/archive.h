@@ -15,7 +15,8 @@
  * them in results (segments). Doing it again is harmless.
  *
  * @param dir      archive/ in the state directory
- * @param classes  names of classes by number, as in the file's CONFIG record; NULL entries are not archived
+ * @param classes  names of classes by number, as in the file's CONFIG record; NULL entries are not
+ * archived
  * @param labels   per class: its class names, for label numbers
  */
 typedef struct ky_archive_class {
@@ -39,9 +40,10 @@ typedef struct ky_sequence {
     const float *x; /* [steps, features], borrowed for the call */
 } ky_sequence;
 
-/** Reads segments (oldest first, in order of time) and gives each sequence: from a start flag, or the
- *  stream's first sample, to an end flag, the next start, or the end of the data; sequences cross
- *  segments. `late_label` may supply labels that came later (NULL result: none); may be NULL. */
+/** Reads segments (oldest first, in order of time) and gives each sequence: from a start flag, or
+ * the stream's first sample, to an end flag, the next start, or the end of the data; sequences
+ * cross segments. `late_label` may supply labels that came later (NULL result: none); may be NULL.
+ */
 int ky_archive_each_sequence(const char *const *paths, int n_paths,
                              const char *(*late_label)(const char *stream, int64_t n, void *arg),
                              int (*fn)(const ky_sequence *s, void *arg, ky_err *err), void *arg,

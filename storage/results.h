@@ -32,7 +32,7 @@ typedef struct ky_row_prediction {
     uint16_t model; /* index into ky_unit.models */
     uint32_t version;
     int64_t n, seq, ts_us, answered_us, latency_us; /* seq KY_NONE -> NULL */
-    int16_t label;  /* index; label text in ky_span name; -1: NULL */
+    int16_t label; /* index; label text in ky_span name; -1: NULL */
     uint8_t quality, time_source;
     float score;
     ky_span name, y; /* label text; outputs as little-endian f32 */
@@ -51,21 +51,24 @@ typedef struct ky_row_state { /* a stream's whole row: state, position, numbers 
     int64_t ts_us; /* of the last sample */
     bool ended;    /* the next sample starts from zeros */
     uint64_t layout;
-    ky_span blob; /* model state, bytes as the plan defines them */
-    ky_span extra; /* the lane's own, opaque: last answer's label, last values */
+    ky_span blob;       /* model state, bytes as the plan defines them */
+    ky_span extra;      /* the lane's own, opaque: last answer's label, last values */
     int64_t file_first; /* journal file in which state0 was last taken */
 } ky_row_state;
 
-typedef struct ky_row_state0 { /* the stream's row as it was before the first record of a journal file */
-    uint64_t file_first; /* the file's first position */
+typedef struct ky_row_state0 { /* the stream's row as it was before the first record of a journal
+                                  file */
+    uint64_t file_first;       /* the file's first position */
     ky_row_state row;
 } ky_row_state0;
 
 typedef struct ky_row_label {
     uint32_t stream;
-    int64_t n;            /* step it belongs to, or KY_NONE: found by seq or ts at commit */
+    int64_t n; /* step it belongs to, or KY_NONE: found by seq or ts at commit; a label
+                  whose step is not found stays in `labels`, with n NULL */
     int64_t seq, ts_us;
-    int64_t at_us;        /* when it came */
+    int64_t at_us; /* when it came */
+    bool late;     /* it came after its sample (n = KY_NONE: always) */
     ky_span label;
 } ky_row_label;
 
@@ -84,13 +87,14 @@ typedef struct ky_row_reject {
 
 typedef struct ky_row_event {
     int64_t at_us;
-    ky_span level, object, what, detail; /* info|warn|error, "stream pump-1", "swap", JSON or text */
+    ky_span level, object, what,
+        detail; /* info|warn|error, "stream pump-1", "swap", JSON or text */
 } ky_row_event;
 
 typedef struct ky_row_source { /* how far a source's input is in the journal */
-    ky_span source, key; /* key: Kafka "topic/partition", acknowledged: sender id */
+    ky_span source, key;       /* key: Kafka "topic/partition", acknowledged: sender id */
     uint8_t session[16];
-    int64_t number;      /* last message number or offset */
+    int64_t number; /* last message number or offset */
 } ky_row_source;
 
 typedef struct ky_row_swap { /* a model version took over at a journal position */
@@ -100,7 +104,11 @@ typedef struct ky_row_swap { /* a model version took over at a journal position 
     uint64_t hash;
 } ky_row_swap;
 
-#define KY_ROWS(type) struct { type *row; uint32_t n, cap; }
+#define KY_ROWS(type)                                                                              \
+    struct {                                                                                       \
+        type *row;                                                                                 \
+        uint32_t n, cap;                                                                           \
+    }
 
 /* What one transaction writes. Grown by the thread that fills it, emptied for reuse. */
 typedef struct ky_unit {
@@ -118,7 +126,7 @@ typedef struct ky_unit {
     const char *const *models;  /* names by index, borrowed */
     const char *const *classes; /* likewise */
     int64_t keep_rejects; /* after this unit at most so many rows in rejects, the newest; 0: all */
-    uint64_t low_water; /* every stream has applied all records before this; 0: not said */
+    uint64_t low_water;   /* every stream has applied all records before this; 0: not said */
 } ky_unit;
 
 void ky_unit_clear(ky_unit *u);
@@ -130,12 +138,23 @@ void *ky_rows_add(void *rows, size_t size);
 #define KY_ADD(rows) ((__typeof__((rows)->row))ky_rows_add((rows), sizeof(*(rows)->row)))
 bool ky_unit_empty(const ky_unit *u);
 
-/** Opens or makes the database, runs migrations, keeps WAL across closing, synchronous=FULL or
- *  NORMAL. KY_EFORMAT: a newer schema, or not a database. */
+/**
+ * Opens or makes the database, runs migrations, keeps WAL across closing, synchronous=FULL or
+ * NORMAL. Several may be open on one file; each waits up to 20 s for another's transaction.
+ *
+ * Others of the file's group may read, also after kymod has stopped: a reader without write
+ * permission needs the database, -wal and -shm to exist and to be readable, and x on the directory.
+ * SQLite makes the two with the database's mode (0640) and group, and they stay when the last
+ * connection closes. (Only a connection that may write and does not keep the WAL removes them, as
+ * the owner's sqlite3 shell does; the next open here makes them again.)
+ *
+ * KY_EFORMAT: a newer schema, or not kymo's database; -ENOSPC; KY_EBUSY; -EACCES.
+ */
 int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *err);
 void ky_results_close(ky_results *r);
 
-/** All of the unit in one transaction; plain INSERT: a row that exists is KY_ECORRUPT. */
+/** All of the unit in one transaction; plain INSERT: a prediction that exists is KY_ECORRUPT. On
+ * any failure nothing of it is there. -ENOSPC: the disk is full. */
 int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err);
 
 /** Moves the WAL's content into the database; true in ret if all of it (A6, A7). */
@@ -143,7 +162,7 @@ int ky_results_checkpoint(ky_results *r, bool *ret, ky_err *err);
 
 /* -- what a restart reads -- */
 typedef struct ky_saved_stream {
-    ky_row_state row; /* blob's span unused: see blob */
+    ky_row_state row;                      /* blob's span unused: see blob */
     const char *class_name, *name, *model; /* model NULL: the stream has no state yet */
     const void *blob;
     size_t blob_len;
@@ -151,8 +170,9 @@ typedef struct ky_saved_stream {
     size_t extra_len;
 } ky_saved_stream;
 
-int ky_results_each_stream(ky_results *r, int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
-                           void *arg, ky_err *err);
+int ky_results_each_stream(ky_results *r,
+                           int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
+                           ky_err *err);
 int ky_results_each_source(ky_results *r,
                            int (*fn)(const char *source, const char *key, const uint8_t session[16],
                                      int64_t number, void *arg, ky_err *err),
@@ -160,10 +180,12 @@ int ky_results_each_source(ky_results *r,
 /** The version of `model` in force just before position pos; KY_ENOENT if none was recorded. */
 int ky_results_model_at(ky_results *r, const char *model, uint64_t pos, uint32_t *ret_version,
                         uint64_t *ret_hash, ky_err *err);
+/** The highest low-water mark committed; 0 if none. */
 int ky_results_low_water(ky_results *r, uint64_t *ret, ky_err *err);
 /** The database's own random id, made with it. */
 int ky_results_uuid(ky_results *r, char ret[37], ky_err *err);
-/** Whether every stream with a row has applied everything before pos (A6). */
+/** Whether every stream has applied everything before pos (A6): the low-water mark says so. Rows of
+ *  states alone do not: a stream seen for the first time has none yet. */
 int ky_results_applied(ky_results *r, uint64_t pos, bool *ret, ky_err *err);
 
 /* -- archive -- */
@@ -175,7 +197,7 @@ typedef struct ky_segment_row {
     uint64_t first, end, rows, bytes;
     int64_t from_us, to_us;
 } ky_segment_row;
-/** Registers a segment; with last_of_file also drops the file's state0 rows. */
+/** Registers a segment, in place of one of the same class and first position. */
 int ky_results_add_segment(ky_results *r, const ky_segment_row *s, ky_err *err);
 int ky_results_each_segment(ky_results *r, const char *class_name,
                             int (*fn)(const ky_segment_row *s, void *arg, ky_err *err), void *arg,
@@ -195,6 +217,7 @@ typedef struct ky_model_row {
     const char *path, *origin; /* relative path in the store; "config", "retrain", ... */
     int64_t created_us;
 } ky_model_row;
+/** Doing it again is harmless; KY_ECORRUPT: the version is there with another hash. */
 int ky_results_add_model(ky_results *r, const ky_model_row *m, ky_err *err);
 typedef struct ky_retrain_row {
     const char *model, *cause, *verdict, *reason; /* verdict: promoted | kept | failed */
@@ -203,13 +226,14 @@ typedef struct ky_retrain_row {
     int64_t rows;                      /* sequences trained on */
     int64_t held_out;
     const char *metric;
-    double champion, candidate;        /* on the same held-out part; NaN -> NULL */
-    const char *detail;                /* JSON */
+    double champion, candidate; /* on the same held-out part; NaN -> NULL */
+    const char *detail;         /* JSON */
 } ky_retrain_row;
 int ky_results_add_retrain(ky_results *r, const ky_retrain_row *t, ky_err *err);
 
 /* -- for people -- */
-/** Runs one statement read-only; prints a table, CSV or a JSON array. KY_EINVAL with SQLite's words. */
+/** Runs one statement read-only; prints a table, CSV or a JSON array. KY_EINVAL with SQLite's
+ * words. */
 enum ky_table_style { KY_TABLE_TEXT, KY_TABLE_CSV, KY_TABLE_JSON };
 int ky_results_query(const char *path, const char *sql, enum ky_table_style style, FILE *out,
                      ky_err *err);

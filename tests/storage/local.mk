@@ -5,4 +5,9 @@ tests_storage_test_journal_SOURCES = tests/storage/test_journal.c tests/storage/
 tests_storage_test_journal_CFLAGS = $(KY_TEST_CFLAGS)
 tests_storage_test_journal_LDFLAGS = -Wl,--wrap=fdatasync -Wl,--wrap=write
 tests_storage_test_journal_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/storage/test_results
+tests_storage_test_results_SOURCES = tests/storage/test_results.c tests/storage/tools.h
+tests_storage_test_results_CFLAGS = $(KY_TEST_CFLAGS)
+tests_storage_test_results_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
 endif

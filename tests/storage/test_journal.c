@@ -429,6 +429,7 @@ static void a_damaged_header_is_refused_by_name(void **state)
 static void a_stale_record_behind_a_hole_stays_gone(void **state)
 {
     fixture *f = *state;
+    ky_record *third;
     size_t len;
     uint8_t *bytes;
     char *path;
@@ -439,7 +440,9 @@ static void a_stale_record_behind_a_hole_stays_gone(void **state)
     abandon(f);
     path = only_file(f);
     bytes = slurp(path, &len);
-    bytes[len - sample(2)->size - 8] ^= 1;
+    third = sample(2);
+    bytes[len - third->size - 8] ^= 1;
+    free(third);
     spit(path, bytes, len);
     free(bytes);
     open_journal(f, 0);

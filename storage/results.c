@@ -1,0 +1,532 @@
+#include "storage/results.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "models/kernels.h"
+#include "storage/results_sqlite.h"
+
+#define STATE_COLUMNS                                                                              \
+    "stream, model, version, n, start_n, epoch, pos, seq_high, seq_mask, ts, ended, layout, "      \
+    "state,"                                                                                       \
+    " extra, file_first"
+
+static const char *const statements[KY_SQL_N] = {
+    [KY_SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [KY_SQL_COMMIT] = "COMMIT",
+    [KY_SQL_ROLLBACK] = "ROLLBACK",
+    [KY_SQL_STREAM] = "INSERT INTO streams (id, class, name) VALUES (?,?,?)",
+    [KY_SQL_PREDICTION] =
+        "INSERT INTO predictions (stream, n, model, role, version, seq, ts, label, score, probs,"
+        " quality, time_source, kernel_abi, answered, latency_us)"
+        " VALUES (?,?,?,'live',?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_STATE] =
+        "INSERT OR REPLACE INTO states (" STATE_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_STATE0] =
+        "INSERT INTO states0 (" STATE_COLUMNS ", file) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    /* A second label for a step corrects the first. */
+    [KY_SQL_LABEL] =
+        "INSERT INTO labels (stream, n, seq, ts, label, at, late) VALUES (?,?,?,?,?,?,?)"
+        " ON CONFLICT (stream, n) DO UPDATE SET seq = excluded.seq, ts = excluded.ts,"
+        " label = excluded.label, at = excluded.at, late = excluded.late",
+    [KY_SQL_GAP] = "INSERT INTO gaps (stream, n, from_ts, to_ts, from_seq, to_seq, what)"
+                   " VALUES (?,?,?,?,?,?,?)",
+    [KY_SQL_REJECT] =
+        "INSERT INTO rejects (at, pos, source, stream, reason, body) VALUES (?,?,?,?,?,?)",
+    /* Ids grow by one with each row, so the oldest are those so far below the highest. */
+    [KY_SQL_TRIM_REJECTS] = "DELETE FROM rejects WHERE id <= (SELECT max(id) FROM rejects) - ?",
+    [KY_SQL_EVENT] = "INSERT INTO events (at, level, object, what, detail) VALUES (?,?,?,?,?)",
+    [KY_SQL_POSITION] =
+        "INSERT OR REPLACE INTO positions (source, key, session, number) VALUES (?,?,?,?)",
+    [KY_SQL_LOW_WATER] =
+        "INSERT INTO positions (source, key, number) VALUES ('', 'low water', ?)"
+        " ON CONFLICT (source, key) DO UPDATE SET number = max(number, excluded.number)",
+    [KY_SQL_SWAP] = "INSERT INTO swaps (model, pos, version, hash) VALUES (?,?,?,?)",
+    [KY_SQL_NEWEST_STEPS] = "SELECT n, seq, ts FROM predictions WHERE stream = ? AND role = 'live'"
+                            " ORDER BY n DESC LIMIT ?",
+    [KY_SQL_STEP_FROM] = "SELECT n, seq, ts FROM predictions WHERE stream = ? AND n >= ?"
+                         " AND role = 'live' ORDER BY n LIMIT 1",
+};
+
+static const char *const qualities[] = { "ok", "warming", "gap", "late", "truncated" };
+static const char *const time_sources[] = { "sample", "kafka", "arrival" };
+
+#define NAME(table, i) ((i) < sizeof(table) / sizeof(*(table)) ? (table)[i] : "?")
+
+/* -- errors -- */
+
+int ky_results_fail(ky_results *r, const char *doing, ky_err *err)
+{
+    static const struct {
+        int sqlite, ours;
+        const char *hint;
+    } map[] = {
+        { SQLITE_FULL, -ENOSPC, ": the disk is full" },
+        { SQLITE_BUSY, KY_EBUSY, ": another program holds a lock on it" },
+        { SQLITE_LOCKED, KY_EBUSY, "" },
+        { SQLITE_CORRUPT, KY_ECORRUPT, "" },
+        { SQLITE_CONSTRAINT, KY_ECORRUPT, "" },
+        { SQLITE_NOTADB, KY_EFORMAT, "" },
+        { SQLITE_NOMEM, KY_ENOMEM, "" },
+        { SQLITE_READONLY, -EACCES, "" },
+        { SQLITE_PERM, -EACCES, "" },
+        { SQLITE_CANTOPEN, -EACCES, "" },
+        { SQLITE_AUTH, KY_EINVAL, "" },
+        { SQLITE_ERROR, KY_EINVAL, "" },
+    };
+    int code = sqlite3_errcode(r->db) & 0xff, rc = KY_EIO;
+    const char *hint = "";
+
+    for (size_t i = 0; i < sizeof(map) / sizeof(*map); i++)
+        if (map[i].sqlite == code) {
+            rc = map[i].ours;
+            hint = map[i].hint;
+        }
+    if (code == SQLITE_IOERR && sqlite3_system_errno(r->db) == ENOSPC) {
+        rc = -ENOSPC;
+        hint = ": the disk is full";
+    }
+    return ky_fail(err, rc, "'%s': %s: %s%s", r->path, doing, sqlite3_errmsg(r->db), hint);
+}
+
+sqlite3_stmt *ky_results_prepare(ky_results *r, const char *sql, ky_err *err)
+{
+    sqlite3_stmt *s = NULL;
+
+    if (sqlite3_prepare_v2(r->db, sql, -1, &s, NULL) != SQLITE_OK)
+        ky_results_fail(r, "preparing a statement", err);
+    return s;
+}
+
+static sqlite3_stmt *kept(ky_results *r, enum ky_statement which)
+{
+    if (r->stmt[which] == NULL)
+        sqlite3_prepare_v3(r->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, &r->stmt[which],
+                           NULL);
+    return r->stmt[which]; /* binding and stepping NULL is an error that SQLite reports */
+}
+
+int ky_results_run(ky_results *r, sqlite3_stmt *s, const char *doing, ky_err *err)
+{
+    int rc = KY_OK;
+
+    if (s == NULL || sqlite3_step(s) != SQLITE_DONE)
+        rc = ky_results_fail(r, doing, err);
+    sqlite3_reset(s);
+    return rc;
+}
+
+/* -- opening -- */
+
+/* The file must exist with its mode before SQLite makes -wal and -shm after its likeness: a reader
+ * without write permission needs all three, readable, to exist. */
+static int make_file(const char *path, ky_err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+
+    if (fd < 0 && errno == EEXIST)
+        return KY_OK;
+    if (fd < 0)
+        return ky_fail(err, -errno, "'%s': %s", path, strerror(errno));
+    close(fd);
+    return KY_OK;
+}
+
+static int configure(ky_results *r, bool full_sync, ky_err *err)
+{
+    int keep = 1;
+
+    sqlite3_extended_result_codes(r->db, 1);
+    sqlite3_busy_timeout(r->db, KY_BUSY_TIMEOUT_MS);
+    sqlite3_file_control(r->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+    if (sqlite3_exec(r->db,
+                     "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864;"
+                     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+                     NULL, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(r->db, full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+                     NULL, NULL, NULL) != SQLITE_OK)
+        return ky_results_fail(r, "opening", err);
+    return KY_OK;
+}
+
+int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *err)
+{
+    ky_results *r = calloc(1, sizeof(*r));
+    int rc;
+
+    if (r == NULL || (r->path = strdup(path)) == NULL) {
+        free(r);
+        return ky_fail(err, KY_ENOMEM, "'%s': no memory", path);
+    }
+    rc = make_file(path, err);
+    if (rc == KY_OK && sqlite3_open_v2(path, &r->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                                       NULL) != SQLITE_OK)
+        rc = r->db ? ky_results_fail(r, "opening", err) : ky_fail(err, KY_ENOMEM, "'%s'", path);
+    if (rc == KY_OK)
+        rc = configure(r, full_sync, err);
+    if (rc == KY_OK)
+        rc = ky_results_migrate(r, err);
+    if (rc != KY_OK) {
+        ky_results_close(r);
+        return rc;
+    }
+    *ret = r;
+    return KY_OK;
+}
+
+void ky_results_close(ky_results *r)
+{
+    if (r == NULL)
+        return;
+    for (int i = 0; i < KY_SQL_N; i++)
+        sqlite3_finalize(r->stmt[i]);
+    sqlite3_close(r->db);
+    free(r->path);
+    free(r);
+}
+
+int ky_results_checkpoint(ky_results *r, bool *ret, ky_err *err)
+{
+    int in_log = 0, moved = 0;
+    int rc = sqlite3_wal_checkpoint_v2(r->db, "main", SQLITE_CHECKPOINT_PASSIVE, &in_log, &moved);
+
+    if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
+        return ky_results_fail(r, "checkpoint", err);
+    *ret = rc == SQLITE_OK && in_log == moved;
+    return KY_OK;
+}
+
+/* -- one unit -- */
+
+/* What a row needs besides itself: the unit's bytes and names. */
+typedef struct commit {
+    ky_results *r;
+    const ky_unit *u;
+    ky_err *err;
+} commit;
+
+static void bind_span(const commit *c, sqlite3_stmt *s, int at, ky_span span)
+{
+    sqlite3_bind_text(s, at, span.len ? c->u->bytes.row + span.at : "", (int)span.len,
+                      SQLITE_STATIC);
+}
+
+static void bind_span_or_null(const commit *c, sqlite3_stmt *s, int at, ky_span span)
+{
+    if (span.len > 0)
+        bind_span(c, s, at, span);
+    else
+        sqlite3_bind_null(s, at);
+}
+
+static void bind_blob(const commit *c, sqlite3_stmt *s, int at, ky_span span)
+{
+    if (span.len > 0)
+        sqlite3_bind_blob(s, at, c->u->bytes.row + span.at, (int)span.len, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(s, at);
+}
+
+static void bind_hash(sqlite3_stmt *s, int at, uint64_t hash)
+{
+    char text[17];
+
+    snprintf(text, sizeof(text), "%016llx", (unsigned long long)hash);
+    sqlite3_bind_text(s, at, text, 16, SQLITE_TRANSIENT);
+}
+
+static int put_stream(const commit *c, const void *row)
+{
+    const ky_row_stream *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_STREAM);
+
+    sqlite3_bind_int64(s, 1, p->id);
+    ky_bind_text(s, 2, c->u->classes[p->class_]);
+    bind_span(c, s, 3, p->name);
+    return ky_results_run(c->r, s, "adding a stream", c->err);
+}
+
+static int put_prediction(const commit *c, const void *row)
+{
+    const ky_row_prediction *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_PREDICTION);
+    int rc;
+
+    sqlite3_bind_int64(s, 1, p->stream);
+    sqlite3_bind_int64(s, 2, p->n);
+    ky_bind_text(s, 3, c->u->models[p->model]);
+    sqlite3_bind_int64(s, 4, p->version);
+    ky_bind_time(s, 5, p->seq);
+    ky_bind_time(s, 6, p->ts_us);
+    if (p->label >= 0)
+        bind_span(c, s, 7, p->name);
+    else
+        sqlite3_bind_null(s, 7);
+    sqlite3_bind_double(s, 8, p->score); /* NaN becomes NULL */
+    bind_blob(c, s, 9, p->y);
+    ky_bind_text(s, 10, NAME(qualities, p->quality));
+    ky_bind_text(s, 11, NAME(time_sources, p->time_source));
+    sqlite3_bind_int(s, 12, KY_KERNEL_ABI);
+    sqlite3_bind_int64(s, 13, p->answered_us);
+    sqlite3_bind_int64(s, 14, p->latency_us);
+    rc = ky_results_run(c->r, s, "adding a prediction", c->err);
+    return rc == KY_OK ? rc
+                       : ky_context(c->err, rc, "stream %u, n %lld", p->stream, (long long)p->n);
+}
+
+static void bind_state(const commit *c, sqlite3_stmt *s, const ky_row_state *p)
+{
+    sqlite3_bind_int64(s, 1, p->stream);
+    ky_bind_text(s, 2, c->u->models[p->model]);
+    sqlite3_bind_int64(s, 3, p->version);
+    sqlite3_bind_int64(s, 4, p->n);
+    sqlite3_bind_int64(s, 5, p->start_n);
+    sqlite3_bind_int64(s, 6, p->epoch);
+    sqlite3_bind_int64(s, 7, (int64_t)p->pos);
+    ky_bind_time(s, 8, p->seq_high);
+    sqlite3_bind_int64(s, 9, (int64_t)p->seq_mask);
+    ky_bind_time(s, 10, p->ts_us);
+    sqlite3_bind_int(s, 11, p->ended);
+    sqlite3_bind_int64(s, 12, (int64_t)p->layout);
+    bind_blob(c, s, 13, p->blob);
+    bind_blob(c, s, 14, p->extra);
+    sqlite3_bind_int64(s, 15, p->file_first);
+}
+
+static int put_state(const commit *c, const void *row)
+{
+    sqlite3_stmt *s = kept(c->r, KY_SQL_STATE);
+
+    bind_state(c, s, row);
+    return ky_results_run(c->r, s, "writing a state", c->err);
+}
+
+static int put_state0(const commit *c, const void *row)
+{
+    const ky_row_state0 *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_STATE0);
+
+    bind_state(c, s, &p->row);
+    sqlite3_bind_int64(s, 16, (int64_t)p->file_first);
+    return ky_results_run(c->r, s, "writing a state before a journal file", c->err);
+}
+
+/* Looks back over the newest steps, which most late labels mean, for the last with this seq or ts.
+ */
+static int64_t find_recent(ky_results *r, const ky_row_label *p, bool by_seq)
+{
+    enum { LOOK_BACK = 4096 };
+    sqlite3_stmt *s = kept(r, KY_SQL_NEWEST_STEPS);
+    int64_t n = KY_NONE;
+
+    sqlite3_bind_int64(s, 1, p->stream);
+    sqlite3_bind_int(s, 2, LOOK_BACK);
+    while (n == KY_NONE && sqlite3_step(s) == SQLITE_ROW)
+        if (ky_column_time(s, by_seq ? 1 : 2) == (by_seq ? p->seq : p->ts_us))
+            n = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    return n;
+}
+
+/* The first logged step at or behind n; false if there is none. */
+static bool step_from(ky_results *r, uint32_t stream, int64_t n, bool by_seq, int64_t *ret_n,
+                      int64_t *ret_key)
+{
+    sqlite3_stmt *s = kept(r, KY_SQL_STEP_FROM);
+    bool found;
+
+    sqlite3_bind_int64(s, 1, stream);
+    sqlite3_bind_int64(s, 2, n);
+    found = sqlite3_step(s) == SQLITE_ROW;
+    if (found) {
+        *ret_n = sqlite3_column_int64(s, 0);
+        *ret_key = ky_column_time(s, by_seq ? 1 : 2);
+    }
+    sqlite3_reset(s);
+    return found;
+}
+
+/* Older steps are searched by halves: seq and ts grow with n within one epoch of the sender. There
+ * is no index for it, which would cost every prediction as much again. */
+static int64_t find_old(ky_results *r, const ky_row_label *p, bool by_seq)
+{
+    int64_t want = by_seq ? p->seq : p->ts_us, low = 0, high = INT64_C(1) << 62, best = KY_NONE;
+
+    while (low < high) {
+        int64_t mid = low + (high - low) / 2, n, key;
+
+        if (!step_from(r, p->stream, mid, by_seq, &n, &key) || key > want) {
+            high = mid;
+            continue;
+        }
+        if (key == want)
+            best = n; /* perhaps not the last with this key */
+        low = n + 1;
+    }
+    return best;
+}
+
+static int64_t find_step(ky_results *r, const ky_row_label *p)
+{
+    bool by_seq = p->seq != KY_NONE;
+    int64_t n = KY_NONE;
+
+    if (by_seq || p->ts_us != KY_NONE) {
+        n = find_recent(r, p, by_seq);
+        if (n == KY_NONE)
+            n = find_old(r, p, by_seq);
+    }
+    return n;
+}
+
+/* A label whose step is not found stays, without n, so that it does not vanish. */
+static int put_label(const commit *c, const void *row)
+{
+    const ky_row_label *p = row;
+    int64_t n = p->n == KY_NONE ? find_step(c->r, p) : p->n;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_LABEL);
+
+    sqlite3_bind_int64(s, 1, p->stream);
+    ky_bind_time(s, 2, n);
+    ky_bind_time(s, 3, p->seq);
+    ky_bind_time(s, 4, p->ts_us);
+    bind_span(c, s, 5, p->label);
+    sqlite3_bind_int64(s, 6, p->at_us);
+    sqlite3_bind_int(s, 7, p->late || p->n == KY_NONE);
+    return ky_results_run(c->r, s, "adding a label", c->err);
+}
+
+static int put_gap(const commit *c, const void *row)
+{
+    const ky_row_gap *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_GAP);
+
+    sqlite3_bind_int64(s, 1, p->stream);
+    sqlite3_bind_int64(s, 2, p->n);
+    ky_bind_time(s, 3, p->from_us);
+    ky_bind_time(s, 4, p->to_us);
+    ky_bind_time(s, 5, p->from_seq);
+    ky_bind_time(s, 6, p->to_seq);
+    bind_span(c, s, 7, p->what);
+    return ky_results_run(c->r, s, "adding a gap", c->err);
+}
+
+static int put_reject(const commit *c, const void *row)
+{
+    const ky_row_reject *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_REJECT);
+
+    sqlite3_bind_int64(s, 1, p->at_us);
+    sqlite3_bind_int64(s, 2, (int64_t)p->pos);
+    bind_span_or_null(c, s, 3, p->source);
+    bind_span_or_null(c, s, 4, p->stream);
+    bind_span(c, s, 5, p->reason);
+    bind_blob(c, s, 6, p->body);
+    return ky_results_run(c->r, s, "adding a reject", c->err);
+}
+
+static int put_event(const commit *c, const void *row)
+{
+    const ky_row_event *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_EVENT);
+
+    sqlite3_bind_int64(s, 1, p->at_us);
+    bind_span(c, s, 2, p->level);
+    bind_span(c, s, 3, p->object);
+    bind_span(c, s, 4, p->what);
+    bind_span_or_null(c, s, 5, p->detail);
+    return ky_results_run(c->r, s, "adding an event", c->err);
+}
+
+static int put_source(const commit *c, const void *row)
+{
+    const ky_row_source *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_POSITION);
+
+    bind_span(c, s, 1, p->source);
+    bind_span(c, s, 2, p->key);
+    sqlite3_bind_blob(s, 3, p->session, sizeof(p->session), SQLITE_STATIC);
+    sqlite3_bind_int64(s, 4, p->number);
+    return ky_results_run(c->r, s, "writing a source's position", c->err);
+}
+
+static int put_swap(const commit *c, const void *row)
+{
+    const ky_row_swap *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_SWAP);
+
+    ky_bind_text(s, 1, c->u->models[p->model]);
+    sqlite3_bind_int64(s, 2, (int64_t)p->pos);
+    sqlite3_bind_int64(s, 3, p->version);
+    bind_hash(s, 4, p->hash);
+    return ky_results_run(c->r, s, "adding a swap", c->err);
+}
+
+static int put_rows(const commit *c)
+{
+    const struct {
+        int (*put)(const commit *c, const void *row);
+        const void *row;
+        uint32_t n;
+        size_t size;
+    } tables[] = {
+#define ROWS(put, field) { put, c->u->field.row, c->u->field.n, sizeof(*c->u->field.row) }
+        ROWS(put_stream, streams), ROWS(put_swap, swaps),
+        ROWS(put_state0, states0), ROWS(put_prediction, predictions),
+        ROWS(put_state, states),   ROWS(put_label, labels),
+        ROWS(put_gap, gaps),       ROWS(put_reject, rejects),
+        ROWS(put_event, events),   ROWS(put_source, sources),
+#undef ROWS
+    };
+    int rc = KY_OK;
+
+    for (size_t t = 0; t < sizeof(tables) / sizeof(*tables); t++)
+        for (uint32_t i = 0; rc == KY_OK && i < tables[t].n; i++)
+            rc = tables[t].put(c, (const char *)tables[t].row + i * tables[t].size);
+    return rc;
+}
+
+static int put_numbers(const commit *c)
+{
+    sqlite3_stmt *s;
+    int rc = KY_OK;
+
+    if (c->u->rejects.n > 0 && c->u->keep_rejects > 0) {
+        s = kept(c->r, KY_SQL_TRIM_REJECTS);
+        sqlite3_bind_int64(s, 1, c->u->keep_rejects);
+        rc = ky_results_run(c->r, s, "bounding the rejects", c->err);
+    }
+    if (rc == KY_OK && c->u->low_water > 0) {
+        s = kept(c->r, KY_SQL_LOW_WATER);
+        sqlite3_bind_int64(s, 1, (int64_t)c->u->low_water);
+        rc = ky_results_run(c->r, s, "writing the low-water mark", c->err);
+    }
+    return rc;
+}
+
+int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err)
+{
+    const commit c = { r, u, err };
+    int rc;
+
+    if (ky_unit_empty(u))
+        return KY_OK;
+    rc = ky_results_run(r, kept(r, KY_SQL_BEGIN), "beginning a unit", err);
+    if (rc != KY_OK)
+        return rc;
+    rc = put_rows(&c);
+    if (rc == KY_OK)
+        rc = put_numbers(&c);
+    if (rc == KY_OK)
+        rc = ky_results_run(r, kept(r, KY_SQL_COMMIT), "committing a unit", err);
+    if (rc != KY_OK) {
+        sqlite3_step(kept(r, KY_SQL_ROLLBACK)); /* some errors have rolled back by themselves */
+        sqlite3_reset(r->stmt[KY_SQL_ROLLBACK]);
+    }
+    return rc;
+}

@@ -1,0 +1,75 @@
+/*
+ * What the files of results share. The only place that includes SQLite's header; a
+ * ky_results is one connection with its prepared statements, and belongs to one thread.
+ */
+#ifndef KY_RESULTS_SQLITE_H
+#define KY_RESULTS_SQLITE_H
+
+#include <sqlite3.h>
+
+#include "storage/results.h"
+
+enum { KY_BUSY_TIMEOUT_MS = 20000, KY_APPLICATION_ID = 0x6b796d6f /* "kymo" */ };
+
+/* Statements of the hot path, prepared at first use and kept. */
+enum ky_statement {
+    KY_SQL_BEGIN,
+    KY_SQL_COMMIT,
+    KY_SQL_ROLLBACK,
+    KY_SQL_STREAM,
+    KY_SQL_PREDICTION,
+    KY_SQL_STATE,
+    KY_SQL_STATE0,
+    KY_SQL_LABEL,
+    KY_SQL_LABEL_OPEN,
+    KY_SQL_GAP,
+    KY_SQL_REJECT,
+    KY_SQL_TRIM_REJECTS,
+    KY_SQL_EVENT,
+    KY_SQL_POSITION,
+    KY_SQL_LOW_WATER,
+    KY_SQL_SWAP,
+    KY_SQL_NEWEST_STEPS,
+    KY_SQL_STEP_FROM,
+    KY_SQL_N,
+};
+
+struct ky_results {
+    sqlite3 *db;
+    char *path;
+    sqlite3_stmt *stmt[KY_SQL_N];
+};
+
+/** What SQLite last said about r, with the code that fits: a full disk, a lock, corruption. */
+int ky_results_fail(ky_results *r, const char *doing, ky_err *err);
+
+/** Brings the tables to the newest schema in one transaction; KY_EFORMAT: newer than ours, or
+ *  somebody else's database. */
+int ky_results_migrate(ky_results *r, ky_err *err);
+
+/** A statement that is used seldom; NULL after ky_results_fail. Finalize it. */
+sqlite3_stmt *ky_results_prepare(ky_results *r, const char *sql, ky_err *err);
+
+/** Steps a statement that gives no rows, resets it. */
+int ky_results_run(ky_results *r, sqlite3_stmt *s, const char *doing, ky_err *err);
+
+/* Binding: the text stays the caller's until the statement is stepped. */
+static inline void ky_bind_time(sqlite3_stmt *s, int at, int64_t v)
+{
+    if (v == KY_NONE)
+        sqlite3_bind_null(s, at);
+    else
+        sqlite3_bind_int64(s, at, v);
+}
+
+static inline void ky_bind_text(sqlite3_stmt *s, int at, const char *text)
+{
+    sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC); /* NULL binds NULL */
+}
+
+static inline int64_t ky_column_time(sqlite3_stmt *s, int at)
+{
+    return sqlite3_column_type(s, at) == SQLITE_NULL ? KY_NONE : sqlite3_column_int64(s, at);
+}
+
+#endif

@@ -1,0 +1,931 @@
+/* results.db: units, what a restart reads, views, and readers of the group. */
+#include "tests/storage/tools.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "models/kernels.h"
+#include "storage/results.h"
+
+typedef struct fixture {
+    char *dir, path[4096];
+    ky_results *r;
+    ky_unit u;
+} fixture;
+
+static const char *const models[] = { "vibration", "other" };
+static const char *const classes[] = { "vibration" };
+
+static void open_results(fixture *f)
+{
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_open(f->path, true, &f->r, &err), err);
+}
+
+static int setup(void **state)
+{
+    fixture *f = calloc(1, sizeof(*f));
+
+    f->dir = tools_dir();
+    snprintf(f->path, sizeof(f->path), "%s/results.db", f->dir);
+    f->u.models = models;
+    f->u.classes = classes;
+    open_results(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *f = *state;
+
+    ky_results_close(f->r);
+    ky_unit_done(&f->u);
+    tools_dir_remove(f->dir);
+    free(f);
+    return 0;
+}
+
+static ky_span text(fixture *f, const char *s)
+{
+    return ky_unit_bytes(&f->u, s, strlen(s));
+}
+
+static void add_stream(fixture *f, uint32_t id, const char *name)
+{
+    ky_row_stream *s = KY_ADD(&f->u.streams);
+
+    s->id = id;
+    s->name = text(f, name);
+}
+
+static ky_row_prediction *add_prediction(fixture *f, uint32_t stream, int64_t n, const char *label)
+{
+    static const float y[2] = { 0.25f, 0.75f };
+    ky_row_prediction *p = KY_ADD(&f->u.predictions);
+
+    p->stream = stream;
+    p->n = n;
+    p->version = 1;
+    p->seq = 1000 + n;
+    p->ts_us = 1700000000000000 + n * 1000000;
+    p->answered_us = p->ts_us + 500;
+    p->latency_us = 300;
+    p->label = label ? 1 : -1;
+    p->score = 0.75f;
+    if (label)
+        p->name = text(f, label);
+    p->y = ky_unit_bytes(&f->u, y, sizeof(y));
+    return p;
+}
+
+static void add_label(fixture *f, uint32_t stream, int64_t n, int64_t seq, int64_t ts,
+                      const char *label)
+{
+    ky_row_label *l = KY_ADD(&f->u.labels);
+
+    l->stream = stream;
+    l->n = n;
+    l->seq = seq;
+    l->ts_us = ts;
+    l->at_us = 1700000001000000;
+    l->label = text(f, label);
+}
+
+static void commit(fixture *f)
+{
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_commit(f->r, &f->u, &err), err);
+    ky_unit_clear(&f->u);
+}
+
+/* What a statement prints as CSV, without its heading; free(). */
+static char *ask(fixture *f, const char *sql)
+{
+    char *out = NULL, *body;
+    size_t len;
+    FILE *to = open_memstream(&out, &len);
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_query(f->path, sql, KY_TABLE_CSV, to, &err), err);
+    fclose(to);
+    body = strchr(out, '\n');
+    assert_non_null(body);
+    body = strdup(body + 1);
+    free(out);
+    return body;
+}
+
+static void assert_answer(fixture *f, const char *sql, const char *want)
+{
+    char *got = ask(f, sql);
+
+    assert_string_equal(got, want);
+    free(got);
+}
+
+/* -- units -- */
+
+static void a_unit_is_all_there_after_commit(void **state)
+{
+    fixture *f = *state;
+    ky_row_gap *g;
+    ky_row_reject *j;
+    ky_row_event *e;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "worn");
+    g = KY_ADD(&f->u.gaps);
+    g->n = 1;
+    g->from_us = g->to_us = g->from_seq = g->to_seq = KY_NONE;
+    g->what = text(f, "reset");
+    j = KY_ADD(&f->u.rejects);
+    j->reason = text(f, "3 values, 2 expected");
+    j->body = ky_unit_bytes(&f->u, "\0\1\2", 3);
+    e = KY_ADD(&f->u.events);
+    e->level = text(f, "info");
+    e->object = text(f, "model vibration");
+    e->what = text(f, "swap");
+    commit(f);
+    assert_answer(f,
+                  "SELECT label, score, hex(probs), quality, time_source, kernel_abi, role, seq"
+                  " FROM predictions",
+                  "worn,0.75,0000803E0000403F,ok,sample,1,live,1001\n");
+    assert_answer(f, "SELECT what, from_ts IS NULL FROM gaps", "reset,1\n");
+    assert_answer(f, "SELECT reason, hex(body), stream IS NULL FROM rejects",
+                  "\"3 values, 2 expected\",000102,1\n");
+    assert_answer(f, "SELECT level, object, what, detail IS NULL FROM events",
+                  "info,model vibration,swap,1\n");
+}
+
+static void a_prediction_that_exists_is_corruption_and_nothing_is_kept(void **state)
+{
+    fixture *f = *state;
+    ky_err err;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "ok");
+    commit(f);
+    add_prediction(f, 0, 2, "ok");
+    add_prediction(f, 0, 1, "worn");
+    assert_int_equal(ky_results_commit(f->r, &f->u, &err), KY_ECORRUPT);
+    assert_non_null(strstr(err.text, "stream 0, n 1"));
+    ky_unit_clear(&f->u);
+    assert_answer(f, "SELECT n, label FROM predictions", "1,ok\n");
+    add_prediction(f, 0, 2, "ok"); /* and the connection is fit for use */
+    commit(f);
+    assert_answer(f, "SELECT count(*) FROM predictions", "2\n");
+}
+
+static ky_row_state *fill_state(fixture *f, ky_row_state *s, uint32_t stream, int64_t n)
+{
+    *s = (ky_row_state){ .stream = stream,
+                         .model = 1,
+                         .version = 7,
+                         .n = n,
+                         .start_n = 5,
+                         .epoch = 2,
+                         .pos = 1ull << 40,
+                         .seq_high = -3,
+                         .seq_mask = UINT64_MAX - 5,
+                         .ts_us = KY_NONE,
+                         .ended = true,
+                         .layout = 0xfedcba9876543210u,
+                         .file_first = 4096 };
+    s->blob = ky_unit_bytes(&f->u, "state\0bytes", 11);
+    s->extra = ky_unit_bytes(&f->u, "lane", 4);
+    return s;
+}
+
+typedef struct seen {
+    int streams, with_state;
+    ky_saved_stream last;
+} seen;
+
+static int see_stream(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    seen *v = arg;
+
+    (void)err;
+    v->streams++;
+    v->last = *s;
+    if (s->model == NULL)
+        return 0;
+    v->with_state++;
+    assert_string_equal(s->model, "other");
+    assert_string_equal(s->class_name, "vibration");
+    assert_string_equal(s->name, "pump-2");
+    assert_int_equal(s->blob_len, 11);
+    assert_memory_equal(s->blob, "state\0bytes", 11);
+    assert_int_equal(s->extra_len, 4);
+    assert_memory_equal(s->extra, "lane", 4);
+    return 0;
+}
+
+static void a_state_comes_back_to_the_bit(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    seen v = { 0 };
+    ky_row_state want;
+
+    add_stream(f, 0, "pump-1");
+    add_stream(f, 1, "pump-2");
+    fill_state(f, KY_ADD(&f->u.states), 1, 41);
+    commit(f);
+    want = *fill_state(f, KY_ADD(&f->u.states), 1, 42);
+    commit(f);
+    ky_results_close(f->r);
+    open_results(f);
+    assert_ok(ky_results_each_stream(f->r, see_stream, &v, &err), err);
+    assert_int_equal(v.streams, 2);
+    assert_int_equal(v.with_state, 1);
+    v.last.row.model = want.model;
+    v.last.row.blob = want.blob;
+    v.last.row.extra = want.extra;
+    assert_int_equal(v.last.row.n, 42);
+    assert_int_equal(v.last.row.seq_mask, want.seq_mask);
+    assert_int_equal(v.last.row.layout, want.layout);
+    assert_int_equal(v.last.row.pos, want.pos);
+    assert_int_equal(v.last.row.seq_high, want.seq_high);
+    assert_true(v.last.row.ts_us == KY_NONE);
+    assert_int_equal(v.last.row.epoch, want.epoch);
+    assert_int_equal(v.last.row.start_n, want.start_n);
+    assert_int_equal(v.last.row.file_first, want.file_first);
+    assert_int_equal(v.last.row.version, want.version);
+    assert_true(v.last.row.ended);
+}
+
+static void states_before_a_file_are_kept_until_dropped(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    seen v = { 0 };
+    ky_row_state0 *s;
+
+    add_stream(f, 1, "pump-2");
+    s = KY_ADD(&f->u.states0);
+    s->file_first = 777;
+    fill_state(f, &s->row, 1, 9);
+    commit(f);
+    assert_ok(ky_results_each_state0(f->r, 777, "vibration", see_stream, &v, &err), err);
+    assert_int_equal(v.with_state, 1);
+    assert_int_equal(v.last.row.n, 9);
+    assert_ok(ky_results_each_state0(f->r, 777, "elsewhere", see_stream, &v, &err), err);
+    assert_ok(ky_results_each_state0(f->r, 778, "vibration", see_stream, &v, &err), err);
+    assert_int_equal(v.streams, 1);
+    assert_ok(ky_results_drop_state0(f->r, 777, &err), err);
+    assert_ok(ky_results_each_state0(f->r, 777, "vibration", see_stream, &v, &err), err);
+    assert_int_equal(v.streams, 1);
+}
+
+static int see_source(const char *source, const char *key, const uint8_t session[16],
+                      int64_t number, void *arg, ky_err *err)
+{
+    (void)err;
+    assert_string_equal(source, "plant");
+    assert_string_equal(key, "sender-9");
+    assert_int_equal(session[0], 0xab);
+    assert_int_equal(number, 12);
+    (*(int *)arg)++;
+    return 0;
+}
+
+static void a_sources_position_is_the_last_committed(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    int n = 0;
+
+    for (int number = 11; number <= 12; number++) {
+        ky_row_source *s = KY_ADD(&f->u.sources);
+
+        s->source = text(f, "plant");
+        s->key = text(f, "sender-9");
+        s->session[0] = 0xab;
+        s->number = number;
+        f->u.low_water = 5;
+        commit(f);
+    }
+    assert_ok(ky_results_each_source(f->r, see_source, &n, &err), err);
+    assert_int_equal(n, 1);
+}
+
+static void the_low_water_mark_only_rises(void **state)
+{
+    fixture *f = *state;
+    uint64_t low = 1;
+    bool applied;
+
+    assert_int_equal(ky_results_low_water(f->r, &low, NULL), KY_OK);
+    assert_int_equal(low, 0);
+    f->u.low_water = 500;
+    commit(f);
+    f->u.low_water = 400;
+    commit(f);
+    assert_int_equal(ky_results_low_water(f->r, &low, NULL), KY_OK);
+    assert_int_equal(low, 500);
+    assert_int_equal(ky_results_applied(f->r, 500, &applied, NULL), KY_OK);
+    assert_true(applied);
+    assert_int_equal(ky_results_applied(f->r, 501, &applied, NULL), KY_OK);
+    assert_false(applied);
+}
+
+static void the_model_at_a_position_is_the_last_swapped_before_it(void **state)
+{
+    fixture *f = *state;
+    uint32_t version = 0;
+    uint64_t hash = 0;
+
+    for (uint32_t i = 1; i <= 3; i++) {
+        ky_row_swap *s = KY_ADD(&f->u.swaps);
+
+        s->pos = 1000 * i;
+        s->version = i;
+        s->hash = 0xf000000000000000u + i;
+    }
+    commit(f);
+    assert_int_equal(ky_results_model_at(f->r, "vibration", 2001, &version, &hash, NULL), KY_OK);
+    assert_int_equal(version, 2);
+    assert_int_equal(hash, 0xf000000000000002u);
+    assert_int_equal(ky_results_model_at(f->r, "vibration", UINT64_MAX, &version, &hash, NULL),
+                     KY_OK);
+    assert_int_equal(version, 3);
+    assert_int_equal(ky_results_model_at(f->r, "vibration", 1000, &version, &hash, NULL),
+                     KY_ENOENT);
+    assert_int_equal(ky_results_model_at(f->r, "other", 9999, &version, &hash, NULL), KY_ENOENT);
+}
+
+static void rejects_are_bounded_and_the_oldest_go(void **state)
+{
+    fixture *f = *state;
+
+    f->u.keep_rejects = 10;
+    for (int i = 0; i < 50; i++) {
+        char reason[32];
+
+        snprintf(reason, sizeof(reason), "reason %d", i);
+        ((ky_row_reject *)KY_ADD(&f->u.rejects))->reason = text(f, reason);
+        if (i % 7 == 0)
+            commit(f);
+    }
+    commit(f);
+    assert_answer(f, "SELECT count(*), min(id), max(id) FROM rejects", "10,41,50\n");
+    assert_answer(f, "SELECT reason FROM rejects ORDER BY id LIMIT 1", "reason 40\n");
+}
+
+/* -- labels -- */
+
+static void a_late_label_finds_its_step_by_seq_or_ts(void **state)
+{
+    fixture *f = *state;
+
+    add_stream(f, 0, "pump-1");
+    for (int n = 1; n <= 10000; n++)
+        add_prediction(f, 0, n, "ok");
+    commit(f);
+    add_label(f, 0, KY_NONE, 1000 + 9990, KY_NONE, "worn");              /* recent, by seq */
+    add_label(f, 0, KY_NONE, 1000 + 17, KY_NONE, "worn");                /* old, by seq */
+    add_label(f, 0, KY_NONE, KY_NONE, 1700000000000000 + 9000000, "ok"); /* old, by ts: n = 9 */
+    add_label(f, 0, 3, 1003, KY_NONE, "ok");                             /* came with its sample */
+    commit(f);
+    assert_answer(f, "SELECT n, label, late FROM labels ORDER BY n",
+                  "3,ok,0\n9,ok,1\n17,worn,1\n9990,worn,1\n");
+}
+
+static void a_label_without_its_step_does_not_vanish(void **state)
+{
+    fixture *f = *state;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "ok");
+    add_label(f, 0, KY_NONE, 5, KY_NONE, "worn");
+    add_label(f, 0, KY_NONE, 5, KY_NONE, "worn");
+    add_label(f, 0, KY_NONE, KY_NONE, KY_NONE, "broken");
+    commit(f);
+    assert_answer(f, "SELECT n IS NULL, seq, label, late FROM labels ORDER BY id",
+                  "1,5,worn,1\n1,5,worn,1\n1,,broken,1\n");
+}
+
+static void the_newest_of_equal_numbers_is_meant(void **state)
+{
+    fixture *f = *state;
+
+    add_stream(f, 0, "pump-1");
+    for (int n = 1; n <= 20; n++) /* the sender began anew after ten */
+        add_prediction(f, 0, n, "ok")->seq = n <= 10 ? n : n - 10;
+    add_label(f, 0, KY_NONE, 4, KY_NONE, "worn");
+    commit(f);
+    assert_answer(f, "SELECT n FROM labels", "14\n");
+}
+
+static void a_second_label_corrects_the_first(void **state)
+{
+    fixture *f = *state;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "worn");
+    add_label(f, 0, 1, KY_NONE, KY_NONE, "ok");
+    commit(f);
+    add_label(f, 0, KY_NONE, 1001, KY_NONE, "worn");
+    commit(f);
+    assert_answer(f, "SELECT n, label, late FROM labels", "1,worn,1\n");
+    assert_answer(f, "SELECT labelled, correct FROM accuracy", "1,1\n");
+}
+
+static int see_label(const char *stream, int64_t n, const char *label, void *arg, ky_err *err)
+{
+    (void)err;
+    assert_string_equal(stream, "pump-1");
+    assert_int_equal(n, 2);
+    assert_string_equal(label, "worn");
+    (*(int *)arg)++;
+    return 0;
+}
+
+static void only_late_labels_are_given_to_training(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    int n = 0;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "ok");
+    add_prediction(f, 0, 2, "ok");
+    add_label(f, 0, 1, KY_NONE, KY_NONE, "ok");
+    add_label(f, 0, KY_NONE, 1002, KY_NONE, "worn");
+    add_label(f, 0, KY_NONE, 7, KY_NONE, "worn");
+    commit(f);
+    assert_ok(ky_results_each_label(f->r, "vibration", see_label, &n, &err), err);
+    assert_int_equal(n, 1);
+}
+
+/* -- views -- */
+
+static void two_streams(fixture *f)
+{
+    static const char *const said[] = { "ok", "ok", "worn", "worn", NULL, "ok" };
+
+    add_stream(f, 0, "pump-1");
+    add_stream(f, 1, "pump-2");
+    for (int n = 1; n <= 6; n++)
+        add_prediction(f, 0, n, said[n - 1])->version = n <= 3 ? 1 : 2;
+    add_prediction(f, 1, 1, "broken");
+    add_label(f, 0, 1, KY_NONE, KY_NONE, "ok");
+    add_label(f, 0, 2, KY_NONE, KY_NONE, "worn");
+    add_label(f, 0, 4, KY_NONE, KY_NONE, "worn");
+    fill_state(f, KY_ADD(&f->u.states), 1, 42);
+    commit(f);
+}
+
+static void live_shows_the_latest_answer_of_each_stream(void **state)
+{
+    fixture *f = *state;
+
+    two_streams(f);
+    assert_answer(f, "SELECT class, stream, label, n, time FROM live ORDER BY stream",
+                  "vibration,pump-1,ok,6,2023-11-14T22:13:26.000Z\n"
+                  "vibration,pump-2,broken,1,2023-11-14T22:13:21.000Z\n");
+}
+
+static void transitions_shows_changes_of_the_label(void **state)
+{
+    fixture *f = *state;
+
+    two_streams(f);
+    assert_answer(f, "SELECT stream, n, was, label FROM transitions ORDER BY stream, n",
+                  "pump-1,1,,ok\npump-1,3,ok,worn\npump-1,5,worn,\npump-1,6,,ok\n"
+                  "pump-2,1,,broken\n");
+}
+
+static void accuracy_counts_labelled_steps_by_version(void **state)
+{
+    fixture *f = *state;
+
+    two_streams(f);
+    assert_answer(f, "SELECT model, version, answered, labelled, correct, accuracy FROM accuracy",
+                  "vibration,1,4,2,1,0.5\nvibration,2,3,1,1,1\n");
+    assert_answer(f, "SELECT version, truth, answer, times FROM confusion ORDER BY 1, 2, 3",
+                  "1,ok,ok,1\n1,worn,ok,1\n2,worn,worn,1\n");
+}
+
+static void history_and_hourly_and_state_health_answer(void **state)
+{
+    fixture *f = *state;
+
+    two_streams(f);
+    assert_answer(f, "SELECT n, label, truth FROM history WHERE stream = 'pump-1' AND n < 3",
+                  "1,ok,ok\n2,ok,worn\n");
+    assert_answer(f, "SELECT hour, label, answers FROM hourly WHERE label = 'ok'",
+                  "2023-11-14T22:00Z,ok,3\n");
+    assert_answer(f, "SELECT stream, model, version, n, bytes FROM state_health",
+                  "pump-2,other,7,42,11\n");
+}
+
+static void times_before_1970_read_right(void **state)
+{
+    fixture *f = *state;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "ok")->ts_us = -1500000;
+    commit(f);
+    assert_answer(f, "SELECT time FROM live", "1969-12-31T23:59:58.500Z\n");
+}
+
+/* -- the file -- */
+
+static void the_schema_is_strict_and_has_its_version(void **state)
+{
+    fixture *f = *state;
+
+    assert_answer(f,
+                  "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
+                  " AND NOT strict AND name NOT LIKE 'sqlite_%'",
+                  "0\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "1\n");
+}
+
+static void the_identity_stays(void **state)
+{
+    fixture *f = *state;
+    char before[37], after[37];
+
+    assert_int_equal(ky_results_uuid(f->r, before, NULL), KY_OK);
+    assert_int_equal(strlen(before), 36);
+    ky_results_close(f->r);
+    open_results(f);
+    assert_int_equal(ky_results_uuid(f->r, after, NULL), KY_OK);
+    assert_string_equal(before, after);
+}
+
+static int shell(const char *path, const char *sql)
+{
+    char command[9000];
+
+    snprintf(command, sizeof(command), "sqlite3 '%s' \"%s\" >/dev/null 2>&1", path, sql);
+    return system(command);
+}
+
+static void need_shell(void)
+{
+    if (system("sqlite3 --version >/dev/null 2>&1") != 0) {
+        print_message("no sqlite3 shell here\n");
+        skip();
+    }
+}
+
+static void a_newer_schema_is_refused_by_name(void **state)
+{
+    fixture *f = *state;
+    ky_results *r = NULL;
+    ky_err err;
+
+    need_shell();
+    assert_int_equal(shell(f->path, "INSERT INTO schema_version VALUES (99, 0, '9.9')"), 0);
+    assert_int_equal(ky_results_open(f->path, true, &r, &err), KY_EFORMAT);
+    assert_non_null(strstr(err.text, "schema 99"));
+}
+
+static void a_foreign_database_is_refused_and_left_alone(void **state)
+{
+    fixture *f = *state;
+    char path[5000];
+    ky_results *r = NULL;
+    ky_err err;
+
+    need_shell();
+    snprintf(path, sizeof(path), "%s/foreign.db", f->dir);
+    assert_int_equal(shell(path, "CREATE TABLE streams (x); INSERT INTO streams VALUES (1)"), 0);
+    assert_int_equal(ky_results_open(path, true, &r, &err), KY_EFORMAT);
+    assert_non_null(strstr(err.text, "somebody else"));
+    assert_int_equal(shell(path, "SELECT x FROM streams"), 0);
+}
+
+static void bytes_that_are_no_database_are_refused(void **state)
+{
+    fixture *f = *state;
+    char path[5000];
+    ky_results *r = NULL;
+    ky_err err;
+    FILE *out;
+
+    snprintf(path, sizeof(path), "%s/noise.db", f->dir);
+    out = fopen(path, "w");
+    for (int i = 0; i < 5000; i++)
+        fputc(i * 7 % 251, out);
+    fclose(out);
+    assert_int_equal(ky_results_open(path, true, &r, &err), KY_EFORMAT);
+    assert_int_equal(ky_results_open("/nonexistent/dir/results.db", true, &r, &err), KY_ENOENT);
+    assert_non_null(strstr(err.text, "/nonexistent/dir/results.db"));
+}
+
+/* RLIMIT_FSIZE makes writes fail as SQLite sees them on a full disk. */
+static void a_full_disk_is_called_so_and_the_unit_has_no_half(void **state)
+{
+    fixture *f = *state;
+    struct rlimit whole, small = { 200000, 0 };
+    ky_err err = { 0 };
+    int rc;
+
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "ok");
+    commit(f);
+    for (int n = 2; n < 20000; n++)
+        add_prediction(f, 0, n, "ok");
+    getrlimit(RLIMIT_FSIZE, &whole);
+    small.rlim_max = whole.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    rc = ky_results_commit(f->r, &f->u, &err);
+    setrlimit(RLIMIT_FSIZE, &whole);
+    assert_true(rc < 0);
+    ky_unit_clear(&f->u);
+    assert_answer(f, "SELECT count(*) FROM predictions", "1\n");
+    add_prediction(f, 0, 2, "ok");
+    commit(f);
+    assert_answer(f, "SELECT count(*) FROM predictions", "2\n");
+    assert_answer(f, "PRAGMA integrity_check", "ok\n");
+}
+
+static void a_checkpoint_says_whether_it_moved_everything(void **state)
+{
+    fixture *f = *state;
+    bool all = false;
+
+    add_stream(f, 0, "pump-1");
+    commit(f);
+    assert_int_equal(ky_results_checkpoint(f->r, &all, NULL), KY_OK);
+    assert_true(all);
+}
+
+static void a_second_writer_waits_its_turn(void **state)
+{
+    fixture *f = *state;
+    ky_results *other = NULL;
+    ky_segment_row s = { "vibration", "archive/vibration/x.h5", 0, 100, 5, 999, 1, 2 };
+    ky_err err = { 0 };
+    pid_t pid;
+    int status;
+
+    assert_ok(ky_results_open(f->path, true, &other, &err), err);
+    pid = fork();
+    if (pid == 0) { /* its own connection, in its own process */
+        ky_results *r;
+        int bad = ky_results_open(f->path, true, &r, NULL) != KY_OK;
+
+        for (int i = 0; !bad && i < 200; i++) {
+            s.first = (uint64_t)i;
+            bad = ky_results_add_segment(r, &s, NULL) != KY_OK;
+        }
+        _exit(bad);
+    }
+    add_stream(f, 0, "pump-1");
+    for (int n = 1; n <= 200; n++) {
+        add_prediction(f, 0, n, "ok");
+        commit(f);
+    }
+    waitpid(pid, &status, 0);
+    assert_int_equal(status, 0);
+    ky_results_close(other);
+    assert_answer(f, "SELECT (SELECT count(*) FROM segments), (SELECT count(*) FROM predictions)",
+                  "200,200\n");
+}
+
+static int see_segment(const ky_segment_row *s, void *arg, ky_err *err)
+{
+    (void)err;
+    assert_int_equal(s->first, 10u * (unsigned)++*(int *)arg);
+    assert_string_equal(s->path, "archive/vibration/x.h5");
+    assert_int_equal(s->rows, 5);
+    return 0;
+}
+
+static void segments_are_listed_in_order_once_each(void **state)
+{
+    fixture *f = *state;
+    ky_segment_row s = { "vibration", "archive/vibration/x.h5", 20, 30, 5, 999, 1, 2 };
+    ky_err err = { 0 };
+    int n = 0;
+
+    assert_ok(ky_results_add_segment(f->r, &s, &err), err);
+    assert_ok(ky_results_add_segment(f->r, &s, &err), err);
+    s.first = 10;
+    assert_ok(ky_results_add_segment(f->r, &s, &err), err);
+    assert_ok(ky_results_each_segment(f->r, "vibration", see_segment, &n, &err), err);
+    assert_int_equal(n, 2);
+}
+
+static void a_model_version_has_one_hash(void **state)
+{
+    fixture *f = *state;
+    ky_model_row m = { "vibration", 1, 0xdeadbeefdeadbeefu, "models/vibration/1.h5", "config", 5 };
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_add_model(f->r, &m, &err), err);
+    assert_ok(ky_results_add_model(f->r, &m, &err), err);
+    m.hash++;
+    assert_int_equal(ky_results_add_model(f->r, &m, &err), KY_ECORRUPT);
+    assert_answer(f, "SELECT hash FROM models", "deadbeefdeadbeef\n");
+}
+
+static void a_retraining_is_recorded(void **state)
+{
+    fixture *f = *state;
+    ky_retrain_row t = { .model = "vibration",
+                         .cause = "every 24h",
+                         .verdict = "promoted",
+                         .started_us = 1,
+                         .ended_us = 2,
+                         .from_version = 1,
+                         .to_version = 2,
+                         .rows = 200,
+                         .held_out = 50,
+                         .metric = "macro_f1",
+                         .champion = NAN,
+                         .candidate = 0.5 };
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_add_retrain(f->r, &t, &err), err);
+    assert_answer(f, "SELECT verdict, from_version, champion IS NULL, candidate FROM retrains",
+                  "promoted,1,1,0.5\n");
+}
+
+/* -- readers of the group -- */
+
+/* Runs the plain sqlite3 shell as another user of the file's group, without write permission. */
+static int shell_as_reader(const char *dir, const char *path, char *ret, size_t len)
+{
+    static const gid_t group = 54321;
+    int out[2], status;
+    size_t got = 0;
+    ssize_t n;
+    pid_t pid;
+
+    (void)dir;
+    assert_int_equal(pipe(out), 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(out[1], 1);
+        dup2(out[1], 2);
+        if (setgroups(1, &group) != 0 || setgid(group) != 0 || setuid(65534) != 0)
+            _exit(99);
+        execlp("sqlite3", "sqlite3", path, "SELECT label FROM live", (char *)NULL);
+        _exit(98);
+    }
+    close(out[1]);
+    while (got + 1 < len && (n = read(out[0], ret + got, len - 1 - got)) > 0)
+        got += (size_t)n;
+    ret[got] = '\0';
+    close(out[0]);
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+static void another_user_of_the_group_reads_with_the_plain_shell(void **state)
+{
+    fixture *f = *state;
+    char out[4096], file[4200];
+    struct stat st;
+
+    if (geteuid() != 0) {
+        print_message("only root can become another user\n");
+        skip();
+    }
+    need_shell();
+    ky_results_close(f->r);
+    unlink(f->path); /* as the unit makes it: a directory of the group, 0750 */
+    snprintf(file, sizeof(file), "%s-wal", f->path);
+    unlink(file);
+    snprintf(file, sizeof(file), "%s-shm", f->path);
+    unlink(file);
+    assert_int_equal(chown(f->dir, 0, 54321), 0);
+    assert_int_equal(chmod(f->dir, 02750), 0);
+    open_results(f);
+    add_stream(f, 0, "pump-1");
+    add_prediction(f, 0, 1, "worn");
+    commit(f);
+    assert_int_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)), 0); /* while it runs */
+    assert_string_equal(out, "worn\n");
+    add_prediction(f, 0, 2, "ok");
+    commit(f);
+    ky_results_close(f->r); /* after it has stopped */
+    f->r = NULL;
+    assert_int_equal(stat(file, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(stat(f->path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+    assert_int_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)), 0);
+    assert_string_equal(out, "ok\n");
+    assert_int_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)),
+                     0); /* it left all in place */
+    assert_string_equal(out, "ok\n");
+    assert_int_equal(chmod(f->dir, 0700), 0); /* negative control: the oracle can fail */
+    assert_int_not_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)), 0);
+}
+
+/* kill -9 in the middle of commits: the WAL stays as it was. */
+static void a_killed_writer_leaves_whole_units(void **state)
+{
+    fixture *f = *state;
+    int pipes[2], committed = 0, n;
+    char want[64];
+    pid_t pid;
+
+    add_stream(f, 0, "pump-1");
+    commit(f);
+    assert_int_equal(pipe(pipes), 0);
+    pid = fork();
+    if (pid == 0) {
+        ky_results *r;
+
+        if (ky_results_open(f->path, true, &r, NULL) != KY_OK)
+            _exit(1);
+        for (n = 1;; n += 2) {
+            add_prediction(f, 0, n, "ok");
+            add_prediction(f, 0, n + 1, "ok");
+            if (ky_results_commit(r, &f->u, NULL) != KY_OK ||
+                write(pipes[1], &n, sizeof(n)) != sizeof(n))
+                _exit(1);
+            ky_unit_clear(&f->u);
+        }
+    }
+    close(pipes[1]);
+    while (read(pipes[0], &n, sizeof(n)) == sizeof(n)) {
+        committed = n;
+        if (n == 101)
+            kill(pid, SIGKILL);
+    }
+    waitpid(pid, NULL, 0);
+    close(pipes[0]);
+    assert_true(committed >= 101);
+    snprintf(want, sizeof(want), "1,1\n");
+    char sql[256];
+    snprintf(sql, sizeof(sql), "SELECT count(*) %% 2 = 0, count(*) > %d FROM predictions",
+             committed);
+    assert_answer(f, sql, want);
+    assert_answer(f, "PRAGMA integrity_check", "ok\n");
+}
+
+static void an_empty_unit_commits_nothing(void **state)
+{
+    fixture *f = *state;
+    struct stat before, after;
+    char wal[4200];
+
+    snprintf(wal, sizeof(wal), "%s-wal", f->path);
+    stat(wal, &before);
+    assert_true(ky_unit_empty(&f->u));
+    commit(f);
+    stat(wal, &after);
+    assert_int_equal(before.st_size, after.st_size);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_unit_is_all_there_after_commit),
+        TEST(a_prediction_that_exists_is_corruption_and_nothing_is_kept),
+        TEST(a_state_comes_back_to_the_bit),
+        TEST(states_before_a_file_are_kept_until_dropped),
+        TEST(a_sources_position_is_the_last_committed),
+        TEST(the_low_water_mark_only_rises),
+        TEST(the_model_at_a_position_is_the_last_swapped_before_it),
+        TEST(rejects_are_bounded_and_the_oldest_go),
+        TEST(a_late_label_finds_its_step_by_seq_or_ts),
+        TEST(a_label_without_its_step_does_not_vanish),
+        TEST(the_newest_of_equal_numbers_is_meant),
+        TEST(a_second_label_corrects_the_first),
+        TEST(only_late_labels_are_given_to_training),
+        TEST(live_shows_the_latest_answer_of_each_stream),
+        TEST(transitions_shows_changes_of_the_label),
+        TEST(accuracy_counts_labelled_steps_by_version),
+        TEST(history_and_hourly_and_state_health_answer),
+        TEST(times_before_1970_read_right),
+        TEST(the_schema_is_strict_and_has_its_version),
+        TEST(the_identity_stays),
+        TEST(a_newer_schema_is_refused_by_name),
+        TEST(a_foreign_database_is_refused_and_left_alone),
+        TEST(bytes_that_are_no_database_are_refused),
+        TEST(a_full_disk_is_called_so_and_the_unit_has_no_half),
+        TEST(a_checkpoint_says_whether_it_moved_everything),
+        TEST(a_second_writer_waits_its_turn),
+        TEST(segments_are_listed_in_order_once_each),
+        TEST(a_model_version_has_one_hash),
+        TEST(a_retraining_is_recorded),
+        TEST(another_user_of_the_group_reads_with_the_plain_shell),
+        TEST(a_killed_writer_leaves_whole_units),
+        TEST(an_empty_unit_commits_nothing),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
