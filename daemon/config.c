@@ -47,7 +47,7 @@ typedef struct loader {
     bool *public; /* whether everybody may read the file */
     int n_files;
     ky_problems *problems;
-    bool no_memory;
+    bool no_memory, full;
     ky_config *c;
 } loader;
 
@@ -325,8 +325,9 @@ static void put_entry(loader *l, const char *section, const char *key, const cha
         return;
     }
     if (l->n_entries >= ENTRIES_MAX) {
-        if (l->n_entries++ == ENTRIES_MAX)
+        if (!l->full)
             problem(l, file, line, "more than %d settings", ENTRIES_MAX);
+        l->full = true;
         return;
     }
     v = kept(l, value);
@@ -934,8 +935,6 @@ static void fill(loader *l)
             check_conditions(l, &l->headings[i]);
     if (!l->no_memory)
         set_directories(l);
-    if (!l->no_memory)
-        check_together(l);
 }
 
 static void loader_done(loader *l)
@@ -953,11 +952,24 @@ static void loader_done(loader *l)
     ky_config_free(l->c);
 }
 
+/* What all went wrong, or the result. */
+static int finish(loader *l, ky_config **ret)
+{
+    int rc = l->no_memory ? KY_ENOMEM : l->problems->n > 0 ? KY_EINVAL : KY_OK;
+
+    if (rc == KY_OK) {
+        *ret = l->c;
+        l->c = NULL;
+    }
+    loader_done(l);
+    return rc;
+}
+
 int ky_config_load(const char *path, const char *const *overrides, ky_config **ret,
                    ky_problems *problems)
 {
     loader l = { .problems = problems, .c = calloc(1, sizeof(ky_config)) };
-    int rc = KY_ENOMEM, file;
+    int file;
 
     *problems = (ky_problems){ 0 };
     if (l.c == NULL)
@@ -969,18 +981,39 @@ int ky_config_load(const char *path, const char *const *overrides, ky_config **r
     file = add_file(&l, "-o");
     for (int i = 0; file >= 0 && overrides != NULL && overrides[i] != NULL; i++)
         parse_override(&l, overrides[i], file);
-    if (l.n_entries > ENTRIES_MAX)
-        l.n_entries = ENTRIES_MAX;
-    if (!l.no_memory && (problems->n == 0 || l.n_headings > 0))
+    if (!l.no_memory && (problems->n == 0 || l.n_headings > 0)) {
         fill(&l);
-    if (!l.no_memory) {
-        rc = problems->n > 0 ? KY_EINVAL : KY_OK;
-        if (rc == KY_OK) {
-            *ret = l.c;
-            l.c = NULL;
-        }
+        if (!l.no_memory)
+            check_together(&l);
     }
-    loader_done(&l);
+    return finish(&l, ret);
+}
+
+int ky_config_of_text(const char *text, size_t len, ky_config **ret, ky_err *err)
+{
+    ky_problems problems = { 0 };
+    loader l = { .problems = &problems, .c = calloc(1, sizeof(ky_config)) };
+    char *copy = l.c != NULL ? malloc(len + 1) : NULL;
+    int rc = KY_ENOMEM;
+
+    if (copy == NULL) {
+        free(l.c);
+        return ky_fail(err, rc, "out of memory");
+    }
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    l.c->path = kept(&l, "");
+    if (add_file(&l, "recorded settings") >= 0)
+        parse_bytes(&l, 0, copy, len);
+    if (!l.no_memory)
+        fill(&l);
+    rc = finish(&l, ret);
+    if (rc == KY_EINVAL)
+        rc = ky_fail(err, KY_ECORRUPT, "%s", problems.text[0]);
+    else if (rc < 0)
+        ky_fail(err, rc, "out of memory");
+    ky_problems_done(&problems);
+    free(copy);
     return rc;
 }
 

@@ -45,7 +45,7 @@ typedef struct ky_class_cfg {
     char *match;     /* glob on the stream id */
     ky_list features;
     char *model;
-    int memory;      /* enum ky_memory */
+    int memory; /* enum ky_memory */
     int64_t window, hop;
     int64_t max_gap_us; /* 0: never */
     int on_gap, emit, log;
@@ -64,7 +64,7 @@ typedef struct ky_model_cfg {
     int64_t retrain_min;      /* labelled sequences it takes at least */
     int64_t retrain_epochs;
     int64_t retrain_timeout_us; /* a training that takes longer is killed */
-    char *gate_metric;        /* accuracy | macro_f1 | log_loss */
+    char *gate_metric;          /* accuracy | macro_f1 | log_loss */
     double gate_margin, gate_held_out;
     int64_t keep_versions;
     int line;
@@ -78,12 +78,12 @@ typedef struct ky_publish_cfg {
 } ky_publish_cfg;
 
 typedef struct ky_config {
-    char *path;        /* the main file */
+    char *path; /* the main file */
     char *state_dir, *runtime_dir;
-    int lanes;         /* 0: auto */
+    int lanes; /* 0: auto */
     int64_t commit_interval_us;
     int64_t commit_rows; /* a unit is committed at the latest with so many answers */
-    int journal;       /* enum ky_journal_mode */
+    int journal;         /* enum ky_journal_mode */
     int64_t journal_file_bytes, journal_file_age_us;
     int max_wave;
     int64_t max_senders, max_rejects;
@@ -110,6 +110,9 @@ typedef struct ky_problems {
  *  `problems`, which the caller releases in any case; *ret is set only without. */
 int ky_config_load(const char *path, const char *const *overrides, ky_config **ret,
                    ky_problems *problems);
+/** Reads what ky_config_dump wrote: a CONFIG record's text. Sections keep their order, so classes
+ *  and sources their numbers; nothing is checked against today's files. KY_ECORRUPT, KY_ENOMEM. */
+int ky_config_of_text(const char *text, size_t len, ky_config **ret, ky_err *err);
 void ky_config_free(ky_config *c);
 void ky_problems_done(ky_problems *p);
 

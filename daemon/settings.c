@@ -176,7 +176,7 @@ const ky_setting ky_settings[] = {
     { KY_SECTION_SOURCE, "brokers", KY_SET_TEXT, SOURCE(brokers), NULL, 0, 4095, NULL, "type=kafka",
       true, "Where to find the cluster: host:port, host:port.", NULL },
     { KY_SECTION_SOURCE, "topic", KY_SET_TEXT, SOURCE(topic), NULL, 0, 249, NULL, "type=kafka",
-      true, "The topic.", NULL },
+      true, "The topic to read.", NULL },
     { KY_SECTION_SOURCE, "partitions", KY_SET_TEXT, SOURCE(partitions), "all", 0, 1023, NULL,
       "type=kafka", false, "all, or this daemon's, as in 0-3,7.", NULL },
     { KY_SECTION_SOURCE, "group", KY_SET_TEXT, SOURCE(group), "kymo", 0, 255, NULL, "type=kafka",

@@ -214,11 +214,15 @@ INLINE void chain(int R, int V, int K, const float *x, ptrdiff_t xs, ptrdiff_t k
 {
     for (int k = 0; k < K; k++, x += ks, w += V * LANES) {
         vec wv[PANEL];
-        UNROLL for (int v = 0; v < V; v++) wv[v] = v_load(w + v * LANES);
-        UNROLL for (int r = 0; r < R; r++)
-        {
+        UNROLL
+        for (int v = 0; v < V; v++)
+            wv[v] = v_load(w + v * LANES);
+        UNROLL
+        for (int r = 0; r < R; r++) {
             vec xr = v_set(x[r * xs]);
-            UNROLL for (int v = 0; v < V; v++) acc[r][v] = v_fma(xr, wv[v], acc[r][v]);
+            UNROLL
+            for (int v = 0; v < V; v++)
+                acc[r][v] = v_fma(xr, wv[v], acc[r][v]);
         }
     }
 }
@@ -226,18 +230,22 @@ INLINE void chain(int R, int V, int K, const float *x, ptrdiff_t xs, ptrdiff_t k
 /* Tiles read and write y [R,..], of whose last vector n columns exist. */
 INLINE void tile_load(int R, int V, const float *y, ptrdiff_t ys, int n, vec acc[MAX_R][PANEL])
 {
-    UNROLL for (int r = 0; r < R; r++)
-    {
-        UNROLL for (int v = 0; v < V - 1; v++) acc[r][v] = v_load(y + r * ys + v * LANES);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int v = 0; v < V - 1; v++)
+            acc[r][v] = v_load(y + r * ys + v * LANES);
         acc[r][V - 1] = v_load_part(y + r * ys + (V - 1) * LANES, n);
     }
 }
 
 INLINE void tile_store(int R, int V, float *y, ptrdiff_t ys, int n, vec acc[MAX_R][PANEL])
 {
-    UNROLL for (int r = 0; r < R; r++)
-    {
-        UNROLL for (int v = 0; v < V - 1; v++) v_store(y + r * ys + v * LANES, acc[r][v]);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int v = 0; v < V - 1; v++)
+            v_store(y + r * ys + v * LANES, acc[r][v]);
         v_store_part(y + r * ys + (V - 1) * LANES, acc[r][V - 1], n);
     }
 }
@@ -254,16 +262,25 @@ INLINE void rows_tile(int R, int V, const struct pass *p, const float *x, const 
                       const float *b, float *y, int n)
 {
     vec acc[MAX_R][PANEL];
-    if (b == NULL)
+    if (b == NULL) {
         tile_load(R, V, y, p->ys, n, acc);
-    else
-        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) acc[r][v] =
-            v_load(b + v * LANES);
+    } else {
+        UNROLL
+        for (int r = 0; r < R; r++) {
+            UNROLL
+            for (int v = 0; v < V; v++)
+                acc[r][v] = v_load(b + v * LANES);
+        }
+    }
     for (int t = 0; t < p->taps; t++)
         chain(R, V, p->run, x + t * p->ts, p->xs, 1, w + (size_t)t * p->run * V * LANES, acc);
     vec floor = v_set(p->floor);
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) acc[r][v] =
-        v_max(floor, acc[r][v]);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int v = 0; v < V; v++)
+            acc[r][v] = v_max(floor, acc[r][v]);
+    }
     tile_store(R, V, y, p->ys, n, acc);
 }
 
@@ -371,22 +388,30 @@ INLINE void alone_tile(int V, const struct pass *p, size_t panel, size_t k0, con
                        const float *w, const float *b, float *y, int n)
 {
     vec acc[ALONE];
-    UNROLL for (int v = 0; v < V; v++) acc[v] = v_load(b + v * LANES);
+    UNROLL
+    for (int v = 0; v < V; v++)
+        acc[v] = v_load(b + v * LANES);
     const float *wp[ALONE / PANEL];
-    UNROLL for (int q = 0; q * PANEL < V; q++) wp[q] = w + q * panel + k0 * width_of(V, q);
+    UNROLL
+    for (int q = 0; q * PANEL < V; q++)
+        wp[q] = w + q * panel + k0 * width_of(V, q);
     for (int t = 0; t < p->taps; t++)
         for (int k = 0; k < p->run; k++) {
             vec xk = v_set(x[t * p->ts + k]);
-            UNROLL for (int v = 0; v < V; v++)
-            {
+            UNROLL
+            for (int v = 0; v < V; v++) {
                 const float *wv = wp[v / PANEL] + v % PANEL * LANES;
                 PREFETCH_L1(wv + ALONE_AHEAD * width_of(V, v / PANEL));
                 acc[v] = v_fma(xk, v_load(wv), acc[v]);
             }
-            UNROLL for (int q = 0; q * PANEL < V; q++) wp[q] += width_of(V, q);
+            UNROLL
+            for (int q = 0; q * PANEL < V; q++)
+                wp[q] += width_of(V, q);
         }
     vec floor = v_set(p->floor);
-    UNROLL for (int v = 0; v < V - 1; v++) v_store(y + v * LANES, v_max(floor, acc[v]));
+    UNROLL
+    for (int v = 0; v < V - 1; v++)
+        v_store(y + v * LANES, v_max(floor, acc[v]));
     v_store_part(y + (V - 1) * LANES, v_max(floor, acc[V - 1]), n);
 }
 
@@ -524,19 +549,35 @@ INLINE void lstm_tile(int R, const ky_lstm_mat *m, int from, const float *xh, fl
     int K = m->F + m->H, n = lanes_left(m->H, from);
     vec z[LSTM_ROWS][4];
     const float *w = m->w + (size_t)from * 4 * K, *b = m->b + from * 4;
-    UNROLL for (int r = 0; r < R; r++) UNROLL for (int g = 0; g < 4; g++) z[r][g] =
-        v_load(b + g * LANES);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int g = 0; g < 4; g++)
+            z[r][g] = v_load(b + g * LANES);
+    }
     for (int k = 0; k < K; k++, w += 4 * LANES) {
-        vec wg[4];
-        UNROLL for (int g = 0; g < 4; g++) wg[g] = v_load(w + g * LANES);
-        UNROLL for (int r = 0; r < R; r++)
-        {
-            vec xr = v_set(xh[(size_t)r * K + k]);
-            UNROLL for (int g = 0; g < 4; g++) z[r][g] = v_fma(xr, wg[g], z[r][g]);
+        vec xr[LSTM_ROWS];
+        UNROLL
+        for (int r = 0; r < R; r++)
+            xr[r] = v_set(xh[(size_t)r * K + k]);
+        UNROLL
+        for (int g = 0; g < 4; g++) {
+            vec wg = v_load(w + g * LANES);
+            UNROLL
+            for (int r = 0; r < R; r++)
+                z[r][g] = v_fma(xr[r], wg, z[r][g]);
         }
     }
-    UNROLL for (int r = 0; r < R; r++)
-        cell(z[r], state[r] + from, m->H, tape ? tape + r * tape_stride + from : NULL, n);
+    /* The cells are long: a loop over sums put down, or clang keeps them in memory all along. */
+    vec done[LSTM_ROWS][4];
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int g = 0; g < 4; g++)
+            done[r][g] = z[r][g];
+    }
+    for (int r = 0; r < R; r++)
+        cell(done[r], state[r] + from, m->H, tape ? tape + r * tape_stride + from : NULL, n);
 }
 
 typedef void lstm_fn(const ky_lstm_mat *m, int from, const float *xh, float *const *state,
@@ -593,15 +634,18 @@ static void lstm_chunk(const ky_lstm_mat *m, int R, const float *x, ptrdiff_t xs
 INLINE void lstm_alone_chain(int V, bool ahead, int K, const float *x, const float *w, size_t block,
                              vec z[PANEL][4])
 {
-    UNROLL_BY_2 for (int k = 0; k < K; k++, w += 4 * LANES)
-    {
+    UNROLL_BY_2
+    for (int k = 0; k < K; k++, w += 4 * LANES) {
         vec xk = v_set(x[k]);
-        UNROLL for (int v = 0; v < V; v++) UNROLL for (int g = 0; g < 4; g++)
-        {
-            const float *wv = w + v * block + g * LANES;
-            if (ahead)
-                PREFETCH_L1(wv + LSTM_AHEAD * 4 * LANES);
-            z[v][g] = v_fma(xk, v_load(wv), z[v][g]);
+        UNROLL
+        for (int v = 0; v < V; v++) {
+            UNROLL
+            for (int g = 0; g < 4; g++) {
+                const float *wv = w + v * block + g * LANES;
+                if (ahead)
+                    PREFETCH_L1(wv + LSTM_AHEAD * 4 * LANES);
+                z[v][g] = v_fma(xk, v_load(wv), z[v][g]);
+            }
         }
     }
 }
@@ -612,12 +656,16 @@ INLINE void lstm_alone_tile(int V, bool ahead, const ky_lstm_mat *m, int from, c
     size_t K = (size_t)m->F + m->H, block = K * 4 * LANES;
     const float *w = m->w + (size_t)from * 4 * K, *b = m->b + from * 4;
     vec z[PANEL][4];
-    UNROLL for (int v = 0; v < V; v++) UNROLL for (int g = 0; g < 4; g++) z[v][g] =
-        v_load(b + (v * 4 + g) * LANES);
+    UNROLL
+    for (int v = 0; v < V; v++) {
+        UNROLL
+        for (int g = 0; g < 4; g++)
+            z[v][g] = v_load(b + (v * 4 + g) * LANES);
+    }
     lstm_alone_chain(V, ahead, m->F, x, w, block, z);
     lstm_alone_chain(V, ahead, m->H, h, w + (size_t)m->F * 4 * LANES, block, z);
-    UNROLL for (int v = 0; v < V; v++)
-    {
+    UNROLL
+    for (int v = 0; v < V; v++) {
         int at = from + v * LANES;
         cell(z[v], state + at, m->H, tape ? tape + at : NULL, lanes_left(m->H, at));
     }

@@ -149,6 +149,7 @@ struct ky_layer {
     size_t weight_reals; /* sum of the weights' len */
     size_t weights_at;   /* first real of the slice in the model's block */
     size_t state_reals;  /* a stream carries in stream form, 0 without; all zeros at the start */
+    const char *no_step; /* why it cannot be stepped, set by shape(); NULL: it can */
 };
 
 /** The table. Ends with NULL. */
@@ -157,7 +158,11 @@ extern const ky_layer_ops *const ky_layer_table[];
 /** By Keras's class name, any version's spelling (Convolution1D ...); NULL if unknown. */
 const ky_layer_ops *ky_layer_find(const char *class_name);
 
-/** A layer with the fields' defaults. */
+/** One option as a number (enums and booleans too), and from a number. */
+double ky_field_get(const ky_field *f, const ky_layer_config *cfg);
+void ky_field_set(const ky_field *f, ky_layer_config *cfg, double v);
+
+/** A layer with the fields' defaults; an empty name is replaced by ky_model_add. */
 void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name);
 
 /** Steps of the output for T steps of input: ops->steps, else T while time goes on, else 1. */

@@ -3,13 +3,27 @@ lib_LTLIBRARIES += libkymo.la
 # Every source of the library. It is built twice: as libkymo in float, and as
 # libkymo_double, which only tests link, to check gradients in double precision.
 kymo_sources = \
+	models/activation.c \
+	models/batchnorm.c \
+	models/blueprint.h \
 	models/clock.c models/clock.h \
+	models/conv1d.c \
 	models/crc32c.c \
+	models/dense.c \
+	models/dropout.c \
 	models/error.c models/error.h \
+	models/flatten.c \
+	models/global_pooling.c \
 	models/h5.c models/h5.h \
 	models/json.c models/json.h \
 	models/kernels.c models/kernels.h models/kernels_impl.h \
-	models/kernels_plain.c
+	models/kernels_plain.c \
+	models/layer.c models/layer.h models/layer_tools.h \
+	models/lstm.c \
+	models/model.c models/model.h \
+	models/pooling.c \
+	models/ring.c models/ring.h \
+	models/rng.c models/rng.h
 kymo_cflags = $(AM_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS)
 

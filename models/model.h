@@ -48,6 +48,9 @@ void ky_model_free(ky_model *m);
 /** Class names where the file has none, or others; [n] strings, copied. */
 int ky_model_set_labels(ky_model *m, const char *const *labels, int n, ky_err *err);
 
+/** Names of the features, [features] strings, copied; NULL: none. */
+int ky_model_set_feature_names(ky_model *m, const char *const *names, ky_err *err);
+
 /** Whether windows of T steps can be predicted: the model's own length, or any that every
  *  layer has outputs for where nothing fixes it. */
 bool ky_model_fits(const ky_model *m, int T);

@@ -1,0 +1,134 @@
+/* Activation, ReLU and Softmax: what an activation does forward and backward, as layers. */
+#include "models/layer_tools.h"
+
+#include <tgmath.h>
+
+void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
+                        ky_real *y)
+{
+    if (act == KY_SOFTMAX)
+        k->softmax(R, C, x, C, y, C);
+    else
+        k->activate(act, x, y, (size_t)R * (size_t)C);
+}
+
+ky_real ky_activation_slope(enum ky_activation act, ky_real y)
+{
+    switch (act) {
+    case KY_RELU:
+        return y > 0 ? 1 : 0;
+    case KY_TANH:
+        return 1 - y * y;
+    case KY_SIGMOID:
+        return y * (1 - y);
+    case KY_HARD_SIGMOID_K2:
+        return y > 0 && y < 1 ? (ky_real)0.2 : 0;
+    case KY_HARD_SIGMOID_K3:
+        return y > 0 && y < 1 ? (ky_real)(1.0 / 6) : 0;
+    case KY_EXPONENTIAL:
+        return y;
+    case KY_LINEAR:
+    case KY_SOFTMAX: /* has no slope of its own: softmax_back() */
+        break;
+    }
+    return 1;
+}
+
+/* dz_c = y_c (dy_c - sum over j of dy_j y_j) */
+static void softmax_back(int R, int C, const ky_real *y, const ky_real *dy, ky_real *dz)
+{
+    for (int r = 0; r < R; r++, y += C, dy += C, dz += C) {
+        ky_real dot = 0;
+
+        for (int c = 0; c < C; c++)
+            dot = fma(dy[c], y[c], dot);
+        for (int c = 0; c < C; c++)
+            dz[c] = y[c] * (dy[c] - dot);
+    }
+}
+
+void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
+                        ky_real *dz)
+{
+    size_t n = (size_t)R * (size_t)C;
+
+    if (act == KY_SOFTMAX)
+        softmax_back(R, C, y, dy, dz);
+    else if (act == KY_RELU) /* the usual one, written so that compilers make vectors of it */
+        for (size_t i = 0; i < n; i++)
+            dz[i] = y[i] > 0 ? dy[i] : 0;
+    else
+        for (size_t i = 0; i < n; i++)
+            dz[i] = dy[i] * ky_activation_slope(act, y[i]);
+}
+
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
+{
+    (void)p, (void)w;
+    ky_activation_rows(k, l->cfg.activation, ky_row_count(&l->in, c->B, c->T), ky_features(&l->in),
+                       x, y);
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    (void)k, (void)p, (void)w, (void)x, (void)dw;
+    if (dx != NULL)
+        ky_activation_back(l->cfg.activation, ky_row_count(&l->in, c->B, c->T), ky_features(&l->in),
+                           y, dy, dx);
+}
+
+static int relu_shape(ky_layer *l, ky_err *err)
+{
+    l->cfg.activation = KY_RELU;
+    return ky_shape_unchanged(l, err);
+}
+
+static int softmax_shape(ky_layer *l, ky_err *err)
+{
+    if (l->cfg.axis != -1 && l->cfg.axis != l->in.rank) /* Keras counts the batch as axis 0 */
+        return ky_fail(err, KY_EUNSUPPORTED, "axis is %d, only the last one is supported",
+                       l->cfg.axis);
+    l->cfg.activation = KY_SOFTMAX;
+    return ky_shape_unchanged(l, err);
+}
+
+static const ky_field activation_fields[] = {
+    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, false },
+    { 0 },
+};
+
+static const ky_field relu_fields[] = {
+    { 0 },
+};
+
+static const ky_field softmax_fields[] = {
+    { "axis", NULL, KY_F_INT, KY_FIELD(axis), -1, KY_FREE, false },
+    { 0 },
+};
+
+const ky_layer_ops ky_activation_ops = {
+    .class_name = "Activation",
+    .fields = activation_fields,
+    .shape = ky_shape_unchanged,
+    .window = window,
+    .backward = backward,
+};
+
+const ky_layer_ops ky_relu_ops = {
+    .class_name = "ReLU",
+    .fields = relu_fields,
+    .shape = relu_shape,
+    .window = window,
+    .backward = backward,
+};
+
+const ky_layer_ops ky_softmax_ops = {
+    .class_name = "Softmax",
+    .fields = softmax_fields,
+    .shape = softmax_shape,
+    .window = window,
+    .backward = backward,
+};

@@ -1,0 +1,257 @@
+/*
+ * BatchNormalization (Ioffe and Szegedy 2015) over the last axis:
+ *
+ *     y = (x - mean) scale + beta,   scale = gamma / sqrt(variance + epsilon)
+ *
+ * with the moving statistics, or, in training a trainable layer, those of the call's rows
+ * and steps (biased variance). Without scale and center, not trainable, it is how kymo
+ * keeps the normalisation of inputs inside the model. The mean is taken off first: folding
+ * it into the offset would cost the digits of a channel that is far from zero.
+ *
+ * The tape holds the batch's mean [C] and variance [C].
+ */
+#include "models/layer_tools.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <tgmath.h>
+
+enum { GAMMA, BETA, MEAN, VARIANCE };
+
+static const char *const names[] = { "gamma", "beta", "moving_mean", "moving_variance" };
+
+static int shape(ky_layer *l, ky_err *err)
+{
+    int C = ky_features(&l->in);
+
+    if (l->cfg.axis != -1 && l->cfg.axis != l->in.rank) /* Keras counts the batch as axis 0 */
+        return ky_fail(err, KY_EUNSUPPORTED, "axis is %d, only the last one is supported",
+                       l->cfg.axis);
+    if (!(l->cfg.epsilon >= 0) || !(l->cfg.momentum >= 0 && l->cfg.momentum <= 1))
+        return ky_fail(err, KY_EINVAL,
+                       "epsilon is %g and momentum %g, must be at least 0 and within 0 and 1",
+                       (double)l->cfg.epsilon, (double)l->cfg.momentum);
+    if (l->cfg.scale)
+        ky_layer_declare(l, names[GAMMA], true, C, 0, 0);
+    if (l->cfg.center)
+        ky_layer_declare(l, names[BETA], true, C, 0, 0);
+    ky_layer_declare(l, names[MEAN], false, C, 0, 0);
+    ky_layer_declare(l, names[VARIANCE], false, C, 0, 0);
+    return ky_shape_unchanged(l, err);
+}
+
+/* The place of one of the four in a slice; NULL if the layer has none such. */
+static ky_real *part(const ky_layer *l, ky_real *slice, int which)
+{
+    for (int i = 0; i < l->n_weights; i++)
+        if (l->weights[i].name == names[which])
+            return slice + l->weights[i].at;
+    return NULL;
+}
+
+static const ky_real *const_part(const ky_layer *l, const ky_real *slice, int which)
+{
+    return part(l, (ky_real *)(uintptr_t)slice, which);
+}
+
+static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
+{
+    ky_real *ones[] = { part(l, w, GAMMA), part(l, w, VARIANCE) };
+
+    (void)rng;
+    memset(w, 0, l->weight_reals * sizeof(*w));
+    for (int i = 0; i < 2; i++)
+        for (int c = 0; ones[i] != NULL && c < ky_features(&l->in); c++)
+            ones[i][c] = 1;
+}
+
+static ky_real scale_of(const ky_layer *l, const ky_real *gamma, const ky_real *variance, int c)
+{
+    return (gamma != NULL ? gamma[c] : 1) / sqrt(variance[c] + (ky_real)l->cfg.epsilon);
+}
+
+/* scale [C] with the moving statistics */
+static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
+                ky_packed *ret)
+{
+    int C = ky_features(&l->in);
+
+    (void)k, (void)backward;
+    if ((ret->v = malloc((size_t)C * sizeof(*ret->v))) == NULL)
+        return KY_ENOMEM;
+    for (int c = 0; c < C; c++)
+        ret->v[c] = scale_of(l, const_part(l, w, GAMMA), const_part(l, w, VARIANCE), c);
+    return KY_OK;
+}
+
+/* -- forward --------------------------------------------------------------------- */
+
+static bool by_batch(const ky_layer *l, const ky_call *c)
+{
+    return c->training && l->trainable;
+}
+
+static size_t n_tape(const ky_layer *l, int B, int T)
+{
+    (void)B, (void)T;
+    return 2 * (size_t)ky_features(&l->in);
+}
+
+/* Forward: mean, variance, scale where there is no tape. Both: two sums [C] in double. */
+static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    size_t C = (size_t)ky_features(&l->in), doubles = sizeof(double) / sizeof(ky_real);
+
+    (void)p, (void)B, (void)T, (void)backward;
+    return ky_lines(3 * C) + ky_lines(2 * C * doubles);
+}
+
+static double *sums(const ky_layer *l, const ky_call *c)
+{
+    size_t C = (size_t)ky_features(&l->in);
+    double *s = (double *)(void *)(c->scratch + ky_lines(3 * C));
+
+    memset(s, 0, 2 * C * sizeof(*s));
+    return s;
+}
+
+/* Mean and biased variance of R rows, accumulated in double, row after row. */
+static void moments(int R, int C, const ky_real *x, double *sum, ky_real *mean, ky_real *variance)
+{
+    double *squares = sum + C;
+
+    for (int r = 0; r < R; r++)
+        for (int c = 0; c < C; c++)
+            sum[c] += (double)x[(size_t)r * C + c];
+    for (int c = 0; c < C; c++)
+        sum[c] /= R;
+    for (int r = 0; r < R; r++)
+        for (int c = 0; c < C; c++) {
+            double d = (double)x[(size_t)r * C + c] - sum[c];
+
+            squares[c] += d * d;
+        }
+    for (int c = 0; c < C; c++) {
+        mean[c] = (ky_real)sum[c];
+        variance[c] = (ky_real)(squares[c] / R);
+    }
+}
+
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
+{
+    int C = ky_features(&l->in), R = ky_row_count(&l->in, c->B, c->T);
+    const ky_real *beta = const_part(l, w, BETA), *mean = const_part(l, w, MEAN), *scale = p->v;
+
+    (void)k;
+    if (by_batch(l, c)) {
+        ky_real *at = c->tape != NULL ? c->tape : c->scratch, *own = c->scratch + 2 * C;
+
+        moments(R, C, x, sums(l, c), at, at + C);
+        for (int i = 0; i < C; i++)
+            own[i] = scale_of(l, const_part(l, w, GAMMA), at + C, i);
+        mean = at;
+        scale = own;
+    }
+    for (int r = 0; r < R; r++, x += C, y += C) {
+        for (int i = 0; i < C; i++)
+            y[i] = (x[i] - mean[i]) * scale[i];
+        for (int i = 0; beta != NULL && i < C; i++)
+            y[i] = y[i] + beta[i];
+    }
+}
+
+/* -- backward -------------------------------------------------------------------- */
+
+/* sum of dy and of dy (x - mean), [C] each */
+static void dy_sums(int R, int C, const ky_real *x, const ky_real *mean, const ky_real *dy,
+                    double *sum)
+{
+    for (int r = 0; r < R; r++, x += C, dy += C)
+        for (int i = 0; i < C; i++) {
+            sum[i] += (double)dy[i];
+            sum[C + i] += (double)dy[i] * (double)(x[i] - mean[i]);
+        }
+}
+
+static void weight_gradients(const ky_layer *l, const ky_call *c, const ky_real *variance,
+                             const double *sum, ky_real *dw)
+{
+    int C = ky_features(&l->in);
+    ky_real *gamma = part(l, dw, GAMMA), *beta = part(l, dw, BETA);
+    ky_real *mean = part(l, dw, MEAN), *var = part(l, dw, VARIANCE);
+
+    for (int i = 0; i < C; i++) {
+        if (gamma != NULL)
+            gamma[i] += (ky_real)(sum[C + i] * (double)scale_of(l, NULL, variance, i));
+        if (beta != NULL)
+            beta[i] += (ky_real)sum[i];
+        if (by_batch(l, c)) { /* for the moving statistics to follow */
+            mean[i] += c->tape[i];
+            var[i] += c->tape[C + i];
+        }
+    }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    int C = ky_features(&l->in), R = ky_row_count(&l->in, c->B, c->T);
+    bool batch = by_batch(l, c);
+    const ky_real *mean = batch ? c->tape : const_part(l, w, MEAN);
+    const ky_real *variance = batch ? c->tape + C : const_part(l, w, VARIANCE);
+    double *sum = sums(l, c);
+
+    (void)k, (void)y;
+    if (l->trainable) {
+        dy_sums(R, C, x, mean, dy, sum);
+        weight_gradients(l, c, variance, sum, dw);
+    }
+    for (int r = 0; dx != NULL && r < R; r++, x += C, dy += C, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] = dy[i] * p->v[i];
+    if (dx == NULL || !batch)
+        return;
+    /* the batch's mean and variance moved with x too */
+    x -= (size_t)R * C, dy -= (size_t)R * C, dx -= (size_t)R * C;
+    for (int i = 0; i < C; i++) {
+        double scale = (double)scale_of(l, const_part(l, w, GAMMA), variance, i);
+        double inverse = 1 / ((double)variance[i] + (double)l->cfg.epsilon);
+
+        for (int r = 0; r < R; r++) {
+            size_t at = (size_t)r * C + i;
+            double d = (double)(x[at] - mean[i]) * inverse * sum[C + i];
+
+            dx[at] = (ky_real)(scale * ((double)dy[at] - (sum[i] + d) / R));
+        }
+    }
+}
+
+static size_t macs(const ky_layer *l, int T)
+{
+    return (size_t)T * ky_shape_step(&l->in);
+}
+
+static const ky_field fields[] = {
+    { "axis", NULL, KY_F_INT, KY_FIELD(axis), -1, KY_FREE, false },
+    { "momentum", NULL, KY_F_FLOAT, KY_FIELD(momentum), 0.99, KY_FREE, false },
+    { "epsilon", NULL, KY_F_FLOAT, KY_FIELD(epsilon), 1e-3, KY_FREE, false },
+    { "center", NULL, KY_F_BOOL, KY_FIELD(center), true, KY_FREE, false },
+    { "scale", NULL, KY_F_BOOL, KY_FIELD(scale), true, KY_FREE, false },
+    { 0 },
+};
+
+const ky_layer_ops ky_batchnorm_ops = {
+    .class_name = "BatchNormalization",
+    .arch = "bn",
+    .fields = fields,
+    .shape = shape,
+    .init = init,
+    .pack = pack,
+    .n_scratch = n_scratch,
+    .n_tape = n_tape,
+    .window = window,
+    .backward = backward,
+    .macs = macs,
+};

@@ -1,0 +1,69 @@
+/*
+ * Dropout (Srivastava et al. 2014), inverted as Keras does it: in training each value is
+ * kept with probability 1-rate and scaled by 1/(1-rate); otherwise nothing happens.
+ * The tape holds the factor of every value.
+ */
+#include "models/layer_tools.h"
+
+#include <string.h>
+
+static int shape(ky_layer *l, ky_err *err)
+{
+    if (!(l->cfg.rate >= 0 && l->cfg.rate < 1))
+        return ky_fail(err, KY_EINVAL, "rate is %g, must be at least 0 and less than 1",
+                       (double)l->cfg.rate);
+    return ky_shape_unchanged(l, err);
+}
+
+static size_t values(const ky_layer *l, int B, int T)
+{
+    return (size_t)B * (size_t)T * ky_shape_step(&l->in);
+}
+
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
+{
+    size_t n = values(l, c->B, c->T);
+    ky_real kept = 1 / (1 - (ky_real)l->cfg.rate);
+
+    (void)k, (void)p, (void)w;
+    if (!c->training) {
+        memcpy(y, x, n * sizeof(*y));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        ky_real factor = ky_rng_uniform(c->rng) < (double)l->cfg.rate ? 0 : kept;
+
+        y[i] = x[i] * factor;
+        if (c->tape != NULL)
+            c->tape[i] = factor;
+    }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    size_t n = values(l, c->B, c->T);
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
+    if (dx == NULL)
+        return;
+    for (size_t i = 0; i < n; i++)
+        dx[i] = c->training ? dy[i] * c->tape[i] : dy[i];
+}
+
+static const ky_field fields[] = {
+    { "rate", "p", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, false },
+    { 0 },
+};
+
+const ky_layer_ops ky_dropout_ops = {
+    .class_name = "Dropout",
+    .arch = "dropout",
+    .fields = fields,
+    .shape = shape,
+    .n_tape = values,
+    .window = window,
+    .backward = backward,
+};

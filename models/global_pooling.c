@@ -1,0 +1,108 @@
+/* GlobalAveragePooling1D and GlobalMaxPooling1D: one value a channel out of all steps. */
+#include "models/layer_tools.h"
+
+#include <string.h>
+
+static int shape(ky_layer *l, ky_err *err)
+{
+    int rc = ky_layer_needs_time(l, err);
+
+    if (rc < 0)
+        return rc;
+    l->out = l->cfg.keepdims ? (ky_shape){ .rank = 2, .d = { 1, l->in.d[1] } }
+                             : (ky_shape){ .rank = 1, .d = { l->in.d[1] } };
+    l->form = KY_COLLAPSING;
+    l->no_step = "it sums up a whole window at once";
+    return KY_OK;
+}
+
+static void average(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                    const ky_call *c, const ky_real *x, ky_real *y)
+{
+    int C = l->in.d[1];
+
+    (void)k, (void)p, (void)w;
+    for (int r = 0; r < c->B; r++, y += C) {
+        memcpy(y, x, (size_t)C * sizeof(*y));
+        x += C;
+        for (int t = 1; t < c->T; t++, x += C)
+            for (int i = 0; i < C; i++)
+                y[i] += x[i];
+        for (int i = 0; i < C; i++)
+            y[i] /= (ky_real)c->T;
+    }
+}
+
+static void average_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                         const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    int C = l->in.d[1];
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
+    for (int r = 0; dx != NULL && r < c->B; r++, dy += C)
+        for (int t = 0; t < c->T; t++, dx += C)
+            for (int i = 0; i < C; i++)
+                dx[i] = dy[i] / (ky_real)c->T;
+}
+
+static void maximum(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                    const ky_call *c, const ky_real *x, ky_real *y)
+{
+    int C = l->in.d[1];
+
+    (void)k, (void)p, (void)w;
+    for (int r = 0; r < c->B; r++, y += C) {
+        memcpy(y, x, (size_t)C * sizeof(*y));
+        x += C;
+        for (int t = 1; t < c->T; t++, x += C)
+            for (int i = 0; i < C; i++)
+                y[i] = x[i] > y[i] ? x[i] : y[i];
+    }
+}
+
+/* All of dy goes to the first step that reached the maximum. */
+static void maximum_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                         const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    int C = l->in.d[1];
+    size_t row = (size_t)c->T * (size_t)C;
+
+    (void)k, (void)p, (void)w, (void)dw;
+    if (dx == NULL)
+        return;
+    memset(dx, 0, (size_t)c->B * row * sizeof(*dx));
+    for (int r = 0; r < c->B; r++, x += row, dx += row, y += C, dy += C)
+        for (int i = 0; i < C; i++) {
+            size_t at = (size_t)i;
+
+            while (at < row && x[at] != y[i])
+                at += (size_t)C;
+            if (at < row)
+                dx[at] = dy[i];
+        }
+}
+
+static const ky_field fields[] = {
+    { "keepdims", NULL, KY_F_BOOL, KY_FIELD(keepdims), false, KY_FREE, false },
+    { 0 },
+};
+
+const ky_layer_ops ky_global_average_ops = {
+    .class_name = "GlobalAveragePooling1D",
+    .arch = "gap",
+    .fields = fields,
+    .shape = shape,
+    .window = average,
+    .backward = average_back,
+};
+
+const ky_layer_ops ky_global_max_ops = {
+    .class_name = "GlobalMaxPooling1D",
+    .arch = "gmp",
+    .fields = fields,
+    .shape = shape,
+    .window = maximum,
+    .backward = maximum_back,
+};

@@ -1,0 +1,287 @@
+#include "models/layer_tools.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LENGTH(a) (sizeof(a) / sizeof(*(a)))
+
+const ky_layer_ops *const ky_layer_table[] = {
+    &ky_dense_ops,          &ky_activation_ops,
+    &ky_relu_ops,           &ky_softmax_ops,
+    &ky_dropout_ops,        &ky_flatten_ops,
+    &ky_conv1d_ops,         &ky_max_pooling_ops,
+    &ky_batchnorm_ops,      &ky_average_pooling_ops,
+    &ky_global_average_ops, &ky_global_max_ops,
+    &ky_lstm_ops,           NULL,
+};
+
+/* What other versions of Keras call the same layer. */
+static const struct {
+    const char *other, *ours;
+} spellings[] = {
+    { "Convolution1D", "Conv1D" },
+    { "AtrousConvolution1D", "Conv1D" },
+    { "BatchNormalizationV1", "BatchNormalization" },
+    { "BatchNormalizationV2", "BatchNormalization" },
+    { "LSTMV1", "LSTM" },
+    { "LSTMV2", "LSTM" },
+};
+
+/* hard_sigmoid_k2 never stands in a file: it is what hard_sigmoid meant before Keras 3. */
+static const char *const activations[] = {
+    [KY_LINEAR] = "linear",
+    [KY_RELU] = "relu",
+    [KY_TANH] = "tanh",
+    [KY_SIGMOID] = "sigmoid",
+    [KY_HARD_SIGMOID_K2] = "hard_sigmoid_k2",
+    [KY_HARD_SIGMOID_K3] = "hard_sigmoid",
+    [KY_EXPONENTIAL] = "exponential",
+    [KY_SOFTMAX] = "softmax",
+};
+
+static const char *const paddings[] = {
+    [KY_VALID] = "valid",
+    [KY_SAME] = "same",
+    [KY_CAUSAL] = "causal",
+};
+
+const ky_layer_ops *ky_layer_find(const char *class_name)
+{
+    for (size_t i = 0; i < LENGTH(spellings); i++)
+        if (strcmp(class_name, spellings[i].other) == 0)
+            class_name = spellings[i].ours;
+    for (const ky_layer_ops *const *ops = ky_layer_table; *ops != NULL; ops++)
+        if (strcmp(class_name, (*ops)->class_name) == 0)
+            return *ops;
+    return NULL;
+}
+
+const char *ky_activation_name(enum ky_activation a)
+{
+    return (size_t)a < LENGTH(activations) ? activations[a] : "?";
+}
+
+const char *ky_padding_name(enum ky_padding p)
+{
+    return (size_t)p < LENGTH(paddings) ? paddings[p] : "?";
+}
+
+int ky_activation_find(const char *name, int keras_major, enum ky_activation *ret)
+{
+    for (size_t i = 0; i < LENGTH(activations); i++)
+        if (i != KY_HARD_SIGMOID_K2 && strcmp(name, activations[i]) == 0) {
+            *ret = (enum ky_activation)i;
+            if (*ret == KY_HARD_SIGMOID_K3 && keras_major < 3)
+                *ret = KY_HARD_SIGMOID_K2;
+            return KY_OK;
+        }
+    return KY_EUNSUPPORTED;
+}
+
+int ky_padding_find(const char *name, enum ky_padding *ret)
+{
+    for (size_t i = 0; i < LENGTH(paddings); i++)
+        if (strcmp(name, paddings[i]) == 0) {
+            *ret = (enum ky_padding)i;
+            return KY_OK;
+        }
+    return KY_EUNSUPPORTED;
+}
+
+double ky_field_get(const ky_field *f, const ky_layer_config *cfg)
+{
+    const void *at = (const char *)cfg + f->at;
+
+    switch (f->type) {
+    case KY_F_INT:
+        return *(const int *)at;
+    case KY_F_FLOAT:
+        return *(const float *)at;
+    case KY_F_BOOL:
+        return *(const bool *)at;
+    case KY_F_PADDING:
+        return *(const enum ky_padding *)at;
+    case KY_F_ACTIVATION:
+        return *(const enum ky_activation *)at;
+    }
+    return 0;
+}
+
+void ky_field_set(const ky_field *f, ky_layer_config *cfg, double v)
+{
+    void *at = (char *)cfg + f->at;
+
+    switch (f->type) {
+    case KY_F_INT:
+        *(int *)at = (int)v;
+        break;
+    case KY_F_FLOAT:
+        *(float *)at = (float)v;
+        break;
+    case KY_F_BOOL:
+        *(bool *)at = v != 0;
+        break;
+    case KY_F_PADDING:
+        *(enum ky_padding *)at = (enum ky_padding)v;
+        break;
+    case KY_F_ACTIVATION:
+        *(enum ky_activation *)at = (enum ky_activation)v;
+        break;
+    }
+}
+
+void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name)
+{
+    memset(l, 0, sizeof(*l));
+    l->ops = ops;
+    l->trainable = true;
+    if (name != NULL)
+        strncpy(l->name, name, sizeof(l->name) - 1);
+    for (const ky_field *f = ops->fields; f->key != NULL; f++)
+        ky_field_set(f, &l->cfg, f->otherwise);
+}
+
+int ky_layer_steps(const ky_layer *l, int T)
+{
+    if (l->ops->steps != NULL)
+        return l->ops->steps(l, T);
+    return l->out.timed ? T : 1;
+}
+
+size_t ky_layer_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    return l->ops->n_scratch != NULL ? l->ops->n_scratch(l, p, B, T, backward) : 0;
+}
+
+size_t ky_layer_tape(const ky_layer *l, int B, int T)
+{
+    return l->ops->n_tape != NULL ? l->ops->n_tape(l, B, T) : 0;
+}
+
+size_t ky_shape_step(const ky_shape *s)
+{
+    size_t n = 1;
+
+    for (int i = s->timed ? 1 : 0; i < s->rank; i++)
+        n *= (size_t)s->d[i];
+    return n;
+}
+
+/* -- for the layers' own files ------------------------------------------------- */
+
+void ky_packed_free(const ky_kernels *k, ky_packed *p)
+{
+    if (p->mat != NULL)
+        k->mat_free(p->mat);
+    if (p->back_x != NULL)
+        k->mat_free(p->back_x);
+    if (p->back_h != NULL)
+        k->mat_free(p->back_h);
+    if (p->lstm != NULL)
+        k->lstm_free(p->lstm);
+    free(p->v);
+    memset(p, 0, sizeof(*p));
+}
+
+void ky_layer_declare(ky_layer *l, const char *name, bool trainable, int a, int b, int c)
+{
+    const int d[3] = { a, b, c };
+    ky_weight *w = &l->weights[l->n_weights++];
+
+    *w = (ky_weight){
+        .name = name, .trainable = trainable && l->trainable, .len = 1, .at = l->weight_reals
+    };
+    for (; w->rank < 3 && d[w->rank] > 0; w->rank++) {
+        w->d[w->rank] = d[w->rank];
+        w->len *= (size_t)d[w->rank]; /* each at most KY_MAX_DIM, 22 bits */
+        if (w->len > KY_MAX_REALS)
+            w->len = KY_MAX_REALS + 1; /* refused by ky_model_add */
+    }
+    l->weight_reals += w->len;
+}
+
+int ky_layer_range(const char *what, int v, int lo, ky_err *err)
+{
+    if (v < lo || v > KY_MAX_DIM)
+        return ky_fail(err, KY_EINVAL, "%s is %d, must be %d to %d", what, v, lo, KY_MAX_DIM);
+    return KY_OK;
+}
+
+int ky_layer_needs_time(const ky_layer *l, ky_err *err)
+{
+    if (!l->in.timed || l->in.rank != 2)
+        return ky_fail(err, KY_ESHAPE,
+                       "its input has no steps: it must be [steps,features], the layer before "
+                       "must keep time (return_sequences of an LSTM)");
+    return KY_OK;
+}
+
+int ky_shape_unchanged(ky_layer *l, ky_err *err)
+{
+    (void)err;
+    l->out = l->in;
+    l->form = KY_POINTWISE;
+    return KY_OK;
+}
+
+void ky_init_glorot(ky_real *w, size_t n, double fan_in, double fan_out, ky_rng *rng)
+{
+    double limit = sqrt(6.0 / (fan_in + fan_out));
+
+    for (size_t i = 0; i < n; i++)
+        w[i] = (ky_real)(limit * (2.0 * ky_rng_uniform(rng) - 1.0));
+}
+
+/* v [n] loses its part along each of the `before` orthonormal rows of q. */
+static void take_out(double *v, const double *q, int before, int n)
+{
+    for (int r = 0; r < before; r++, q += n) {
+        double dot = 0;
+
+        for (int i = 0; i < n; i++)
+            dot += v[i] * q[i];
+        for (int i = 0; i < n; i++)
+            v[i] -= dot * q[i];
+    }
+}
+
+bool ky_init_orthogonal(ky_real *w, int rows, int cols, ky_rng *rng)
+{
+    double *q = malloc((size_t)rows * (size_t)cols * sizeof(*q));
+
+    if (q == NULL)
+        return false;
+    for (int r = 0; r < rows; r++) {
+        double *v = q + (size_t)r * (size_t)cols, norm = 0;
+
+        for (int i = 0; i < cols; i++)
+            v[i] = ky_rng_normal(rng);
+        take_out(v, q, r, cols);
+        take_out(v, q, r, cols); /* once more, for what rounding left (Giraud et al. 2005) */
+        for (int i = 0; i < cols; i++)
+            norm += v[i] * v[i];
+        norm = sqrt(norm);
+        for (int i = 0; i < cols; i++)
+            v[i] /= norm;
+    }
+    for (size_t i = 0; i < (size_t)rows * (size_t)cols; i++)
+        w[i] = (ky_real)q[i];
+    free(q);
+    return true;
+}
+
+ky_mat *ky_pack_transposed(const ky_kernels *k, int K, int N, const ky_real *W)
+{
+    ky_real *t = malloc((size_t)K * (size_t)N * sizeof(*t));
+    ky_mat *m = NULL;
+
+    if (t == NULL)
+        return NULL;
+    for (int i = 0; i < K; i++)
+        for (int j = 0; j < N; j++)
+            t[(size_t)j * (size_t)K + (size_t)i] = W[(size_t)i * (size_t)N + (size_t)j];
+    m = k->mat_new(1, N, K, t, NULL);
+    free(t);
+    return m;
+}

@@ -1,0 +1,89 @@
+/*
+ * What the layers share among themselves. Included by the layers' own files and model.c.
+ */
+#ifndef KY_LAYER_TOOLS_H
+#define KY_LAYER_TOOLS_H
+
+#include "models/layer.h"
+
+/* A layer's weights as the kernels want them; each layer fills what it needs. */
+struct ky_packed {
+    ky_mat *mat;       /* for window and step */
+    ky_mat *back_x;    /* the transpose, for dx */
+    ky_mat *back_h;    /* of the recurrent part, for dh */
+    ky_lstm_mat *lstm; /* for window and step */
+    ky_real *v;        /* vectors worked out of the weights; from malloc */
+};
+
+/** Free what pack() filled in; p is all NULL afterwards. */
+void ky_packed_free(const ky_kernels *k, ky_packed *p);
+
+/* Largest dimension of a layer and of a whole model that a file or a command may ask for. */
+enum { KY_MAX_DIM = 1 << 22 };
+#define KY_MAX_REALS ((size_t)1 << 28)
+
+/** Declare the next weight of a layer: a vector [a] or a matrix [a,b] or [a,b,c]; 0 ends it. */
+void ky_layer_declare(ky_layer *l, const char *name, bool trainable, int a, int b, int c);
+
+/** KY_EINVAL unless lo <= v <= KY_MAX_DIM: "units is 0, must be 1 to 4194304". */
+int ky_layer_range(const char *what, int v, int lo, ky_err *err);
+
+/** KY_ESHAPE unless the input has steps: [T,features]. */
+int ky_layer_needs_time(const ky_layer *l, ky_err *err);
+
+/** shape() of a layer whose output has the shape of its input. */
+int ky_shape_unchanged(ky_layer *l, ky_err *err);
+
+/** The last dimension: features of a step. */
+static inline int ky_features(const ky_shape *s)
+{
+    return s->d[s->rank - 1];
+}
+
+/** Rows of `features` values in B rows of T steps. */
+static inline int ky_row_count(const ky_shape *s, int B, int T)
+{
+    return B * T * (int)(ky_shape_step(s) / (size_t)ky_features(s));
+}
+
+/** Scratch is cut into pieces of whole cache lines, 64 bytes in float and double. */
+static inline size_t ky_lines(size_t n_reals)
+{
+    return (n_reals + 15) / 16 * 16;
+}
+
+static inline ky_real *ky_cut(ky_real **at, size_t n_reals)
+{
+    ky_real *piece = *at;
+
+    *at += ky_lines(n_reals);
+    return piece;
+}
+
+/** y = act(x) over R rows of C contiguous values, softmax too; x == y allowed. */
+void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
+                        ky_real *y);
+
+/** dz = dL/dx of y = act(x), from y and dy, over R rows of C values; dz == dy allowed. */
+void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
+                        ky_real *dz);
+
+/** act'(x) from y = act(x); element-wise activations. */
+ky_real ky_activation_slope(enum ky_activation act, ky_real y);
+
+/** Glorot and Bengio 2010: uniform within sqrt(6/(fan_in+fan_out)). */
+void ky_init_glorot(ky_real *w, size_t n, double fan_in, double fan_out, ky_rng *rng);
+
+/** Orthonormal rows, w [rows,cols], rows <= cols (Saxe et al. 2013). False: out of memory. */
+bool ky_init_orthogonal(ky_real *w, int rows, int cols, ky_rng *rng);
+
+/** W [K,N] -> its transpose [N,K] packed, without bias; NULL when out of memory. */
+ky_mat *ky_pack_transposed(const ky_kernels *k, int K, int N, const ky_real *W);
+
+extern const ky_layer_ops ky_dense_ops, ky_activation_ops, ky_relu_ops, ky_softmax_ops,
+    ky_dropout_ops, ky_flatten_ops, ky_conv1d_ops, ky_max_pooling_ops, ky_average_pooling_ops,
+    ky_global_average_ops, ky_global_max_ops, ky_batchnorm_ops, ky_lstm_ops;
+
+#define KY_FIELD(member) offsetof(ky_layer_config, member)
+
+#endif

@@ -1,0 +1,341 @@
+/*
+ * LSTM (Hochreiter and Schmidhuber 1997), with Keras's gates i, f, c, o:
+ *
+ *     z = b + x W + h U            i = ra(z_i)  f = ra(z_f)  g = a(z_c)  o = ra(z_o)
+ *     c' = f c + i g               h' = o a(c')
+ *
+ * The state of a row is {h[H], c[H]}. With a = tanh and ra = sigmoid a step is the kernel
+ * set's; any other pair is done here from rows() and activate(), by the same chains.
+ *
+ * The tape holds, each by step and then by row: i,f,g,o,c,a(c) [T,B,6H], h before the step
+ * [T,B,H], and the first c [B,H].
+ */
+#include "models/layer_tools.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <tgmath.h>
+
+static bool has_kernel(const ky_layer *l)
+{
+    return l->cfg.activation == KY_TANH && l->cfg.recurrent_activation == KY_SIGMOID;
+}
+
+static int shape(ky_layer *l, ky_err *err)
+{
+    int H = l->cfg.units, F, rc;
+
+    if ((rc = ky_layer_needs_time(l, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
+        return rc;
+    if (l->cfg.activation == KY_SOFTMAX || l->cfg.recurrent_activation == KY_SOFTMAX)
+        return ky_fail(err, KY_EUNSUPPORTED, "softmax inside an LSTM is not supported");
+    F = l->in.d[1];
+    ky_layer_declare(l, "kernel", true, F, 4 * H, 0);
+    ky_layer_declare(l, "recurrent_kernel", true, H, 4 * H, 0);
+    if (l->cfg.use_bias)
+        ky_layer_declare(l, "bias", true, 4 * H, 0, 0);
+    if (l->cfg.return_sequences)
+        l->out = (ky_shape){ .rank = 2, .d = { l->in.d[0], H }, .timed = true };
+    else
+        l->out = (ky_shape){ .rank = 1, .d = { H } };
+    l->state_reals = 2 * (size_t)H;
+    l->form = KY_RECURRENT;
+    return KY_OK;
+}
+
+static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
+{
+    int F = l->in.d[1], H = l->cfg.units;
+
+    ky_init_glorot(w, l->weights[0].len, F, 4.0 * H, rng);
+    if (!ky_init_orthogonal(w + l->weights[1].at, H, 4 * H, rng))
+        ky_init_glorot(w + l->weights[1].at, l->weights[1].len, H, 4.0 * H, rng);
+    /* The forget gate starts open, or early gradients vanish (Jozefowicz et al. 2015). */
+    if (l->cfg.use_bias && l->cfg.unit_forget_bias)
+        for (int j = 0; j < H; j++)
+            w[l->weights[2].at + (size_t)(H + j)] = 1;
+}
+
+/* W over U as one matrix, so that x and h side by side are its input. */
+static ky_mat *pack_stacked(const ky_layer *l, const ky_kernels *k, const ky_real *w,
+                            const ky_real *b)
+{
+    /* kernel and recurrent_kernel follow each other in the block */
+    return k->mat_new(1, l->in.d[1] + l->cfg.units, 4 * l->cfg.units, w, b);
+}
+
+static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
+                ky_packed *ret)
+{
+    int F = l->in.d[1], H = l->cfg.units;
+    const ky_real *U = w + l->weights[1].at;
+    ky_real *zeros = calloc(4 * (size_t)H, sizeof(*zeros));
+    const ky_real *b = l->cfg.use_bias ? w + l->weights[2].at : zeros;
+    bool ok = zeros != NULL;
+
+    if (ok && has_kernel(l))
+        ok = (ret->lstm = k->lstm_new(F, H, w, U, b)) != NULL;
+    else if (ok)
+        ok = (ret->mat = pack_stacked(l, k, w, b)) != NULL;
+    if (ok && backward)
+        ok = (ret->back_x = ky_pack_transposed(k, F, 4 * H, w)) != NULL &&
+             (ret->back_h = ky_pack_transposed(k, H, 4 * H, U)) != NULL;
+    free(zeros);
+    return ok ? KY_OK : KY_ENOMEM;
+}
+
+/* -- forward ------------------------------------------------------------------- */
+
+static size_t pointers(int B) /* reals that hold B pointers */
+{
+    return ((size_t)B * sizeof(void *) + sizeof(ky_real) - 1) / sizeof(ky_real);
+}
+
+/* Scratch of one step: the kernel's, or panel [B,F+H] and z [B,4H]. */
+static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
+{
+    size_t H = (size_t)l->cfg.units, F = (size_t)l->in.d[1];
+
+    if (p->lstm != NULL)
+        return ky_lines(ky_lstm_scratch(p->lstm));
+    return ky_lines((size_t)B * (F + H)) + ky_lines((size_t)B * 4 * H);
+}
+
+static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    size_t H = (size_t)l->cfg.units, F = (size_t)l->in.d[1], BT = (size_t)B * (size_t)T;
+
+    if (backward) /* dh, dc, dz, x by step */
+        return 2 * ky_lines((size_t)B * H) + ky_lines(BT * 4 * H) + ky_lines(BT * F);
+    return ky_lines(pointers(B)) + (size_t)B * ky_lines(2 * H) + step_scratch(l, p, B);
+}
+
+static size_t n_tape(const ky_layer *l, int B, int T)
+{
+    size_t H = (size_t)l->cfg.units;
+
+    return ((size_t)B * (size_t)T * 7 + (size_t)B) * H;
+}
+
+static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                         const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
+                         ky_real *scratch)
+{
+    int F = l->in.d[1], H = l->cfg.units;
+    enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
+    ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *z = scratch;
+
+    for (int r = 0; r < B; r++) {
+        memcpy(panel + r * (F + H), x + r * xs, (size_t)F * sizeof(*x));
+        memcpy(panel + r * (F + H) + F, state[r], (size_t)H * sizeof(*x));
+    }
+    k->rows(p->mat, 0, 1, B, panel, F + H, 0, z, 4 * H, KY_LINEAR);
+    for (int r = 0; r < B; r++, z += 4 * H) {
+        ky_real *h = state[r], *c = h + H, *i = z, *f = z + H, *g = z + 2 * H, *o = z + 3 * H;
+
+        k->activate(ra, i, i, 2 * (size_t)H);
+        k->activate(a, g, g, (size_t)H);
+        k->activate(ra, o, o, (size_t)H);
+        for (int j = 0; j < H; j++) {
+            ky_real ig = i[j] * g[j];
+
+            c[j] = fma(f[j], c[j], ig);
+        }
+        k->activate(a, c, h, (size_t)H);
+        if (tape != NULL) {
+            memcpy(tape, z, 4 * (size_t)H * sizeof(*z));
+            memcpy(tape + 4 * H, c, (size_t)H * sizeof(*z));
+            memcpy(tape + 5 * H, h, (size_t)H * sizeof(*z));
+            tape += 6 * H;
+        }
+        for (int j = 0; j < H; j++)
+            h[j] = o[j] * h[j];
+    }
+}
+
+/* One step of B rows, row r's x at x + r*xs; tape: this step's [B,6H] or NULL. */
+static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
+                     ky_real *scratch)
+{
+    if (p->lstm != NULL)
+        k->lstm(p->lstm, B, x, xs, state, tape, 6 * (ptrdiff_t)l->cfg.units, scratch);
+    else
+        generic_step(l, k, p, B, x, xs, state, tape, scratch);
+}
+
+/* The pointers to the states: the caller's, or zeros cut from the scratch. */
+static ky_real *const *states(const ky_layer *l, const ky_call *c, ky_real **scratch)
+{
+    size_t one = ky_lines(2 * (size_t)l->cfg.units);
+    ky_real **s = (ky_real **)(void *)ky_cut(scratch, pointers(c->B));
+    ky_real *zeros = ky_cut(scratch, (size_t)c->B * one);
+
+    if (c->state == NULL)
+        memset(zeros, 0, (size_t)c->B * one * sizeof(*zeros));
+    for (int r = 0; r < c->B; r++)
+        s[r] = c->state != NULL ? c->state[r] : zeros + (size_t)r * one;
+    return s;
+}
+
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
+{
+    size_t H = (size_t)l->cfg.units, B = (size_t)c->B, T = (size_t)c->T, F = (size_t)l->in.d[1];
+    ky_real *scratch = c->scratch;
+    ky_real *before = c->tape != NULL ? c->tape + B * T * 6 * H : NULL;
+    ky_real *const *s = states(l, c, &scratch);
+
+    (void)w;
+    if (before != NULL)
+        for (size_t r = 0; r < B; r++)
+            memcpy(before + (B * T + r) * H, s[r] + H, H * sizeof(*y));
+    for (size_t t = 0; t < T; t++) {
+        if (before != NULL)
+            for (size_t r = 0; r < B; r++)
+                memcpy(before + (t * B + r) * H, s[r], H * sizeof(*y));
+        one_step(l, k, p, c->B, x + t * F, (ptrdiff_t)(T * F), s,
+                 c->tape != NULL ? c->tape + t * B * 6 * H : NULL, scratch);
+        if (l->cfg.return_sequences)
+            for (size_t r = 0; r < B; r++)
+                memcpy(y + (r * T + t) * H, s[r], H * sizeof(*y));
+    }
+    if (!l->cfg.return_sequences)
+        for (size_t r = 0; r < B; r++)
+            memcpy(y + r * H, s[r], H * sizeof(*y));
+}
+
+static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                 const ky_call *c, const ky_real *x, ky_real *y, bool *emit)
+{
+    int H = l->cfg.units;
+    ky_real *scratch = c->scratch;
+    ky_real *const *s = states(l, c, &scratch);
+
+    (void)w;
+    one_step(l, k, p, c->B, x, l->in.d[1], s, NULL, scratch);
+    for (int r = 0; r < c->B; r++) {
+        memcpy(y + r * H, s[r], (size_t)H * sizeof(*y));
+        emit[r] = true;
+    }
+}
+
+/* -- backward ------------------------------------------------------------------ */
+
+/* As the kernels' lstm_back, for any pair of activations: dz [B,4H], dc to the step before. */
+static void generic_back(const ky_layer *l, int B, const ky_real *dh, ky_real *dc,
+                         const ky_real *tape, const ky_real *c0, ptrdiff_t c0s, ky_real *dz)
+{
+    int H = l->cfg.units;
+    enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
+
+    for (int r = 0; r < B; r++, dh += H, dc += H, tape += 6 * H, c0 += c0s, dz += 4 * H)
+        for (int j = 0; j < H; j++) {
+            ky_real i = tape[j], f = tape[H + j], g = tape[2 * H + j], o = tape[3 * H + j];
+            ky_real ac = tape[5 * H + j];
+            ky_real d = fma(dh[j] * o, ky_activation_slope(a, ac), dc[j]);
+
+            dz[j] = d * g * ky_activation_slope(ra, i);
+            dz[H + j] = d * c0[j] * ky_activation_slope(ra, f);
+            dz[2 * H + j] = d * i * ky_activation_slope(a, g);
+            dz[3 * H + j] = dh[j] * ac * ky_activation_slope(ra, o);
+            dc[j] = d * f;
+        }
+}
+
+/* Back through time: dz [T,B,4H] from dy. */
+static void through_time(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_call *c, const ky_real *dy, ky_real *dh, ky_real *dc, ky_real *dz)
+{
+    int B = c->B, T = c->T, H = l->cfg.units;
+    size_t gates = (size_t)B * 6 * (size_t)H, before = (size_t)B * (size_t)H;
+    const ky_real *c_first = c->tape + (size_t)T * (gates + before);
+
+    memset(dh, 0, before * sizeof(*dh));
+    memset(dc, 0, before * sizeof(*dc));
+    for (int t = T - 1; t >= 0; t--) {
+        const ky_real *tape = c->tape + (size_t)t * gates;
+        const ky_real *c0 = t > 0 ? tape - gates + 4 * H : c_first;
+        ptrdiff_t c0s = t > 0 ? 6 * (ptrdiff_t)H : H;
+        ky_real *dz_t = dz + (size_t)t * 4 * before;
+
+        if (l->cfg.return_sequences || t == T - 1)
+            for (int r = 0; r < B; r++) {
+                const ky_real *d =
+                    dy + (l->cfg.return_sequences ? (size_t)r * T + t : (size_t)r) * H;
+
+                for (int j = 0; j < H; j++)
+                    dh[(size_t)r * H + j] += d[j];
+            }
+        if (has_kernel(l))
+            k->lstm_back(B, H, dh, H, dc, H, tape, 6 * (ptrdiff_t)H, c0, c0s, dz_t, 4 * H);
+        else
+            generic_back(l, B, dh, dc, tape, c0, c0s, dz_t);
+        if (t > 0)
+            k->rows(p->back_h, 0, 1, B, dz_t, 4 * H, 0, dh, H, KY_LINEAR);
+    }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    int B = c->B, T = c->T, BT = B * T, F = l->in.d[1], H = l->cfg.units;
+    ky_real *scratch = c->scratch;
+    ky_real *dh = ky_cut(&scratch, (size_t)B * H), *dc = ky_cut(&scratch, (size_t)B * H);
+    ky_real *dz = ky_cut(&scratch, (size_t)BT * 4 * H), *xt = ky_cut(&scratch, (size_t)BT * F);
+
+    (void)w, (void)y;
+    through_time(l, k, p, c, dy, dh, dc, dz);
+    for (int t = 0; t < T; t++)
+        for (int r = 0; r < B; r++)
+            memcpy(xt + ((size_t)t * B + r) * F, x + ((size_t)r * T + t) * F,
+                   (size_t)F * sizeof(*x));
+    k->gemm_tn(F, 4 * H, BT, xt, F, dz, 4 * H, dw, 4 * H);
+    k->gemm_tn(H, 4 * H, BT, c->tape + (size_t)BT * 6 * H, H, dz, 4 * H, dw + l->weights[1].at,
+               4 * H);
+    if (l->cfg.use_bias)
+        k->colsum(4 * H, BT, dz, 4 * H, dw + l->weights[2].at);
+    if (dx != NULL)
+        for (int t = 0; t < T; t++)
+            k->rows(p->back_x, 0, 1, B, dz + (size_t)t * B * 4 * H, 4 * H, 0, dx + (size_t)t * F,
+                    (ptrdiff_t)T * F, KY_LINEAR);
+}
+
+static size_t macs(const ky_layer *l, int T)
+{
+    return (size_t)T * (l->weights[0].len + l->weights[1].len);
+}
+
+static const ky_field fields[] = {
+    { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, false },
+    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, false },
+    { "recurrent_activation", "inner_activation", KY_F_ACTIVATION, KY_FIELD(recurrent_activation),
+      KY_SIGMOID, KY_FREE, false },
+    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, false },
+    { "unit_forget_bias", NULL, KY_F_BOOL, KY_FIELD(unit_forget_bias), true, KY_FREE, false },
+    { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, false },
+    { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, false, false },
+    { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, false, false },
+    { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, false },
+    /* Keras drops these while it trains; kymo's training leaves them out. */
+    { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, false },
+    { "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE,
+      false },
+    { 0 },
+};
+
+const ky_layer_ops ky_lstm_ops = {
+    .class_name = "LSTM",
+    .arch = "lstm",
+    .fields = fields,
+    .shape = shape,
+    .init = init,
+    .pack = pack,
+    .n_scratch = n_scratch,
+    .n_tape = n_tape,
+    .window = window,
+    .step = step,
+    .backward = backward,
+    .macs = macs,
+};
