@@ -4,6 +4,7 @@ lib_LTLIBRARIES += libkymo.la
 # libkymo_double, which only tests link, to check gradients in double precision.
 kymo_sources = \
 	models/activation.c \
+	models/arch.c \
 	models/batchnorm.c \
 	models/blueprint.h \
 	models/clock.c models/clock.h \
@@ -21,6 +22,7 @@ kymo_sources = \
 	models/layer.c models/layer.h models/layer_tools.h \
 	models/lstm.c \
 	models/model.c models/model.h \
+	models/plan.c models/plan.h \
 	models/pooling.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h

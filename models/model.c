@@ -49,20 +49,27 @@ int ky_model_new(const char *name, const ky_shape *input, ky_model **ret, ky_err
     return KY_OK;
 }
 
-/* "Conv1D" -> "conv1d", the second one "conv1d_1", as Keras counts. */
+static bool is_taken(const ky_model *m, const char *name)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (strcmp(m->layers[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* "MaxPooling1D" -> "max_pooling1d", the second one "max_pooling1d_1", as Keras does. */
 static void name_layer(const ky_model *m, ky_layer *l)
 {
-    int n = 0;
-    size_t i = 0;
+    size_t n = 0;
 
-    for (int j = 0; j < m->n_layers; j++)
-        n += m->layers[j].ops == l->ops;
-    for (const char *c = l->ops->class_name; *c != '\0'; c++)
-        l->name[i++] = (char)tolower((unsigned char)*c);
-    if (n > 0)
-        snprintf(l->name + i, sizeof(l->name) - i, "_%d", n);
-    else
-        l->name[i] = '\0';
+    for (const char *c = l->ops->class_name; *c != '\0'; c++) {
+        if (n > 0 && isupper((unsigned char)c[0]) && islower((unsigned char)c[1]))
+            l->name[n++] = '_';
+        l->name[n++] = (char)tolower((unsigned char)*c);
+    }
+    l->name[n] = '\0';
+    for (int i = 1; is_taken(m, l->name); i++)
+        snprintf(l->name + n, sizeof(l->name) - n, "_%d", i);
 }
 
 /* Shape of a layer on what comes before it, with every size within bounds. */

@@ -1,0 +1,377 @@
+/*
+ * A model in a line: "conv1d:64x3 relu, maxpool:2, lstm:64, dropout:0.5, dense". Layers by
+ * comma; each a word, its numbers, then options in any order.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/blueprint.h"
+#include "models/layer_tools.h"
+
+enum { MAX_LAYERS = 64, MAX_TEXT = 96, MAX_NUMBERS = 4 };
+#define BLANKS " \t\r\n"
+
+/* A number behind a word: what stands in front of it and which option it is. */
+typedef struct number {
+    char lead;
+    bool needed;
+    const char *key; /* of the layer's fields */
+} number;
+
+typedef struct word {
+    const ky_layer_ops *ops;
+    const char *example;
+    number numbers[MAX_NUMBERS];
+} word;
+
+static const word words[] = {
+    { &ky_dense_ops, "dense:64 relu", { { ':', false, "units" } } },
+    { &ky_conv1d_ops,
+      "conv1d:64x3 relu",
+      { { ':', true, "filters" },
+        { 'x', true, "kernel_size" },
+        { '/', false, "strides" },
+        { '*', false, "dilation_rate" } } },
+    { &ky_max_pooling_ops, "maxpool:2", { { ':', true, "pool_size" }, { '/', false, "strides" } } },
+    { &ky_average_pooling_ops,
+      "avgpool:2",
+      { { ':', true, "pool_size" }, { '/', false, "strides" } } },
+    { &ky_global_average_ops, "gap", { { 0 } } },
+    { &ky_global_max_ops, "gmp", { { 0 } } },
+    { &ky_flatten_ops, "flatten", { { 0 } } },
+    { &ky_lstm_ops, "lstm:64", { { ':', true, "units" } } },
+    { &ky_batchnorm_ops, "bn", { { 0 } } },
+    { &ky_dropout_ops, "dropout:0.5", { { ':', true, "rate" } } },
+};
+enum { N_WORDS = sizeof(words) / sizeof(*words) };
+
+/* One layer as it was written. */
+typedef struct item {
+    const word *w;
+    char text[MAX_TEXT];
+    ky_layer layer;
+    bool has_units, has_activation, has_padding;
+} item;
+
+/* -- the nearest known word -------------------------------------------------------- */
+
+/* Letters to insert, remove or replace (Levenshtein 1966). */
+static int distance(const char *a, const char *b)
+{
+    int row[MAX_TEXT + 1], n = (int)strlen(b);
+
+    for (int j = 0; j <= n; j++)
+        row[j] = j;
+    for (int i = 1; a[i - 1] != '\0'; i++) {
+        int corner = row[0];
+
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int change = corner + (a[i - 1] != b[j - 1]), least = row[j] + 1;
+
+            least = row[j - 1] + 1 < least ? row[j - 1] + 1 : least;
+            corner = row[j];
+            row[j] = change < least ? change : least;
+        }
+    }
+    return row[n];
+}
+
+typedef struct nearest {
+    const char *to, *best;
+    int far;
+} nearest;
+
+static void consider(nearest *n, const char *known)
+{
+    int d = distance(n->to, known);
+
+    if (n->best == NULL || d < n->far) {
+        n->best = known;
+        n->far = d;
+    }
+}
+
+/* -- one layer --------------------------------------------------------------------- */
+
+static const ky_field *field(const ky_layer_ops *ops, const char *key)
+{
+    for (const ky_field *f = ops->fields; f->key != NULL; f++)
+        if (strcmp(f->key, key) == 0)
+            return f;
+    return NULL;
+}
+
+static int unknown_word(const char *name, ky_err *err)
+{
+    nearest n = { .to = name };
+    char all[256] = "";
+
+    for (int i = 0; i < N_WORDS; i++) {
+        size_t len = strlen(all);
+
+        consider(&n, words[i].ops->arch);
+        snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? ", " : "", words[i].ops->arch);
+    }
+    return ky_fail(err, KY_EINVAL, "no layer '%s'; the nearest is '%s', known are %s", name, n.best,
+                   all);
+}
+
+/* A number behind the lead at *s, which then stands behind the number. */
+static int read_number(item *it, const number *n, const char **s, ky_err *err)
+{
+    const ky_field *f = field(it->w->ops, n->key);
+    bool whole = f->type == KY_F_INT;
+    size_t len = strspn(*s + 1, whole ? "0123456789" : "0123456789.");
+    char digits[16];
+    double v;
+
+    if (len == 0)
+        return ky_fail(err, KY_EINVAL, "'%s': a number must follow '%c', as in '%s'", it->text,
+                       n->lead, it->w->example);
+    snprintf(digits, sizeof(digits), "%.*s", (int)(len < 15 ? len : 15), *s + 1);
+    v = strtod(digits, NULL);
+    if (whole && (v < 1 || v > KY_MAX_DIM))
+        return ky_fail(err, KY_EINVAL, "'%s': %s is %s, must be 1 to %d", it->text, n->key, digits,
+                       KY_MAX_DIM);
+    ky_field_set(f, &it->layer.cfg, v);
+    *s += 1 + len;
+    return KY_OK;
+}
+
+static int read_numbers(item *it, const char *s, ky_err *err)
+{
+    for (int i = 0; i < MAX_NUMBERS && it->w->numbers[i].key != NULL; i++) {
+        const number *n = &it->w->numbers[i];
+        int rc;
+
+        if (*s != n->lead) {
+            if (n->needed)
+                return ky_fail(err, KY_EINVAL, "'%s' needs %s, as in '%s'", it->text, n->key,
+                               it->w->example);
+            continue;
+        }
+        if ((rc = read_number(it, n, &s, err)) < 0)
+            return rc;
+        it->has_units |= strcmp(n->key, "units") == 0;
+    }
+    if (*s != '\0')
+        return ky_fail(err, KY_EINVAL, "'%s': nothing is known about '%s', write it as '%s'",
+                       it->text, s, it->w->example);
+    return KY_OK;
+}
+
+/* Whether `name` is an activation that files of Keras 2 and 3 mean alike. */
+static bool is_activation(const char *name, enum ky_activation *ret)
+{
+    return ky_activation_find(name, 3, ret) == KY_OK && *ret != KY_HARD_SIGMOID_K3;
+}
+
+static int unknown_option(const item *it, const char *option, ky_err *err)
+{
+    nearest n = { .to = option };
+    enum ky_activation a;
+
+    if (field(it->w->ops, "activation") != NULL)
+        for (int i = 0; i <= KY_SOFTMAX; i++)
+            if (is_activation(ky_activation_name((enum ky_activation)i), &a))
+                consider(&n, ky_activation_name(a));
+    if (field(it->w->ops, "padding") != NULL)
+        for (int i = 0; i <= KY_CAUSAL; i++)
+            consider(&n, ky_padding_name((enum ky_padding)i));
+    if (n.best == NULL)
+        return ky_fail(err, KY_EINVAL, "'%s': %s takes no option '%s'", it->text, it->w->ops->arch,
+                       option);
+    return ky_fail(err, KY_EINVAL, "'%s': no option '%s'; the nearest is '%s'", it->text, option,
+                   n.best);
+}
+
+static int read_dilation(item *it, const char *option, ky_err *err)
+{
+    static const number dilation = { '*', true, "dilation_rate" };
+    const char *s = option;
+    int rc;
+
+    if (field(it->w->ops, dilation.key) == NULL)
+        return unknown_option(it, option, err);
+    if ((rc = read_number(it, &dilation, &s, err)) < 0)
+        return rc;
+    return *s == '\0' ? KY_OK : unknown_option(it, option, err);
+}
+
+static int read_option(item *it, const char *option, ky_err *err)
+{
+    const ky_layer_ops *ops = it->w->ops;
+    enum ky_activation act;
+    enum ky_padding pad;
+    bool *has;
+
+    if (option[0] == '*')
+        return read_dilation(it, option, err);
+    if (field(ops, "activation") != NULL && is_activation(option, &act)) {
+        it->layer.cfg.activation = act;
+        has = &it->has_activation;
+    } else if (field(ops, "padding") != NULL && ky_padding_find(option, &pad) == KY_OK) {
+        it->layer.cfg.padding = pad;
+        has = &it->has_padding;
+    } else {
+        return unknown_option(it, option, err);
+    }
+    if (*has)
+        return ky_fail(err, KY_EINVAL, "'%s': '%s' is one option too many", it->text, option);
+    *has = true;
+    return KY_OK;
+}
+
+static int read_item(item *it, ky_err *err)
+{
+    char text[MAX_TEXT], *save, *token, *colon;
+    int rc;
+
+    memcpy(text, it->text, sizeof(text));
+    token = strtok_r(text, BLANKS, &save);
+    colon = strchr(token, ':');
+    if (colon != NULL)
+        *colon = '\0';
+    for (int i = 0; i < N_WORDS && it->w == NULL; i++)
+        if (strcmp(words[i].ops->arch, token) == 0)
+            it->w = &words[i];
+    if (it->w == NULL)
+        return unknown_word(token, err);
+    if (colon != NULL)
+        *colon = ':';
+    ky_layer_init(&it->layer, it->w->ops, "");
+    if ((rc = read_numbers(it, colon != NULL ? colon : "", err)) < 0)
+        return rc;
+    while ((token = strtok_r(NULL, BLANKS, &save)) != NULL)
+        if ((rc = read_option(it, token, err)) < 0)
+            return rc;
+    return KY_OK;
+}
+
+/* The line cut at its commas; returns how many layers there are. */
+static int read_line(const char *arch, item *items, ky_err *err)
+{
+    int n = 0;
+
+    for (const char *s = arch, *end; s != NULL; s = *end != '\0' ? end + 1 : NULL, n++) {
+        int rc, len;
+
+        s += strspn(s, BLANKS);
+        end = s + strcspn(s, ",");
+        for (len = (int)(end - s); len > 0 && strchr(BLANKS, s[len - 1]) != NULL;)
+            len--;
+        if (len == 0)
+            return ky_fail(err, KY_EINVAL, "layer %d of '%.*s' is empty", n + 1, MAX_TEXT, arch);
+        if (len >= MAX_TEXT)
+            return ky_fail(err, KY_EINVAL, "layer %d begins '%.20s' and is longer than any", n + 1,
+                           s);
+        if (n == MAX_LAYERS)
+            return ky_fail(err, KY_EFULL, "more than %d layers", MAX_LAYERS);
+        memcpy(items[n].text, s, (size_t)len);
+        if ((rc = read_item(&items[n], err)) < 0)
+            return rc;
+    }
+    return n;
+}
+
+/* -- the model --------------------------------------------------------------------- */
+
+static bool is(const item *it, const ky_layer_ops *ops)
+{
+    return it->w->ops == ops;
+}
+
+/* Layers that go along the steps, so that an LSTM before them must return all of its own. */
+static bool wants_steps(const item *it)
+{
+    return is(it, &ky_lstm_ops) || is(it, &ky_conv1d_ops) || is(it, &ky_max_pooling_ops) ||
+           is(it, &ky_average_pooling_ops) || is(it, &ky_global_average_ops) ||
+           is(it, &ky_global_max_ops);
+}
+
+static void return_sequences(item *items, int n)
+{
+    bool wanted = false;
+
+    for (int i = n - 1; i >= 0; i--) {
+        items[i].layer.cfg.return_sequences = is(&items[i], &ky_lstm_ops) && wanted;
+        wanted |= wants_steps(&items[i]);
+    }
+}
+
+/* The last dense answers: one output a class, and probabilities. */
+static int finish_dense(item *items, int n, int n_outputs, ky_err *err)
+{
+    item *last = &items[n - 1];
+    ky_layer_config *cfg = &last->layer.cfg;
+
+    for (int i = 0; i < n - 1; i++)
+        if (is(&items[i], &ky_dense_ops) && !items[i].has_units)
+            return ky_fail(err, KY_EINVAL, "'%s' in the middle needs units, as in 'dense:64 relu'",
+                           items[i].text);
+    if (!is(last, &ky_dense_ops))
+        return ky_fail(err, KY_EINVAL, "the last layer is '%s', must be 'dense', which answers",
+                       last->text);
+    if (!last->has_units)
+        cfg->units = n_outputs;
+    if (cfg->units != n_outputs && !(cfg->units == 1 && n_outputs == 2))
+        return ky_fail(err, KY_ESHAPE, "'%s' has %d outputs, but there are %d classes", last->text,
+                       cfg->units, n_outputs);
+    if (!last->has_activation)
+        cfg->activation = cfg->units == 1 ? KY_SIGMOID : KY_SOFTMAX;
+    return KY_OK;
+}
+
+/* (x - mean) / deviation, fitted to the training part; not learnt. */
+static int add_normalization(ky_model *m, ky_err *err)
+{
+    ky_layer l;
+
+    ky_layer_init(&l, &ky_batchnorm_ops, "normalization");
+    l.trainable = l.cfg.center = l.cfg.scale = false;
+    l.cfg.epsilon = 1e-12f;
+    return ky_model_add(m, &l, err);
+}
+
+static int build(ky_model *m, const item *items, int n, bool normalize, ky_err *err)
+{
+    int rc = normalize ? add_normalization(m, err) : KY_OK;
+
+    for (int i = 0; rc == KY_OK && i < n; i++)
+        if ((rc = ky_model_add(m, &items[i].layer, err)) < 0)
+            return ky_context(err, rc, "'%s'", items[i].text);
+    if (rc == KY_OK && m->layers[m->n_layers - 1].out.timed)
+        return ky_fail(err, KY_EINVAL,
+                       "nothing sums up the steps: put lstm, flatten, gap or gmp before the last "
+                       "dense");
+    return rc == KY_OK ? ky_model_finish(m, err) : rc;
+}
+
+int ky_arch_build(const char *arch, const ky_shape *input, int n_outputs, bool normalize,
+                  ky_model **ret, ky_err *err)
+{
+    item *items = calloc(MAX_LAYERS, sizeof(*items));
+    ky_model *m = NULL;
+    int n, rc;
+
+    if (items == NULL)
+        return ky_fail(err, KY_ENOMEM, "out of memory");
+    rc = n = read_line(arch, items, err);
+    if (rc > 0)
+        rc = finish_dense(items, n, n_outputs, err);
+    if (rc == KY_OK) {
+        return_sequences(items, n);
+        rc = ky_model_new("kymo", input, &m, err);
+    }
+    if (rc == KY_OK)
+        rc = build(m, items, n, normalize, err);
+    if (rc == KY_OK)
+        *ret = m;
+    else
+        ky_model_free(m);
+    free(items);
+    return rc;
+}
