@@ -1,6 +1,20 @@
-# tests/bench
+# What `make bench` builds and runs; each prints its figures beside the limit and the peers.
+EXTRA_PROGRAMS += $(BENCHES)
+CLEANFILES += $(BENCHES)
+
+BENCHES += tests/bench/bench_kernels
+tests_bench_bench_kernels_SOURCES = \
+	tests/bench/bench_kernels.c \
+	tests/bench/measure.c tests/bench/measure.h \
+	tests/bench/onednn.h
+tests_bench_bench_kernels_LDADD = libkymo.la -lm
+if WITH_DNNL
+tests_bench_bench_kernels_SOURCES += tests/bench/onednn.c
+tests_bench_bench_kernels_LDADD += -ldnnl
+else
+tests_bench_bench_kernels_SOURCES += tests/bench/onednn_none.c
+endif
 
 BENCHES += tests/bench/bench_codec
-EXTRA_PROGRAMS += tests/bench/bench_codec
 tests_bench_bench_codec_SOURCES = tests/bench/bench_codec.c
 tests_bench_bench_codec_LDADD = libkyconnectors.la libkymo.la
