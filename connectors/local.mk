@@ -10,3 +10,8 @@ libkyconnectors_la_SOURCES = \
 	connectors/zmq.c connectors/zmq.h
 libkyconnectors_la_CFLAGS = $(AM_CFLAGS) $(ZMQ_CFLAGS)
 libkyconnectors_la_LIBADD = libkymo.la $(ZMQ_LIBS)
+if WITH_RDKAFKA
+libkyconnectors_la_SOURCES += connectors/kafka.c
+libkyconnectors_la_CFLAGS += $(RDKAFKA_CFLAGS)
+libkyconnectors_la_LIBADD += $(RDKAFKA_LIBS)
+endif

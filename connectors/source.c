@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#ifdef KY_KAFKA_SOURCE
+#ifdef KY_WITH_RDKAFKA
 #define KAFKA &ky_source_kafka
 #else
 #define KAFKA NULL
@@ -77,7 +77,7 @@ enum ky_delivery ky_source_delivery_of(const char *type, const char *socket)
     return socket != NULL && strcmp(socket, "router") == 0 ? KY_ACKNOWLEDGED : KY_AT_MOST_ONCE;
 }
 
-#ifndef KY_KAFKA_SOURCE
+#ifndef KY_WITH_RDKAFKA
 int ky_kafka_check(const ky_kv *kv, int n, ky_err *err)
 {
     (void)kv;
