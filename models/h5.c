@@ -12,6 +12,8 @@
 #define H5_USE_110_API 1
 #include <hdf5.h>
 
+#include "models/h5raw.h"
+
 enum {
     MAX_DEPTH = 16,           /* names in a path */
     MAX_MEMBERS = 1 << 20,    /* of one group */
@@ -35,6 +37,7 @@ struct ky_h5 {
     char *path;
     char *tmp; /* the name it is written under; NULL when reading */
     uint64_t bytes;
+    ky_h5raw raw; /* when reading */
     struct table tables[MAX_TABLES];
     int n_tables;
 };
@@ -110,6 +113,31 @@ static int check_openable(const char *path, uint64_t *ret_bytes, ky_err *err)
     return rc;
 }
 
+/* Where the bytes are that we read past the library: its own descriptor, or its copy of an image.
+ */
+static int find_raw(ky_h5 *f, bool image, ky_err *err)
+{
+    hid_t fcpl = H5Fget_create_plist(f->file);
+    size_t address = 0, length = 0;
+    hsize_t block = 0;
+    void *handle = NULL;
+    bool good = fcpl >= 0 && H5Pget_sizes(fcpl, &address, &length) >= 0 &&
+                H5Pget_userblock(fcpl, &block) >= 0 &&
+                H5Fget_vfd_handle(f->file, H5P_DEFAULT, &handle) >= 0 && handle != NULL;
+
+    H5Pclose(fcpl);
+    if (!good || block > f->bytes)
+        return ky_fail(err, KY_EFORMAT, "%s: a damaged HDF5 file", f->path);
+    if (address != 8 || length != 8)
+        return ky_fail(err, KY_EUNSUPPORTED, "%s: addresses of %zu bytes, kymo reads 8", f->path,
+                       address);
+    f->raw = (ky_h5raw){ .fd = image ? -1 : *(int *)handle,
+                         .image = image ? *(unsigned char **)handle : NULL,
+                         .bytes = f->bytes,
+                         .base = block };
+    return KY_OK;
+}
+
 int ky_h5_open(const char *path, ky_h5 **ret, ky_err *err)
 {
     uint64_t bytes = 0;
@@ -124,14 +152,15 @@ int ky_h5_open(const char *path, ky_h5 **ret, ky_err *err)
     hid_t fapl = new_access();
     f->file = H5Fopen(path, H5F_ACC_RDONLY, fapl);
     H5Pclose(fapl);
-    leave();
     f->bytes = bytes;
-    if (f->file < 0) {
+    rc = f->file < 0 ? ky_fail(err, KY_EFORMAT, "%s: not an HDF5 file, or a damaged one", path)
+                     : find_raw(f, false, err);
+    leave();
+    if (rc < 0)
         ky_h5_close(f);
-        return ky_fail(err, KY_EFORMAT, "%s: not an HDF5 file, or a damaged one", path);
-    }
-    *ret = f;
-    return KY_OK;
+    else
+        *ret = f;
+    return rc;
 }
 
 int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err)
@@ -146,14 +175,16 @@ int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err)
     if (len > 0 && H5Pset_file_image(fapl, (void *)(uintptr_t)image, len) >= 0)
         f->file = H5Fopen("kymo-image", H5F_ACC_RDONLY, fapl);
     H5Pclose(fapl);
-    leave();
     f->bytes = len;
-    if (f->file < 0) {
+    int rc = f->file < 0
+                 ? ky_fail(err, KY_EFORMAT, "%zu bytes: not an HDF5 file, or a damaged one", len)
+                 : find_raw(f, true, err);
+    leave();
+    if (rc < 0)
         ky_h5_close(f);
-        return ky_fail(err, KY_EFORMAT, "%zu bytes: not an HDF5 file, or a damaged one", len);
-    }
-    *ret = f;
-    return KY_OK;
+    else
+        *ret = f;
+    return rc;
 }
 
 /* No times anywhere, so that the same content gives the same bytes. */
@@ -664,11 +695,177 @@ int ky_h5_stat(ky_h5 *f, const char *dataset, ky_h5_info *ret, ky_err *err)
     return rc;
 }
 
+/* -- chunks: found by the library, unpacked by us -- */
+
+/* A selection of whole rows, [first, first+n) along axis 0, of a chunked dataset. */
+struct selection {
+    const ky_h5 *f;
+    hid_t set, dcpl, type; /* type: of a value in the file */
+    hid_t memory;          /* of a value in `to`; the file's own: as stored */
+    size_t size, to_size;  /* of a value, stored and in `to` */
+    ky_h5raw_pipeline pipeline;
+    int rank;
+    hsize_t first, n, dims[KY_H5_RANK], chunk[KY_H5_RANK];
+    size_t chunk_values;
+    unsigned char *packed, *values; /* one chunk */
+    size_t packed_room;
+};
+
+static int read_pipeline(hid_t dcpl, size_t element, ky_h5raw_pipeline *ret)
+{
+    *ret = (ky_h5raw_pipeline){ .n = H5Pget_nfilters(dcpl), .element = element };
+    for (int i = 0; i < ret->n; i++) {
+        unsigned flags, config, values[8];
+        size_t n_values = 8;
+        H5Z_filter_t id =
+            H5Pget_filter2(dcpl, (unsigned)i, &flags, &n_values, values, 0, NULL, &config);
+
+        ret->filter[i] = id == H5Z_FILTER_DEFLATE   ? KY_H5RAW_DEFLATE
+                         : id == H5Z_FILTER_SHUFFLE ? KY_H5RAW_SHUFFLE
+                                                    : KY_H5RAW_FLETCHER32;
+        if (id == H5Z_FILTER_SHUFFLE && (n_values < 1 || values[0] != element))
+            return KY_EFORMAT;
+    }
+    return KY_OK;
+}
+
+/* The part of one chunk that is selected, axis by axis. */
+static void copy_box(const struct selection *s, const hsize_t *at, int axis,
+                     const unsigned char *from, unsigned char *to)
+{
+    hsize_t first = axis == 0 ? s->first : 0, end = axis == 0 ? s->first + s->n : s->dims[axis];
+    hsize_t lo = at[axis] > first ? at[axis] : first;
+    hsize_t hi = at[axis] + s->chunk[axis] < end ? at[axis] + s->chunk[axis] : end;
+    size_t from_step = s->to_size, to_step = s->to_size;
+
+    for (int i = axis + 1; i < s->rank; i++) {
+        from_step *= s->chunk[i];
+        to_step *= s->dims[i];
+    }
+    from += (lo - at[axis]) * from_step;
+    to += (lo - first) * to_step;
+    if (axis == s->rank - 1) {
+        memcpy(to, from, (hi - lo) * s->to_size);
+        return;
+    }
+    for (; lo < hi; lo++, from += from_step, to += to_step)
+        copy_box(s, at, axis + 1, from, to);
+}
+
+/* What a chunk that was never written holds. */
+static void fill_chunk(struct selection *s)
+{
+    unsigned char value[sizeof(double)] = { 0 };
+    H5D_fill_value_t kind = H5D_FILL_VALUE_DEFAULT;
+
+    memset(s->values, 0, s->chunk_values * s->to_size);
+    if (s->memory == s->type || H5Pfill_value_defined(s->dcpl, &kind) < 0 ||
+        kind != H5D_FILL_VALUE_USER_DEFINED || H5Pget_fill_value(s->dcpl, s->memory, value) < 0)
+        return;
+    for (size_t i = 0; i < s->chunk_values; i++)
+        memcpy(s->values + i * s->to_size, value, s->to_size);
+}
+
+/* The chunk that begins at `at`, as values in memory. */
+static int read_chunk(struct selection *s, const hsize_t *at, ky_err *err)
+{
+    unsigned mask = 0;
+    uint32_t again = 0;
+    haddr_t address = HADDR_UNDEF;
+    hsize_t stored = 0;
+    size_t bytes = s->chunk_values * s->size;
+
+    if (H5Dget_chunk_info_by_coord(s->set, at, &mask, &address, &stored) < 0)
+        return ky_fail(err, KY_EFORMAT, "its index is damaged");
+    if (address == HADDR_UNDEF) {
+        fill_chunk(s);
+        return KY_OK;
+    }
+    if (stored > s->packed_room || stored > s->f->bytes)
+        return ky_fail(err, KY_EFORMAT, "a chunk of it is damaged");
+    if (H5Dread_chunk(s->set, H5P_DEFAULT, at, &again, s->packed) < 0)
+        return ky_fail(err, KY_EFORMAT, "a chunk of it is cut off");
+    int rc = ky_h5raw_unpack(&s->pipeline, mask, s->packed, stored, s->values, bytes, err);
+    if (rc == KY_OK && s->memory != s->type &&
+        H5Tconvert(s->type, s->memory, s->chunk_values, s->values, NULL, H5P_DEFAULT) < 0)
+        rc = ky_fail(err, KY_EFORMAT, "its numbers cannot be converted");
+    return rc;
+}
+
+/* The next chunk's beginning, last axis fastest; false behind the last. */
+static bool next_chunk(const struct selection *s, hsize_t *at)
+{
+    for (int i = s->rank - 1; i >= 0; i--) {
+        hsize_t end = i == 0 ? s->first + s->n : s->dims[i];
+
+        at[i] += s->chunk[i];
+        if (at[i] < end)
+            return true;
+        at[i] = i == 0 ? s->first / s->chunk[0] * s->chunk[0] : 0;
+    }
+    return false;
+}
+
+/* Room for one chunk, and a bound on how many there are. */
+static int prepare_chunks(struct selection *s, ky_err *err)
+{
+    hsize_t count = s->n / s->chunk[0] + 2, stored = H5Dget_storage_size(s->set);
+    size_t largest = s->size > s->to_size ? s->size : s->to_size;
+
+    for (int i = 1; i < s->rank; i++)
+        if (__builtin_mul_overflow(count, s->dims[i] / s->chunk[i] + 1, &count))
+            count = UINT64_MAX;
+    s->chunk_values = 1;
+    for (int i = 0; i < s->rank; i++)
+        s->chunk_values *= s->chunk[i]; /* bounded by check_storage */
+    if (count > stored + 1024)
+        return ky_fail(err, KY_EFULL, "it has more chunks than bytes");
+    size_t bytes = s->chunk_values * s->size;
+    s->packed_room = bytes + bytes / 64 + 64;
+    s->packed = malloc(s->packed_room);
+    s->values = malloc(s->chunk_values * largest);
+    return s->packed == NULL || s->values == NULL ? ky_fail(err, KY_ENOMEM, "no memory") : KY_OK;
+}
+
+/* Rows of a chunked dataset into `to`. */
+static int read_chunked(const ky_h5 *f, hid_t set, hid_t dcpl, hid_t type, hid_t memory,
+                        const ky_h5_info *info, uint64_t first, uint64_t n, void *to, ky_err *err)
+{
+    struct selection s = { .f = f,
+                           .set = set,
+                           .dcpl = dcpl,
+                           .type = type,
+                           .memory = memory,
+                           .rank = info->rank,
+                           .first = first,
+                           .n = n };
+    hsize_t at[KY_H5_RANK] = { 0 };
+    int rc = KY_OK;
+
+    s.size = H5Tget_size(type);
+    s.to_size = H5Tget_size(memory);
+    for (int i = 0; i < info->rank; i++)
+        s.dims[i] = info->dims[i];
+    if (H5Pget_chunk(dcpl, KY_H5_RANK, s.chunk) != info->rank ||
+        read_pipeline(dcpl, s.size, &s.pipeline) < 0)
+        return ky_fail(err, KY_EFORMAT, "its header is damaged");
+    rc = prepare_chunks(&s, err);
+    at[0] = first / s.chunk[0] * s.chunk[0];
+    for (bool more = true; rc == KY_OK && more; more = next_chunk(&s, at)) {
+        rc = read_chunk(&s, at, err);
+        if (rc == KY_OK)
+            copy_box(&s, at, 0, s.values, to);
+    }
+    free(s.packed);
+    free(s.values);
+    return rc;
+}
+
 /* -- reading numbers -- */
 
-/* Rows [first, first+n) of an open dataset; n = its length reads a scalar too. */
-static int read_block(hid_t set, const ky_h5_info *info, enum ky_h5_type as, uint64_t first,
-                      uint64_t n, void *buf)
+/* Rows of a dataset that lies in one piece; n = its length reads a scalar too. */
+static int read_piece(hid_t set, const ky_h5_info *info, hid_t memory_type, uint64_t first,
+                      uint64_t n, void *buf, ky_err *err)
 {
     hid_t file = H5Dget_space(set), memory = H5Scopy(file);
     hsize_t start[KY_H5_RANK] = { first }, count[KY_H5_RANK] = { n };
@@ -681,10 +878,22 @@ static int read_block(hid_t set, const ky_h5_info *info, enum ky_h5_type as, uin
         H5Sset_extent_simple(memory, info->rank, count, NULL);
     }
     if (good >= 0)
-        good = H5Dread(set, native_type(as), memory, file, H5P_DEFAULT, buf);
+        good = H5Dread(set, memory_type, memory, file, H5P_DEFAULT, buf);
     H5Sclose(memory);
     H5Sclose(file);
-    return good < 0 ? KY_EFORMAT : KY_OK;
+    return good < 0 ? ky_fail(err, KY_EFORMAT, "its data is cut off") : KY_OK;
+}
+
+static int read_block(const ky_h5 *f, hid_t set, hid_t type, const ky_h5_info *info,
+                      enum ky_h5_type as, uint64_t first, uint64_t n, void *buf, ky_err *err)
+{
+    hid_t dcpl = H5Dget_create_plist(set);
+    int rc = H5Pget_layout(dcpl) == H5D_CHUNKED
+                 ? read_chunked(f, set, dcpl, type, native_type(as), info, first, n, buf, err)
+                 : read_piece(set, info, native_type(as), first, n, buf, err);
+
+    H5Pclose(dcpl);
+    return rc;
 }
 
 /* What both readers share. n = UINT64_MAX: all, which must be `count` elements. */
@@ -692,6 +901,7 @@ static int read_numbers(ky_h5 *f, const char *path, enum ky_h5_type as, uint64_t
                         void *buf, size_t count, ky_err *err)
 {
     ky_h5_info info;
+    ky_err own = { 0 };
     hid_t set, type;
     bool whole = n == UINT64_MAX;
     int rc = open_dataset(f, path, &set, &info, &type, err);
@@ -700,21 +910,17 @@ static int read_numbers(ky_h5 *f, const char *path, enum ky_h5_type as, uint64_t
         return rc;
     uint64_t rows = info.rank > 0 ? info.dims[0] : 1;
     if (!is_number(info.type) || !is_number(as))
-        rc =
-            ky_fail(err, KY_EUNSUPPORTED, "%s: dataset '%s' holds no plain numbers", f->path, path);
+        rc = ky_fail(&own, KY_EUNSUPPORTED, "it holds no plain numbers");
     else if (whole && info.count != count)
-        rc = ky_fail(err, KY_ESHAPE, "%s: dataset '%s' has %zu elements, %zu are wanted", f->path,
-                     path, info.count, count);
+        rc = ky_fail(&own, KY_ESHAPE, "it has %zu elements, %zu are wanted", info.count, count);
     else if (!whole && (first > rows || n > rows - first))
-        rc = ky_fail(err, KY_ESHAPE, "%s: dataset '%s' has %llu rows, [%llu,%llu) are wanted",
-                     f->path, path, (unsigned long long)rows, (unsigned long long)first,
-                     (unsigned long long)(first + n));
-    else if (info.count > 0 && (whole || n > 0) &&
-             read_block(set, &info, as, first, whole ? rows : n, buf) < 0)
-        rc = ky_fail(err, KY_EFORMAT, "%s: dataset '%s' is damaged", f->path, path);
+        rc = ky_fail(&own, KY_ESHAPE, "it has %llu rows, %llu from row %llu on are wanted",
+                     (unsigned long long)rows, (unsigned long long)n, (unsigned long long)first);
+    else if (info.count > 0 && n > 0)
+        rc = read_block(f, set, type, &info, as, first, whole ? rows : n, buf, &own);
     H5Tclose(type);
     H5Dclose(set);
-    return rc;
+    return rc < 0 ? ky_fail(err, rc, "%s: dataset '%s': %s", f->path, path, own.text) : KY_OK;
 }
 
 int ky_h5_read(ky_h5 *f, const char *dataset, enum ky_h5_type as, void *buf, size_t count,
@@ -737,26 +943,7 @@ int ky_h5_read_rows(ky_h5 *f, const char *dataset, enum ky_h5_type as, uint64_t 
 
 /* -- reading strings -- */
 
-/* One allocation: n pointers, then their text, which comes from `text[i]` of `len[i]` bytes. */
-static char **pack_strings(size_t n, const char *const *text, const size_t *len)
-{
-    size_t bytes = (n + 1) * sizeof(char *);
-
-    for (size_t i = 0; i < n; i++)
-        bytes += len[i] + 1;
-    char **all = malloc(bytes);
-    if (all == NULL)
-        return NULL;
-    char *p = (char *)(all + n + 1);
-    for (size_t i = 0; i < n; i++) {
-        all[i] = p;
-        memcpy(p, text[i], len[i]);
-        p[len[i]] = '\0';
-        p += len[i] + 1;
-    }
-    all[n] = NULL;
-    return all;
-}
+enum { REF = 16 }; /* bytes of a reference to variable-length text */
 
 /* Text of a fixed field ends at its first NUL, or at the padding spaces. */
 static size_t fixed_length(const char *s, size_t size, bool spaces)
@@ -768,107 +955,105 @@ static size_t fixed_length(const char *s, size_t size, bool spaces)
     return n;
 }
 
-/* Where strings are read from: a dataset or an attribute. */
+/* Where strings are read from: a dataset, or an attribute of the object at `header`. */
 struct text_source {
+    const ky_h5 *f;
     hid_t id, type, space;
-    bool is_attr;
+    const char *attr; /* NULL: a dataset */
+    haddr_t header;
+    ky_h5_info info;
 };
 
-static herr_t read_raw(const struct text_source *s, hid_t type, void *buf)
+/* The stored bytes of a dataset, its values in their own type. */
+static int read_stored(const struct text_source *s, void *buf, ky_err *err)
 {
-    return s->is_attr ? H5Aread(s->id, type, buf)
-                      : H5Dread(s->id, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, buf);
+    hid_t dcpl = H5Dget_create_plist(s->id);
+    bool variable = H5Tis_variable_str(s->type) > 0;
+    uint64_t rows = s->info.rank > 0 ? s->info.dims[0] : 1;
+    haddr_t at = H5Dget_offset(s->id);
+    int rc;
+
+    if (H5Pget_layout(dcpl) == H5D_CHUNKED)
+        rc = read_chunked(s->f, s->id, dcpl, s->type, s->type, &s->info, 0, rows, buf, err);
+    else if (!variable)
+        rc = read_piece(s->id, &s->info, s->type, 0, rows, buf, err);
+    else if (at == HADDR_UNDEF || at < s->f->raw.base ||
+             !ky_h5raw_get(&s->f->raw, at - s->f->raw.base, buf, s->info.count * REF))
+        rc = ky_fail(err, KY_EFORMAT, "its text is cut off");
+    else
+        rc = KY_OK;
+    H5Pclose(dcpl);
+    return rc;
 }
 
-static int read_fixed(const struct text_source *s, size_t n, char ***ret, ky_err *err)
+static int read_fixed(const struct text_source *s, size_t n, size_t size, const char *raw,
+                      char ***ret, ky_err *err)
 {
-    size_t size = H5Tget_size(s->type), bytes = 0;
     bool spaces = H5Tget_strpad(s->type) == H5T_STR_SPACEPAD;
-    int rc = KY_OK;
-
-    if (ky_size_mul(n, size, &bytes) < 0 || bytes > MAX_STRING)
-        return ky_fail(err, KY_EFULL, "%zu strings of %zu bytes are too long", n, size);
-    char *raw = malloc(bytes + 1);
     const char **text = calloc(n + 1, sizeof(*text));
     size_t *len = calloc(n + 1, sizeof(*len));
-    if (raw == NULL || text == NULL || len == NULL)
-        rc = ky_fail(err, KY_ENOMEM, "%zu bytes of text: no memory", bytes);
-    else if (read_raw(s, s->type, raw) < 0)
-        rc = ky_fail(err, KY_EFORMAT, "its text is damaged");
-    for (size_t i = 0; rc == KY_OK && i < n; i++) {
+
+    *ret = NULL;
+    for (size_t i = 0; text != NULL && len != NULL && i < n; i++) {
         text[i] = raw + i * size;
         len[i] = fixed_length(text[i], size, spaces);
     }
-    if (rc == KY_OK && (*ret = pack_strings(n, text, len)) == NULL)
-        rc = ky_fail(err, KY_ENOMEM, "%zu bytes of text: no memory", bytes);
-    free(raw);
+    if (text != NULL && len != NULL)
+        *ret = ky_h5raw_pack(n, text, len);
     free(text);
     free(len);
-    return rc;
+    return *ret == NULL ? ky_fail(err, KY_ENOMEM, "no memory") : KY_OK;
 }
 
-static int read_variable(const struct text_source *s, size_t n, char ***ret, ky_err *err)
+/* All strings of a source, which is not empty. */
+static int read_some_texts(const struct text_source *s, char ***ret, ky_err *err)
 {
-    hid_t memory = H5Tcopy(H5T_C_S1);
-    char **raw = calloc(n + 1, sizeof(*raw));
-    size_t *len = calloc(n + 1, sizeof(*len));
+    bool variable = H5Tis_variable_str(s->type) > 0;
+    size_t n = s->info.count, size = variable ? REF : H5Tget_size(s->type), bytes = 0;
     int rc = KY_OK;
 
-    H5Tset_size(memory, H5T_VARIABLE);
-    H5Tset_cset(memory, H5Tget_cset(s->type));
-    if (raw == NULL || len == NULL)
-        rc = ky_fail(err, KY_ENOMEM, "%zu strings: no memory", n);
-    else if (read_raw(s, memory, raw) < 0)
-        rc = ky_fail(err, KY_EFORMAT, "its text is damaged");
-    if (rc == KY_OK) {
-        const char **text = calloc(n + 1, sizeof(*text));
-
-        for (size_t i = 0; text != NULL && i < n; i++) {
-            text[i] = raw[i] == NULL ? "" : raw[i];
-            len[i] = strlen(text[i]);
-        }
-        *ret = text == NULL ? NULL : pack_strings(n, text, len);
-        if (*ret == NULL)
-            rc = ky_fail(err, KY_ENOMEM, "%zu strings: no memory", n);
-        H5Dvlen_reclaim(memory, s->space, H5P_DEFAULT, raw);
-        free(text);
-    }
-    H5Tclose(memory);
+    if (n > MAX_STRINGS || ky_size_mul(n, size, &bytes) < 0 || bytes > MAX_STRING)
+        return ky_fail(err, KY_EFULL, "%zu strings of %zu bytes are too many", n, size);
+    void *raw = malloc(bytes);
+    if (raw == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    if (s->attr == NULL)
+        rc = read_stored(s, raw, err);
+    else if (variable)
+        rc = ky_h5raw_attr(&s->f->raw, s->header, s->attr, raw, bytes, err);
+    else if (H5Aread(s->id, s->type, raw) < 0)
+        rc = ky_fail(err, KY_EFORMAT, "its text is cut off");
+    if (rc == KY_OK)
+        rc = variable ? ky_h5raw_texts(&s->f->raw, raw, n, ret, err)
+                      : read_fixed(s, n, size, raw, ret, err);
     free(raw);
-    free(len);
     return rc;
 }
 
-static int read_texts(const struct text_source *s, size_t n, char ***ret, ky_err *err)
+static int read_texts(const struct text_source *s, char ***ret, ky_err *err)
 {
-    if (n == 0) {
-        *ret = pack_strings(0, NULL, NULL);
+    if (s->info.count == 0) { /* of any type: h5py writes an empty list as float64[0] */
+        *ret = ky_h5raw_pack(0, NULL, NULL);
         return *ret == NULL ? ky_fail(err, KY_ENOMEM, "no memory") : KY_OK;
     }
     if (H5Tget_class(s->type) != H5T_STRING)
         return ky_fail(err, KY_EFORMAT, "it holds no text");
-    if (n > MAX_STRINGS)
-        return ky_fail(err, KY_EFULL, "%zu strings, at most %d are read", n, MAX_STRINGS);
-    return H5Tis_variable_str(s->type) > 0 ? read_variable(s, n, ret, err)
-                                           : read_fixed(s, n, ret, err);
+    return read_some_texts(s, ret, err);
 }
 
 int ky_h5_read_strs(ky_h5 *f, const char *dataset, char ***ret, size_t *ret_n, ky_err *err)
 {
-    ky_h5_info info;
     ky_err own = { 0 };
-    struct text_source s = { .is_attr = false };
+    struct text_source s = { .f = f };
 
     enter();
-    int rc = open_dataset(f, dataset, &s.id, &info, &s.type, err);
+    int rc = open_dataset(f, dataset, &s.id, &s.info, &s.type, err);
     if (rc == KY_OK) {
-        s.space = H5Dget_space(s.id);
-        rc = read_texts(&s, info.count, ret, &own);
+        rc = read_texts(&s, ret, &own);
         if (rc < 0)
             ky_fail(err, rc, "%s: dataset '%s': %s", f->path, dataset, own.text);
         else
-            *ret_n = info.count;
-        H5Sclose(s.space);
+            *ret_n = s.info.count;
         H5Tclose(s.type);
         H5Dclose(s.id);
     }
@@ -878,17 +1063,19 @@ int ky_h5_read_strs(ky_h5 *f, const char *dataset, char ***ret, size_t *ret_n, k
 
 /* -- attributes -- */
 
-/* Open an attribute; *ret_info is its shape. */
+/* Open an attribute and look at its shape. */
 static int open_attr(ky_h5 *f, const char *path, const char *name, struct text_source *ret,
-                     ky_h5_info *ret_info, ky_err *err)
+                     ky_err *err)
 {
     ky_err own = { 0 };
-    struct text_source s = { .is_attr = true };
+    struct text_source s = { .f = f, .attr = name };
+    H5O_info_t about;
     hid_t at = open_path(f, path, &own);
 
     if (at < 0)
         return failed(f, &own, err);
     s.id = H5Aexists(at, name) > 0 ? H5Aopen(at, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    s.header = H5Oget_info(at, &about) < 0 ? HADDR_UNDEF : about.addr;
     H5Oclose(at);
     if (s.id < 0)
         return ky_fail(err, KY_ENOENT, "%s: '%s' has no readable attribute '%s'", f->path, path,
@@ -896,9 +1083,9 @@ static int open_attr(ky_h5 *f, const char *path, const char *name, struct text_s
     s.type = H5Aget_type(s.id);
     s.space = H5Aget_space(s.id);
     int rc = s.type < 0 || s.space < 0 ? ky_fail(&own, KY_EFORMAT, "its header is damaged")
-                                       : space_shape(s.space, ret_info, &own);
+                                       : space_shape(s.space, &s.info, &own);
     if (rc == KY_OK) {
-        ret_info->type = classify(s.type);
+        s.info.type = classify(s.type);
         *ret = s;
         return KY_OK;
     }
@@ -931,17 +1118,16 @@ static int attr_texts(ky_h5 *f, const char *path, const char *name, char ***ret,
                       ky_err *err)
 {
     struct text_source s;
-    ky_h5_info info;
     ky_err own = { 0 };
-    int rc = open_attr(f, path, name, &s, &info, err);
+    int rc = open_attr(f, path, name, &s, err);
 
     if (rc < 0)
         return rc;
-    rc = read_texts(&s, info.count, ret, &own);
+    rc = read_texts(&s, ret, &own);
     close_attr(&s);
     if (rc < 0)
         return ky_fail(err, rc, "%s: attribute '%s' of '%s': %s", f->path, name, path, own.text);
-    *ret_n = info.count;
+    *ret_n = s.info.count;
     return KY_OK;
 }
 
@@ -974,7 +1160,7 @@ static char **join_strings(char **a, size_t na, char **b, size_t nb)
             text[i] = i < na ? a[i] : b[i - na];
             len[i] = strlen(text[i]);
         }
-        all = pack_strings(na + nb, text, len);
+        all = ky_h5raw_pack(na + nb, text, len);
     }
     free(text);
     free(len);
@@ -1030,13 +1216,13 @@ int ky_h5_attr_strs(ky_h5 *f, const char *path, const char *name, char ***ret, s
 int ky_h5_attr_num(ky_h5 *f, const char *path, const char *name, double *ret, ky_err *err)
 {
     struct text_source s;
-    ky_h5_info info;
     double v = 0;
 
     enter();
-    int rc = open_attr(f, path, name, &s, &info, err);
+    int rc = open_attr(f, path, name, &s, err);
     if (rc == KY_OK) {
-        if (info.count != 1 || !is_number(info.type) || H5Aread(s.id, H5T_NATIVE_DOUBLE, &v) < 0)
+        if (s.info.count != 1 || !is_number(s.info.type) ||
+            H5Aread(s.id, H5T_NATIVE_DOUBLE, &v) < 0)
             rc = ky_fail(err, KY_EFORMAT, "%s: attribute '%s' of '%s' is not one number", f->path,
                          name, path);
         else

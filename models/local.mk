@@ -15,8 +15,9 @@ kymo_sources = \
 	models/error.c models/error.h \
 	models/flatten.c \
 	models/global_pooling.c \
-	models/h5.c models/h5.h \
+	models/h5.c models/h5.h models/h5raw.c models/h5raw.h \
 	models/json.c models/json.h \
+	models/keras.h models/keras_config.c models/keras_read.c models/keras_write.c \
 	models/kernels.c models/kernels.h models/kernels_impl.h \
 	models/kernels_plain.c \
 	models/layer.c models/layer.h models/layer_tools.h \
@@ -26,8 +27,8 @@ kymo_sources = \
 	models/pooling.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h
-kymo_cflags = $(AM_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS)
-kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS)
+kymo_cflags = $(AM_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS)
+kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS)
 
 libkymo_la_SOURCES = $(kymo_sources)
 libkymo_la_CPPFLAGS = $(AM_CPPFLAGS)

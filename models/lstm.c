@@ -316,7 +316,7 @@ static const ky_field fields[] = {
     { "unit_forget_bias", NULL, KY_F_BOOL, KY_FIELD(unit_forget_bias), true, KY_FREE, false },
     { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, false },
     { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, false, false },
-    { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, false, false },
+    { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, KY_FREE, false },
     { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, false },
     /* Keras drops these while it trains; kymo's training leaves them out. */
     { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, false },
