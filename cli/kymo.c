@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 static const ky_command commands[] = {
+    { "query", "run one SQL statement on the results, read-only", ky_cmd_query },
     { NULL, NULL, NULL },
 };
 

@@ -1,10 +1,6 @@
-# kymo, the command-line tool: one file a subcommand.
+# kymo, the command-line tool: one file a subcommand, a row in kymo.c each.
 bin_PROGRAMS += kymo
 
-kymo_SOURCES = \
-	cli/cli.h \
-	cli/kymo.c \
-	cli/options.c \
-	cli/progress.c
-# Each folder's library adds itself here as it is needed.
-kymo_LDADD = libkymo.la
+kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
+kymo_SOURCES += cli/query.c
+kymo_LDADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la
