@@ -254,7 +254,7 @@ const ky_setting ky_settings[] = {
       false, "By how much the new one must be better; 0: no worse.", NULL },
     { KY_SECTION_MODEL, "gate_held_out", KY_SET_REAL, MODEL(gate_held_out), "0.25", 0.01, 0.9, NULL,
       NULL, false, "The part held back for that, the latest sequences.", NULL },
-    { KY_SECTION_MODEL, "keep_versions", KY_SET_NUMBER, MODEL(keep_versions), "10", 1, 1e6, NULL,
+    { KY_SECTION_MODEL, "keep_versions", KY_SET_NUMBER, MODEL(keep_versions), "10", 2, 1e6, NULL,
       NULL, false, "Versions that are kept, besides those that are still referred to.", NULL },
 
     /* [publish:NAME] */

@@ -230,6 +230,11 @@ typedef struct ky_retrain_row {
     const char *detail;         /* JSON */
 } ky_retrain_row;
 int ky_results_add_retrain(ky_results *r, const ky_retrain_row *t, ky_err *err);
+/** When the last training of a model began; 0: never. */
+int ky_results_last_retrain(ky_results *r, const char *model, int64_t *ret_us, ky_err *err);
+/** Whether a state, a segment's first states or an answer names this version. */
+int ky_results_version_used(ky_results *r, const char *model, uint32_t version, bool *ret,
+                            ky_err *err);
 
 /* -- for people -- */
 /** Runs one statement read-only; prints a table, CSV or a JSON array. KY_EINVAL with SQLite's

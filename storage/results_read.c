@@ -416,3 +416,40 @@ int ky_results_add_retrain(ky_results *r, const ky_retrain_row *t, ky_err *err)
     ky_bind_text(s, 14, t->detail);
     return run_once(r, s, "adding a retraining", err);
 }
+
+int ky_results_last_retrain(ky_results *r, const char *model, int64_t *ret_us, ky_err *err)
+{
+    uint64_t started = 0;
+    sqlite3_stmt *s;
+    int rc = prepare(r, "SELECT coalesce(max(started), 0) FROM retrains WHERE model = ?", &s, err);
+
+    if (rc != KY_OK)
+        return rc;
+    ky_bind_text(s, 1, model);
+    rc = each(r, s, number_row, &started, "reading the last retraining", err);
+    if (rc == KY_OK)
+        *ret_us = (int64_t)started;
+    return rc;
+}
+
+int ky_results_version_used(ky_results *r, const char *model, uint32_t version, bool *ret,
+                            ky_err *err)
+{
+    uint64_t used = 0;
+    sqlite3_stmt *s;
+    /* The small tables first: a version in use is nearly always found there. */
+    int rc = prepare(r,
+                     "SELECT EXISTS (SELECT 1 FROM states WHERE model = ?1 AND version = ?2)"
+                     " OR EXISTS (SELECT 1 FROM states0 WHERE model = ?1 AND version = ?2)"
+                     " OR EXISTS (SELECT 1 FROM predictions WHERE model = ?1 AND version = ?2)",
+                     &s, err);
+
+    if (rc != KY_OK)
+        return rc;
+    ky_bind_text(s, 1, model);
+    sqlite3_bind_int64(s, 2, version);
+    rc = each(r, s, number_row, &used, "looking for a version's use", err);
+    if (rc == KY_OK)
+        *ret = used != 0;
+    return rc;
+}

@@ -1,6 +1,7 @@
 # Tests of daemon/.
 if WITH_TESTS
-check_PROGRAMS += tests/daemon/test_config tests/daemon/test_log tests/daemon/test_notify
+check_PROGRAMS += tests/daemon/test_config tests/daemon/test_log tests/daemon/test_notify \
+	tests/daemon/test_control
 
 tests_daemon_test_config_SOURCES = tests/daemon/test_config.c
 tests_daemon_test_config_CFLAGS = $(KY_TEST_CFLAGS)
@@ -13,4 +14,8 @@ tests_daemon_test_log_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 tests_daemon_test_notify_SOURCES = tests/daemon/test_notify.c
 tests_daemon_test_notify_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_notify_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+tests_daemon_test_control_SOURCES = tests/daemon/test_control.c
+tests_daemon_test_control_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_control_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif

@@ -758,6 +758,56 @@ static void a_retraining_is_recorded(void **state)
                   "promoted,1,1,0.5\n");
 }
 
+static void the_last_retraining_is_the_one_that_began_last(void **state)
+{
+    fixture *f = *state;
+    ky_retrain_row t = { .model = "vibration", .cause = "request", .verdict = "kept" };
+    int64_t last = -1;
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_last_retrain(f->r, "vibration", &last, &err), err);
+    assert_int_equal(last, 0);
+    t.started_us = 7;
+    assert_ok(ky_results_add_retrain(f->r, &t, &err), err);
+    t.started_us = 5;
+    assert_ok(ky_results_add_retrain(f->r, &t, &err), err);
+    assert_ok(ky_results_last_retrain(f->r, "vibration", &last, &err), err);
+    assert_int_equal(last, 7);
+    assert_ok(ky_results_last_retrain(f->r, "other", &last, &err), err);
+    assert_int_equal(last, 0);
+}
+
+static void assert_used(fixture *f, const char *model, uint32_t version, bool want)
+{
+    bool used = !want;
+    ky_err err = { 0 };
+
+    assert_ok(ky_results_version_used(f->r, model, version, &used, &err), err);
+    assert_int_equal(used, want);
+}
+
+static void a_version_is_used_while_something_names_it(void **state)
+{
+    fixture *f = *state;
+    ky_row_state *s;
+
+    add_stream(f, 1, "pump-1");
+    s = fill_state(f, KY_ADD(&f->u.states), 1, 5);
+    s->model = 0;
+    s->version = 1;
+    s = fill_state(f, &KY_ADD(&f->u.states0)->row, 1, 5);
+    s->model = 0;
+    s->version = 2;
+    add_prediction(f, 1, 5, "worn")->version = 3;
+    assert_used(f, "vibration", 1, false);
+    commit(f);
+    for (uint32_t version = 1; version <= 3; version++) {
+        assert_used(f, "vibration", version, true);
+        assert_used(f, "other", version, false);
+    }
+    assert_used(f, "vibration", 4, false);
+}
+
 /* -- readers of the group -- */
 
 /* Runs the plain sqlite3 shell as another user of the file's group, without write permission. */
@@ -922,6 +972,8 @@ int main(void)
         TEST(segments_are_listed_in_order_once_each),
         TEST(a_model_version_has_one_hash),
         TEST(a_retraining_is_recorded),
+        TEST(the_last_retraining_is_the_one_that_began_last),
+        TEST(a_version_is_used_while_something_names_it),
         TEST(another_user_of_the_group_reads_with_the_plain_shell),
         TEST(a_killed_writer_leaves_whole_units),
         TEST(an_empty_unit_commits_nothing),
