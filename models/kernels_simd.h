@@ -753,27 +753,81 @@ static void pack_slice(int V, int n, int K, const float *B, ptrdiff_t ldb, float
     }
 }
 
+/* Ask for the lines of rows [r0,r1) of a matrix, `width` columns each. */
+static inline void prefetch_rows(const float *x, ptrdiff_t ldx, int r0, int r1, int width)
+{
+    for (int r = r0; r < r1; r++)
+        for (int j = 0; j < width; j += LINE)
+            PREFETCH_L2(x + r * ldx + j);
+}
+
+/* Some rows k of both matrices, for one slice of columns. */
+struct slice {
+    int k, K;    /* rows [k,k+K) */
+    int from, V; /* columns from `from`, so many vectors */
+};
+
+static struct slice slice_at(int k, int from, int K, int N)
+{
+    int vectors = (N - from + LANES - 1) / LANES;
+    return (struct slice){ k, min_int(K - k, STRETCH), from, min_int(vectors, PANEL) };
+}
+
+/* The slice behind s: the next columns, then the next rows. K is 0 behind the last. */
+static struct slice slice_next(const struct slice *s, int K, int N)
+{
+    int from = s->from + s->V * LANES;
+    if (from < N)
+        return slice_at(s->k, from, K, N);
+    return slice_at(s->k + s->K, 0, K, N);
+}
+
+/* B is read once, a slice at a time, into a panel that stays in the nearest cache; C is
+ * loaded and stored for each stretch of rows, which is exact. Each tile fetches its share of
+ * the next slice. */
 static void SET(gemm_tn)(int M, int N, int K, const float *A, ptrdiff_t lda, const float *B,
                          ptrdiff_t ldb, float *C, ptrdiff_t ldc)
 {
     float w[STRETCH * PANEL * LANES] __attribute__((aligned(64)));
-    for (int k = 0; k < K; k += STRETCH)
-        for (int from = 0; from < N; from += PANEL * LANES) {
-            int k_n = min_int(K - k, STRETCH);
-            int V = min_int((N - from + LANES - 1) / LANES, PANEL);
-            int n = lanes_left(N, from + (V - 1) * LANES);
-            pack_slice(V, n, k_n, B + k * ldb + from, ldb, w);
-            const struct tile *t = tiles[V - 1];
-            for (int m = 0; m < M; m += t->R) {
-                t = tile_for(t, M - m);
-                t->gemm(k_n, A + k * lda + m, lda, w, C + m * ldc + from, ldc, n);
-            }
+    struct slice s = slice_at(0, 0, K, N), next;
+    for (; s.K > 0; s = next) {
+        next = slice_next(&s, K, N);
+        int n = lanes_left(N, s.from + (s.V - 1) * LANES);
+        pack_slice(s.V, n, s.K, B + s.k * ldb + s.from, ldb, w);
+        const struct tile *t = tiles[s.V - 1];
+        for (int m = 0; m < M; m += t->R) {
+            t = tile_for(t, M - m);
+            int r0 = m * next.K / M, r1 = (m + t->R) * next.K / M;
+            prefetch_rows(B + next.k * ldb + next.from, ldb, r0, r1, next.V * LANES);
+            if (next.k > s.k)
+                prefetch_rows(A + next.k * lda, lda, r0, r1, M);
+            t->gemm(s.K, A + s.k * lda + m, lda, w, C + m * ldc + s.from, ldc, n);
         }
+    }
+}
+
+INLINE void colsum_tile(int V, int K, const float *B, ptrdiff_t ldb, float *s)
+{
+    vec sum[PANEL];
+    UNROLL
+    for (int v = 0; v < V; v++)
+        sum[v] = v_load(s + v * LANES);
+    for (int k = 0; k < K; k++, B += ldb) {
+        UNROLL
+        for (int v = 0; v < V; v++)
+            sum[v] = v_add(sum[v], v_load(B + v * LANES));
+    }
+    UNROLL
+    for (int v = 0; v < V; v++)
+        v_store(s + v * LANES, sum[v]);
 }
 
 static void SET(colsum)(int N, int K, const float *B, ptrdiff_t ldb, float *s)
 {
-    for (int from = 0; from < N; from += LANES) {
+    int from = 0;
+    for (; from + PANEL * LANES <= N; from += PANEL * LANES)
+        colsum_tile(PANEL, K, B + from, ldb, s + from);
+    for (; from < N; from += LANES) {
         int n = lanes_left(N, from);
         vec sum = v_load_part(s + from, n);
         for (int k = 0; k < K; k++)

@@ -16,7 +16,8 @@ typedef struct bench_side {
 /** Monotonic time in seconds. */
 double bench_now(void);
 
-/** Let the n sides take turns; about n * 0.2 seconds. */
+/** Let the n sides take turns; about n * 0.2 seconds. What others do on this processor in the
+ *  meantime is not counted: rates are per second of processor time. */
 void bench_measure(bench_side *sides, int n);
 
 /** Keep to one processor, peers' libraries with threads of their own too. First in main. */
