@@ -73,7 +73,15 @@ typedef struct ky_weight {
 } ky_weight;
 
 typedef struct ky_layer ky_layer;
-typedef struct ky_packed ky_packed; /* what a layer packs its weights into (layer_tools.h) */
+
+/* A layer's weights as the kernels want them; each layer fills in what it needs. */
+typedef struct ky_packed {
+    ky_mat *mat;       /* for window and step */
+    ky_mat *back_x;    /* the transpose, for dx */
+    ky_mat *back_h;    /* of the recurrent part, for dh */
+    ky_lstm_mat *lstm; /* for window and step */
+    ky_real *v;        /* vectors worked out of the weights; from malloc */
+} ky_packed;
 
 /* One forward or backward call over B rows of T steps; T = 1 for rows without time. */
 typedef struct ky_call {

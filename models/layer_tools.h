@@ -6,15 +6,6 @@
 
 #include "models/layer.h"
 
-/* A layer's weights as the kernels want them; each layer fills what it needs. */
-struct ky_packed {
-    ky_mat *mat;       /* for window and step */
-    ky_mat *back_x;    /* the transpose, for dx */
-    ky_mat *back_h;    /* of the recurrent part, for dh */
-    ky_lstm_mat *lstm; /* for window and step */
-    ky_real *v;        /* vectors worked out of the weights; from malloc */
-};
-
 /** Free what pack() filled in; p is all NULL afterwards. */
 void ky_packed_free(const ky_kernels *k, ky_packed *p);
 

@@ -1,0 +1,288 @@
+/*
+ * For tests of layers: models out of a line of Keras's option names, and passes through
+ * them that keep every layer's output, as training does.
+ */
+#ifndef KY_TESTS_NET_H
+#define KY_TESTS_NET_H
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/blueprint.h"
+#include "models/plan.h"
+
+/* One layer, or several that work together, and the window they are tried on. */
+typedef struct net_case {
+    const char *spec; /* "Conv1D filters=4 kernel_size=3 padding=same; Dense units=2" */
+    int T, F;
+} net_case;
+
+static const net_case net_cases[] = {
+    { "Dense units=5", 6, 3 },
+    { "Dense units=17 activation=tanh", 6, 3 },
+    { "Dense units=4 activation=softmax", 5, 9 },
+    { "Dense units=3 activation=hard_sigmoid use_bias=0", 4, 2 },
+    { "Dense units=33 activation=exponential", 3, 7 },
+    { "Activation activation=linear", 4, 3 },
+    { "Activation activation=sigmoid", 4, 3 },
+    { "Activation activation=hard_sigmoid", 4, 3 },
+    { "Activation activation=4", 4, 3 }, /* hard_sigmoid as Keras 2 meant it */
+    { "Activation activation=softmax", 4, 5 },
+    { "ReLU", 5, 3 },
+    { "Softmax", 5, 7 },
+    { "Dropout rate=0.4", 5, 4 },
+    { "Flatten", 5, 3 },
+    { "Conv1D filters=4 kernel_size=3", 9, 3 },
+    { "Conv1D filters=19 kernel_size=3 activation=relu", 9, 9 },
+    { "Conv1D filters=4 kernel_size=1 activation=tanh", 7, 2 },
+    { "Conv1D filters=4 kernel_size=4 padding=same", 9, 3 },
+    { "Conv1D filters=4 kernel_size=3 padding=same strides=2", 8, 3 },
+    { "Conv1D filters=4 kernel_size=3 padding=same strides=2", 9, 3 },
+    { "Conv1D filters=2 kernel_size=2 padding=same dilation_rate=5", 3, 2 },
+    { "Conv1D filters=4 kernel_size=3 padding=causal activation=sigmoid", 9, 3 },
+    { "Conv1D filters=4 kernel_size=2 padding=causal dilation_rate=3", 11, 3 },
+    { "Conv1D filters=4 kernel_size=3 dilation_rate=2 use_bias=0", 11, 3 },
+    { "Conv1D filters=4 kernel_size=3 padding=causal strides=3", 11, 3 },
+    { "Conv1D filters=4 kernel_size=3 strides=2 activation=softmax", 12, 3 },
+    { "Conv1D filters=3 kernel_size=2 strides=4", 12, 2 },
+    { "Conv1D filters=3 kernel_size=1 strides=2 padding=same", 6, 2 },
+    { "MaxPooling1D", 9, 3 },
+    { "MaxPooling1D pool_size=3 strides=1", 9, 3 },
+    { "MaxPooling1D pool_size=2 strides=3", 11, 3 },
+    { "MaxPooling1D pool_size=3 strides=2 padding=same", 8, 3 },
+    { "MaxPooling1D pool_size=1", 5, 3 },
+    { "AveragePooling1D", 9, 3 },
+    { "AveragePooling1D pool_size=4 strides=1", 9, 3 },
+    { "AveragePooling1D pool_size=3 strides=2 padding=same", 9, 3 },
+    { "GlobalAveragePooling1D", 7, 3 },
+    { "GlobalAveragePooling1D keepdims=1; Dense units=2", 7, 3 },
+    { "GlobalMaxPooling1D", 7, 3 },
+    { "BatchNormalization", 6, 4 },
+    { "BatchNormalization center=0 scale=0", 6, 4 },
+    { "BatchNormalization scale=0; Dense units=3", 6, 4 },
+    { "LSTM units=5", 7, 3 },
+    { "LSTM units=16 return_sequences=1", 9, 9 },
+    { "LSTM units=37 use_bias=0", 5, 4 },
+    { "LSTM units=6 recurrent_activation=hard_sigmoid return_sequences=1", 6, 3 },
+    { "LSTM units=5 activation=sigmoid recurrent_activation=tanh", 6, 3 },
+    { "LSTM units=4 return_sequences=1; LSTM units=3; Dense units=4 activation=softmax", 7, 3 },
+    { "Conv1D filters=6 kernel_size=3 padding=causal activation=relu; MaxPooling1D; "
+      "LSTM units=5; Dense units=4 activation=softmax",
+      12, 3 },
+    { "Conv1D filters=5 kernel_size=3 strides=2; AveragePooling1D pool_size=2 strides=1; "
+      "BatchNormalization; Dropout rate=0.3; LSTM units=4; Dense units=3 activation=sigmoid",
+      13, 2 },
+    { "Conv1D filters=6 kernel_size=3 activation=relu; Conv1D filters=5 kernel_size=3 "
+      "padding=same; MaxPooling1D; Flatten; Dense units=7 activation=tanh; Dense units=3 "
+      "activation=softmax",
+      12, 3 },
+    { "LSTM units=4 return_sequences=1; GlobalMaxPooling1D; Dense units=3", 6, 3 },
+};
+enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
+
+/* A value of an option: a number, or the name of a padding or an activation. */
+static inline double net_value(const ky_field *f, const char *text)
+{
+    enum ky_activation a;
+    enum ky_padding p;
+
+    if (f->type == KY_F_ACTIVATION && ky_activation_find(text, 3, &a) == KY_OK)
+        return a;
+    if (f->type == KY_F_PADDING && ky_padding_find(text, &p) == KY_OK)
+        return p;
+    return strtod(text, NULL);
+}
+
+static inline void net_option(ky_layer *l, char *option)
+{
+    char *value = strchr(option, '=');
+
+    *value++ = '\0';
+    for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
+        if (strcmp(f->key, option) == 0) {
+            ky_field_set(f, &l->cfg, net_value(f, value));
+            return;
+        }
+    fprintf(stderr, "%s has no option %s\n", l->ops->class_name, option);
+    abort();
+}
+
+/* Weights of an order of magnitude that lets every gate and bias matter. */
+static inline void net_weights(ky_model *m, uint64_t seed)
+{
+    ky_rng rng;
+
+    ky_model_init(m, seed);
+    ky_rng_seed(&rng, seed + 1);
+    for (size_t i = 0; i < m->n_weights; i++)
+        m->weights[i] += (ky_real)(0.2 * ky_rng_normal(&rng));
+    for (int i = 0; i < m->n_layers; i++)
+        for (int j = 0; j < m->layers[i].n_weights; j++) {
+            const ky_weight *v = &m->layers[i].weights[j];
+
+            for (size_t n = 0; strcmp(v->name, "moving_variance") == 0 && n < v->len; n++)
+                ky_model_weight(m, i, j)[n] = (ky_real)(0.5 + ky_rng_uniform(&rng));
+        }
+}
+
+/* The model of a spec with random weights; T may be KY_ANY. `training`: packed for backward. */
+static inline int net_build(const char *spec, int T, int F, const ky_kernels *k, bool training,
+                            ky_model **ret, ky_err *err)
+{
+    char text[512], *layers, *layer, *words, *word;
+    ky_shape input = { .rank = 2, .d = { T, F }, .timed = true };
+    ky_model *m = NULL;
+    int rc = ky_model_new("net", &input, &m, err);
+
+    snprintf(text, sizeof(text), "%s", spec);
+    for (layer = strtok_r(text, ";", &layers); rc == KY_OK && layer != NULL;
+         layer = strtok_r(NULL, ";", &layers)) {
+        ky_layer l;
+
+        ky_layer_init(&l, ky_layer_find(strtok_r(layer, " ", &words)), "");
+        while ((word = strtok_r(NULL, " ", &words)) != NULL)
+            net_option(&l, word);
+        rc = ky_model_add(m, &l, err);
+    }
+    if (rc == KY_OK)
+        rc = ky_model_finish(m, err);
+    if (rc == KY_OK) {
+        net_weights(m, 7);
+        m->kernels = k;
+        m->training = training;
+        rc = ky_model_pack(m, err);
+    }
+    if (rc < 0)
+        ky_model_free(m);
+    else
+        *ret = m;
+    return rc;
+}
+
+static inline ky_real *net_reals(size_t n)
+{
+    ky_real *v = aligned_alloc(64, (n * sizeof(*v) + 64) / 64 * 64);
+
+    memset(v, 0x55, n * sizeof(*v)); /* what nobody wrote must not look like zeros */
+    return v;
+}
+
+/* A pass of B rows of T steps through a model. */
+typedef struct net_pass {
+    const ky_model *m;
+    int B, T;
+    bool training;
+    uint64_t seed;       /* of dropout */
+    void *const *state;  /* of the first layer, or NULL */
+    ky_real **y, **tape; /* [n_layers] */
+    size_t *len;         /* reals of y[i] */
+} net_pass;
+
+static inline ky_call net_call(const net_pass *p, int i, int T, ky_rng *rng)
+{
+    const ky_layer *l = &p->m->layers[i];
+
+    return (ky_call){ .B = p->B,
+                      .T = T,
+                      .T_out = ky_layer_steps(l, T),
+                      .training = p->training,
+                      .rng = rng,
+                      .tape = p->tape[i],
+                      .state = i == 0 ? p->state : NULL };
+}
+
+static inline void net_forward(net_pass *p, const ky_real *x)
+{
+    const ky_model *m = p->m;
+    ky_rng rng;
+    int T = p->T;
+
+    ky_rng_seed(&rng, p->seed);
+    p->y = calloc((size_t)m->n_layers, sizeof(*p->y));
+    p->tape = calloc((size_t)m->n_layers, sizeof(*p->tape));
+    p->len = calloc((size_t)m->n_layers, sizeof(*p->len));
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+        ky_call c;
+
+        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, p->B, T)) : NULL;
+        c = net_call(p, i, T, &rng);
+        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], p->B, T, false));
+        p->len[i] = (size_t)p->B * (size_t)c.T_out * ky_shape_step(&l->out);
+        p->y[i] = net_reals(p->len[i]);
+        l->ops->window(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c, x, p->y[i]);
+        free(c.scratch);
+        x = p->y[i];
+        T = c.T_out;
+    }
+}
+
+/* dy of the last layer -> dx [B,T,F] and dw += [n_weights]. */
+static inline void net_backward(net_pass *p, const ky_real *x, const ky_real *dy, ky_real *dx,
+                                ky_real *dw)
+{
+    const ky_model *m = p->m;
+    ky_real *above = NULL;
+    int T[64];
+
+    T[0] = p->T;
+    for (int i = 1; i < m->n_layers; i++)
+        T[i] = ky_layer_steps(&m->layers[i - 1], T[i - 1]);
+    for (int i = m->n_layers - 1; i >= 0; i--) {
+        const ky_layer *l = &m->layers[i];
+        ky_call c = net_call(p, i, T[i], NULL);
+        ky_real *below = i > 0 ? net_reals(p->len[i - 1]) : dx;
+
+        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], p->B, T[i], true));
+        l->ops->backward(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c,
+                         i > 0 ? p->y[i - 1] : x, p->y[i], above != NULL ? above : dy, below,
+                         dw + l->weights_at);
+        free(c.scratch);
+        free(above);
+        above = i > 0 ? below : NULL;
+    }
+}
+
+static inline const ky_real *net_last(const net_pass *p, size_t *ret_len)
+{
+    *ret_len = p->len[p->m->n_layers - 1];
+    return p->y[p->m->n_layers - 1];
+}
+
+static inline void net_done(net_pass *p)
+{
+    for (int i = 0; i < p->m->n_layers; i++) {
+        free(p->y[i]);
+        free(p->tape[i]);
+    }
+    free(p->y);
+    free(p->tape);
+    free(p->len);
+}
+
+/* Ordinary numbers, and now and then -0, a subnormal and a large one. */
+static inline void net_inputs(ky_real *x, size_t n, uint64_t seed, bool odd)
+{
+    static const ky_real odds[] = { (ky_real)-0.0, (ky_real)1e-41, (ky_real)-3e4, (ky_real)1e12 };
+    ky_rng rng;
+
+    ky_rng_seed(&rng, seed);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (ky_real)ky_rng_normal(&rng);
+        if (odd && ky_rng_below(&rng, 8) == 0)
+            x[i] = odds[ky_rng_below(&rng, 4)];
+    }
+}
+
+/* Bit for bit; of NaN only that it is one. Returns the first difference, n if there is none. */
+static inline size_t net_differ(const ky_real *a, const ky_real *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&a[i], &b[i], sizeof(*a)) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            return i;
+    return n;
+}
+
+#endif

@@ -1,0 +1,197 @@
+/*
+ * The gradient of every layer against central differences, in double precision: this
+ * program is linked to the library's sources built with KY_REAL = double.
+ *
+ * The loss is the sum of the outputs times fixed random numbers. (f(v+h) - f(v-h)) / 2h
+ * with h = 1e-5 has an error of about h^2 f''' = 1e-10 from the series and 1e-11 from
+ * rounding; the tolerance of 1e-6 relative to 1 + |gradient| leaves room for the
+ * curvature of softmax and exp. Inputs lie off the kinks by their seed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "tests/models/net.h"
+
+enum { B = 3 };
+
+static double loss(net_pass *p, const ky_real *x, const ky_real *R)
+{
+    size_t n;
+    const ky_real *y;
+    double sum = 0;
+
+    net_forward(p, x);
+    y = net_last(p, &n);
+    for (size_t i = 0; i < n; i++)
+        sum += y[i] * R[i];
+    net_done(p);
+    return sum;
+}
+
+/* Whether the gradient `have` of *v is that of central differences. */
+static bool agrees(ky_model *m, net_pass *p, const ky_real *x, const ky_real *R, ky_real *v,
+                   double have, const char *what, size_t at)
+{
+    double h = 1e-5, kept = *v, up, down, want;
+
+    *v = kept + h;
+    assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+    up = loss(p, x, R);
+    *v = kept - h;
+    assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+    down = loss(p, x, R);
+    *v = kept;
+    want = (up - down) / (2 * h);
+    if (fabs(want - have) <= 1e-6 * (1 + fabs(want)))
+        return true;
+    print_error("%s[%zu]: gradient %.9g, by differences %.9g\n", what, at, have, want);
+    return false;
+}
+
+static int compare(ky_model *m, net_pass *p, ky_real *x, size_t n_x, const ky_real *R,
+                   const ky_real *dx, const ky_real *dw)
+{
+    int wrong = 0;
+
+    for (size_t i = 0; i < n_x; i++)
+        wrong += !agrees(m, p, x, R, &x[i], dx[i], "dx", i);
+    for (int i = 0; i < m->n_layers; i++)
+        for (int j = 0; j < m->layers[i].n_weights; j++) {
+            const ky_weight *v = &m->layers[i].weights[j];
+            ky_real *w = ky_model_weight(m, i, j);
+
+            for (size_t n = 0; v->trainable && n < v->len; n++)
+                wrong += !agrees(m, p, x, R, &w[n], dw[w - m->weights + n], v->name, n);
+        }
+    return wrong;
+}
+
+/* Both gradients of a spec, in training (dropout, batch statistics) or not. */
+static int wrong_gradients(const net_case *c, bool training)
+{
+    const ky_kernels *k = ky_kernels_get();
+    size_t n_x = (size_t)B * (size_t)c->T * (size_t)c->F, n_y;
+    net_pass p = { .B = B, .T = c->T, .training = true, .seed = 3 };
+    ky_real *x = net_reals(n_x), *dx = net_reals(n_x), *dw, *R;
+    ky_model *m;
+    int wrong;
+
+    assert_int_equal(net_build(c->spec, c->T, c->F, k, true, &m, NULL), KY_OK);
+    for (int i = 0; i < m->n_layers; i++) /* frozen: the moving statistics, and their backward */
+        m->layers[i].trainable =
+            training || strcmp(m->layers[i].ops->class_name, "BatchNormalization") != 0;
+    p.m = m;
+    net_inputs(x, n_x, 5, false);
+    net_forward(&p, x);
+    net_last(&p, &n_y);
+    R = net_reals(n_y);
+    net_inputs(R, n_y, 6, false);
+    dw = calloc(m->n_weights + 1, sizeof(*dw));
+    net_backward(&p, x, R, dx, dw);
+    net_done(&p);
+    if (!training) /* a frozen layer works out dx only */
+        for (int i = 0; i < m->n_layers; i++)
+            for (int j = 0; j < m->layers[i].n_weights; j++)
+                m->layers[i].weights[j].trainable &= m->layers[i].trainable;
+    wrong = compare(m, &p, x, n_x, R, dx, dw);
+    ky_model_free(m);
+    free(x);
+    free(dx);
+    free(dw);
+    free(R);
+    return wrong;
+}
+
+static void gradients_of_every_layer_agree_with_central_differences(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NET_CASES; i++) {
+        int wrong = wrong_gradients(&net_cases[i], true);
+
+        if (wrong > 0)
+            fail_msg("%s: %d gradients", net_cases[i].spec, wrong);
+    }
+}
+
+static void a_frozen_normalisation_passes_the_gradient_of_fixed_statistics(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        wrong_gradients(&(net_case){ "BatchNormalization; Dense units=3", 6, 4 }, false), 0);
+}
+
+static void the_moving_statistics_of_a_batch_come_back_through_dw(void **state)
+{
+    ky_model *m;
+    net_pass p = { .B = 2, .T = 3, .training = true };
+    const ky_real x[6] = { 1, 2, 3, 4, 5, 9 }; /* mean 4, variance 40/6 */
+    ky_real dx[6], dy[6] = { 0 }, dw[4] = { 0 };
+
+    (void)state;
+    assert_int_equal(net_build("BatchNormalization", 3, 1, ky_kernels_get(), true, &m, NULL),
+                     KY_OK);
+    p.m = m;
+    net_forward(&p, x);
+    net_backward(&p, x, dy, dx, dw);
+    net_done(&p);
+    ky_model_free(m);
+    assert_true(fabs(dw[2] - 4) < 1e-12);
+    assert_true(fabs(dw[3] - 40.0 / 6) < 1e-12);
+}
+
+/* Truncated backpropagation starts from the state that the piece before left. */
+static void gradients_hold_for_an_lstm_that_starts_from_a_state(void **state)
+{
+    enum { T = 4, F = 2, H = 3 };
+    const ky_kernels *k = ky_kernels_get();
+    ky_real x[B * T * F], R[B * H], dx[B * T * F], kept[B][2 * H];
+    ky_real *rows = net_reals(B * 16), *dw;
+    void *states[B];
+    ky_model *m;
+    net_pass p = { .B = B, .T = T, .training = true, .state = states };
+
+    (void)state;
+    assert_int_equal(net_build("LSTM units=3", T, F, k, true, &m, NULL), KY_OK);
+    p.m = m;
+    net_inputs(x, B * T * F, 5, false);
+    net_inputs(R, B * H, 6, false);
+    net_inputs(&kept[0][0], (size_t)B * 2 * H, 8, false);
+    dw = calloc(m->n_weights, sizeof(*dw));
+    for (int r = 0; r < B; r++) {
+        states[r] = rows + 16 * r;
+        memcpy(states[r], kept[r], sizeof(kept[r]));
+    }
+    net_forward(&p, x);
+    net_backward(&p, x, R, dx, dw);
+    net_done(&p);
+    for (size_t i = 0; i < m->n_weights; i++) {
+        double h = 1e-5, w = m->weights[i], f[2];
+
+        for (int side = 0; side < 2; side++) {
+            m->weights[i] = side == 0 ? w + h : w - h;
+            assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+            for (int r = 0; r < B; r++)
+                memcpy(states[r], kept[r], sizeof(kept[r]));
+            f[side] = loss(&p, x, R);
+        }
+        m->weights[i] = w;
+        assert_true(fabs((f[0] - f[1]) / (2 * h) - dw[i]) < 1e-7);
+    }
+    ky_model_free(m);
+    free(dw);
+    free(rows);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_of_every_layer_agree_with_central_differences),
+        cmocka_unit_test(a_frozen_normalisation_passes_the_gradient_of_fixed_statistics),
+        cmocka_unit_test(the_moving_statistics_of_a_batch_come_back_through_dw),
+        cmocka_unit_test(gradients_hold_for_an_lstm_that_starts_from_a_state),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
