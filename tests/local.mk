@@ -12,3 +12,4 @@ include tests/keras/local.mk
 include tests/bench/local.mk
 include tests/scenarios/local.mk
 include tests/systemd/local.mk
+include tests/slow/local.mk

@@ -18,3 +18,7 @@ endif
 BENCHES += tests/bench/bench_codec
 tests_bench_bench_codec_SOURCES = tests/bench/bench_codec.c
 tests_bench_bench_codec_LDADD = libkyconnectors.la libkymo.la
+
+BENCHES += tests/bench/bench_end_to_end
+tests_bench_bench_end_to_end_SOURCES = tests/bench/bench_end_to_end.c
+tests_bench_bench_end_to_end_LDADD = libkyconnectors.la libkymo.la

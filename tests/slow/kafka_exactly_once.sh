@@ -1,0 +1,87 @@
+#!/bin/bash
+# 10,000 samples of 40 streams through Kafka (the mock cluster, a process of its own), kymod
+# killed with -9 three times in between: every sample is answered exactly once, with the same
+# bits as the same samples over acknowledged ZeroMQ in one go.
+. "$(dirname "$0")/lib.sh"
+grep -q 'define KY_WITH_RDKAFKA 1' "$B/config.h" || skip "this build has no Kafka"
+need tests/slow/make_model tests/kafka/mock_broker tests/kafka/produce
+
+streams=40 each=250 total=$((40 * 250))
+"$B/tests/slow/make_model" "$W/m.h5" 3 "lstm:24, dense" 7 a b c || fail "model"
+awk -v seed="${KYMO_TEST_SEED:-1}" -v S=$streams -v N=$each 'BEGIN {
+    srand(seed)
+    for (i = 0; i < N; i++)
+        for (s = 0; s < S; s++)
+            printf "s%02d %d %.4f %.4f %.4f\n", s, 1700000000000 + i * 20, rand() * 4 - 2, rand() * 4 - 2, rand() * 4 - 2
+}' >"$W/samples"
+awk 'BEGIN { print "stream,ts,a,b,c" } { print $1 "," $2 "," $3 "," $4 "," $5 }' "$W/samples" >"$W/samples.csv"
+awk '{ printf "%s\t{\"ts\":%s,\"x\":[%s,%s,%s]}\n", $1, $2, $3, $4, $5 }' "$W/samples" >"$W/samples.tsv"
+
+config() # NAME, then the source's settings on standard input
+{
+    mkdir -p "$W/$1"
+    cat <<INI
+[kymod]
+state_dir = $W/$1.state
+runtime_dir = $W/$1
+lanes = 2
+commit_interval = 20ms
+[stream:test]
+features = a, b, c
+model = test
+memory = stream
+[model:test]
+file = $W/m.h5
+[source:in]
+time_unit = ms
+INI
+    cat
+}
+
+config zmq >"$W/zmq.ini" <<INI
+type = zmq
+socket = router
+endpoint = ipc://$W/zmq/in
+bind = yes
+INI
+start_kymod "$W/zmq.ini" zmq
+"$kymo" feed "$W/samples.csv" --ack --to "ipc://$W/zmq/in" >"$W/feed.log" 2>&1 || fail "feed"
+stop_kymod
+answers "$W/zmq.state" >"$W/zmq.answers"
+[ "$(wc -l <"$W/zmq.answers")" = $((total + 1)) ] || fail "the ZeroMQ run has $(wc -l <"$W/zmq.answers") lines"
+
+mkfifo "$W/commands"
+"$B/tests/kafka/mock_broker" 1 in:4 <"$W/commands" >"$W/brokers" &
+pids="$pids $!"
+exec 3>"$W/commands"
+for _ in $(seq 200); do [ -s "$W/brokers" ] && break; sleep 0.05; done
+brokers=$(head -n 1 "$W/brokers")
+config kafka >"$W/kafka.ini" <<INI
+type = kafka
+brokers = $brokers
+topic = in
+partitions = all
+group = kymo
+INI
+start_kymod "$W/kafka.ini" kafka
+for part in 1 2 3 4; do
+    sed -n "$(((part - 1) * total / 4 + 1)),$((part * total / 4))p" "$W/samples.tsv" |
+        "$B/tests/kafka/produce" "$brokers" in >>"$W/produce.log" 2>&1 || fail "producing"
+    if [ $part -lt 4 ]; then
+        # Somewhere in the middle of it: some answers of this part are there, not all need be.
+        wait_rows "$W/kafka.state" $(((part - 1) * total / 4 + 1))
+        kill -9 "$daemon"
+        wait "$daemon" 2>/dev/null
+        echo "killed with $("$kymo" query --csv --state-dir "$W/kafka.state" 'SELECT count(*) FROM predictions' | tail -n 1) answers of $((part * total / 4)) sent"
+        start_kymod "$W/kafka.ini" kafka
+    fi
+done
+wait_rows "$W/kafka.state" $total
+stop_kymod
+answers "$W/kafka.state" >"$W/kafka.answers"
+cmp "$W/zmq.answers" "$W/kafka.answers" || {
+    diff "$W/zmq.answers" "$W/kafka.answers" | head -n 10
+    fail "answers differ from the ZeroMQ run"
+}
+exec 3>&-
+echo "RESULT kafka_exactly_once samples=$total streams=$streams kills=3 lost=0 duplicated=0 different=0"

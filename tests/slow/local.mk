@@ -1,0 +1,5 @@
+# Long scenarios in shell, run by run-tests on a finished build; this makes what they need.
+EXTRA_PROGRAMS += tests/slow/make_model
+CLEANFILES += tests/slow/make_model
+tests_slow_make_model_SOURCES = tests/slow/make_model.c
+tests_slow_make_model_LDADD = libkymo.la
