@@ -30,7 +30,16 @@ kymo_sources = \
 kymo_cflags = $(AM_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS)
 
-libkymo_la_SOURCES = $(kymo_sources)
+# Training and scoring are float only.
+libkymo_la_SOURCES = $(kymo_sources) \
+	models/evaluate.c models/evaluate.h \
+	models/gradient.c models/gradient.h \
+	models/loss.c models/loss.h \
+	models/optim.c models/optim.h \
+	models/pool.c models/pool.h \
+	models/schedule.c models/schedule.h \
+	models/split.c models/split.h \
+	models/train.c models/train.h
 libkymo_la_CPPFLAGS = $(AM_CPPFLAGS)
 libkymo_la_CFLAGS = $(kymo_cflags)
 libkymo_la_LIBADD = $(kymo_libs)

@@ -15,9 +15,26 @@ tests_models_test_h5_SOURCES = tests/models/test_h5.c
 tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS)
 tests_models_test_h5_LDADD = libkymo.la $(HDF5_LIBS) $(CMOCKA_LIBS)
 
+
 check_PROGRAMS += tests/models/test_gradients
 tests_models_test_gradients_SOURCES = tests/models/test_gradients.c tests/models/net.h
 tests_models_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -DKY_REAL=double
 tests_models_test_gradients_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_gradients_LDADD = libkymo_double.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_split
+tests_models_test_split_SOURCES = tests/models/test_split.c
+tests_models_test_split_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_split_LDADD = libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/models/test_train
+tests_models_test_train_SOURCES = tests/models/test_train.c
+tests_models_test_train_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_train_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_evaluate
+tests_models_test_evaluate_SOURCES = tests/models/test_evaluate.c
+tests_models_test_evaluate_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_evaluate_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 endif

@@ -1,0 +1,319 @@
+#include "models/evaluate.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/loss.h"
+#include "models/plan.h"
+#include "models/pool.h"
+
+/* Rows a thread answers at once. Answers do not depend on it (P2). */
+enum { BLOCK = 64 };
+
+/* One piece of a stream's life: rows whose state goes on from each to the next. */
+typedef struct chain {
+    const uint32_t *rows;
+    int n;
+} chain;
+
+typedef struct answering {
+    const ky_model *m;
+    const ky_dataset *d;
+    ky_plan *plan; /* NULL: whole windows */
+    chain *chains; /* [n_chains], over `rows` */
+    int n_chains;
+    uint32_t *rows;
+    float *y;
+    int outputs;
+    void **desk;        /* [workers] a ky_wave or a ky_work */
+    char **states;      /* [workers] BLOCK states of the plan */
+    size_t state_bytes; /* rounded up to 64 */
+    atomic_int silent;  /* rows without an answer */
+} answering;
+
+typedef struct by_group {
+    uint32_t group, row;
+    int64_t ts;
+} by_group;
+
+static int compare_groups(const void *a, const void *b)
+{
+    const by_group *x = a, *y = b;
+
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    if (x->ts != y->ts)
+        return x->ts < y->ts ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* Rows into chains: one a row, or where the state is carried one a group. */
+static int link_chains(answering *a, ky_err *err)
+{
+    const ky_dataset *d = a->d;
+    bool linked = d->carried && d->group != NULL && a->plan != NULL;
+    size_t N = (size_t)d->N;
+    by_group *g = malloc(N * sizeof *g);
+
+    a->rows = malloc(N * sizeof *a->rows);
+    a->chains = malloc(N * sizeof *a->chains);
+    if (g == NULL || a->rows == NULL || a->chains == NULL) {
+        free(g);
+        return ky_fail(err, KY_ENOMEM, "no memory for answers to %d sequences", d->N);
+    }
+    for (size_t i = 0; i < N; i++)
+        g[i] = (by_group){ .group = linked ? d->group[i] : 0,
+                           .row = (uint32_t)i,
+                           .ts = linked && d->ts != NULL ? d->ts[i] : 0 };
+    if (linked)
+        qsort(g, N, sizeof *g, compare_groups);
+    for (size_t i = 0; i < N; i++) {
+        a->rows[i] = g[i].row;
+        if (!linked || i == 0 || g[i].group != g[i - 1].group)
+            a->chains[a->n_chains++] = (chain){ .rows = a->rows + i, .n = 0 };
+        a->chains[a->n_chains - 1].n++;
+    }
+    free(g);
+    return KY_OK;
+}
+
+/* T steps of up to BLOCK rows, each on from its state; returns how many got no answer. */
+static int step_rows(answering *a, ky_wave *w, int B, const uint32_t *row, void *const *state)
+{
+    const ky_dataset *d = a->d;
+    const float *x[BLOCK];
+    float *y[BLOCK];
+    bool now[BLOCK], ever[BLOCK] = { false };
+    int silent = 0;
+
+    for (int r = 0; r < B; r++)
+        y[r] = a->y + (size_t)row[r] * (size_t)a->outputs;
+    for (int t = 0; t < d->T; t++) {
+        for (int r = 0; r < B; r++)
+            x[r] = d->x + ((size_t)row[r] * (size_t)d->T + (size_t)t) * (size_t)d->F;
+        ky_plan_step(a->plan, w, B, x, state, y, now);
+        for (int r = 0; r < B; r++)
+            ever[r] |= now[r];
+    }
+    for (int r = 0; r < B; r++)
+        silent += !ever[r];
+    return silent;
+}
+
+/* One block of chains: the first rows of all, the second rows of those that have one, ... */
+static void answer_stepping(void *arg, int i, int worker)
+{
+    answering *a = arg;
+    chain *c = a->chains + (size_t)i * BLOCK;
+    int n = a->n_chains - i * BLOCK < BLOCK ? a->n_chains - i * BLOCK : BLOCK, longest = 0;
+    int silent = 0;
+
+    for (int j = 0; j < n; j++) {
+        ky_plan_zero(a->plan, a->states[worker] + (size_t)j * a->state_bytes);
+        if (c[j].n > longest)
+            longest = c[j].n;
+    }
+    for (int k = 0; k < longest; k++) {
+        uint32_t row[BLOCK];
+        void *state[BLOCK];
+        int B = 0;
+
+        for (int j = 0; j < n; j++)
+            if (k < c[j].n) {
+                row[B] = c[j].rows[k];
+                state[B++] = a->states[worker] + (size_t)j * a->state_bytes;
+            }
+        silent += step_rows(a, a->desk[worker], B, row, state);
+    }
+    atomic_fetch_add(&a->silent, silent);
+}
+
+static void answer_windows(void *arg, int i, int worker)
+{
+    answering *a = arg;
+    const ky_dataset *d = a->d;
+    size_t first = (size_t)i * BLOCK;
+    int B = d->N - (int)first < BLOCK ? d->N - (int)first : BLOCK;
+
+    ky_model_predict(a->m, a->desk[worker], B, d->T, d->x + first * (size_t)d->T * (size_t)d->F,
+                     a->y + first * (size_t)a->outputs);
+}
+
+static int check_shapes(const ky_model *m, const ky_dataset *d, ky_err *err)
+{
+    const ky_model_info *f = ky_model_facts(m);
+
+    if (d->N < 1 || d->T < 1)
+        return ky_fail(err, KY_ESHAPE, "no sequences to answer");
+    if (d->F != f->features)
+        return ky_fail(err, KY_ESHAPE, "the data have %d values a step, model '%s' takes %d", d->F,
+                       f->name, f->features);
+    if (!ky_model_fits(m, d->T))
+        return ky_fail(err, KY_ESHAPE, "the data have %d steps a sequence, model '%s' takes %d%s",
+                       d->T, f->name, f->window,
+                       f->window == 0 ? " (any that all layers fit)" : "");
+    return KY_OK;
+}
+
+/* The path a model is served by: stepped with memory, else over a ring of the last T samples. */
+static int plan_for(const ky_model *m, const ky_dataset *d, ky_plan **ret, ky_err *err)
+{
+    int rc = ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, ret, err);
+
+    if (rc == KY_EUNSUPPORTED && !d->carried)
+        rc = ky_plan_new(m, KY_MEMORY_WINDOW, d->T, 1, ret, err);
+    return rc;
+}
+
+static int set_desks(answering *a, int workers, ky_err *err)
+{
+    a->desk = calloc((size_t)workers, sizeof *a->desk);
+    a->states = calloc((size_t)workers, sizeof *a->states);
+    if (a->desk == NULL || a->states == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for %d threads", workers);
+    if (a->plan != NULL)
+        a->state_bytes = (ky_plan_state_bytes(a->plan) + 63) / 64 * 64;
+    for (int i = 0; i < workers; i++) {
+        if (a->plan != NULL) {
+            a->desk[i] = ky_wave_new(a->plan, BLOCK);
+            a->states[i] = aligned_alloc(64, BLOCK * (a->state_bytes + 64));
+        } else {
+            a->desk[i] = ky_work_new(a->m, a->d->T, BLOCK);
+        }
+        if (a->desk[i] == NULL || (a->plan != NULL && a->states[i] == NULL))
+            return ky_fail(err, KY_ENOMEM, "no memory to run model '%s'",
+                           ky_model_facts(a->m)->name);
+    }
+    return KY_OK;
+}
+
+static void clear_desks(answering *a, int workers)
+{
+    for (int i = 0; i < workers; i++) {
+        if (a->desk != NULL && a->plan != NULL)
+            ky_wave_free(a->desk[i]);
+        else if (a->desk != NULL)
+            ky_work_free(a->desk[i]);
+        if (a->states != NULL)
+            free(a->states[i]);
+    }
+    free(a->desk);
+    free(a->states);
+}
+
+int ky_answer(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads, float *y,
+              ky_err *err)
+{
+    answering a = { .m = m, .d = d, .y = y, .outputs = ky_model_facts(m)->outputs };
+    ky_pool *pool = NULL;
+    int workers = 0, rc = check_shapes(m, d, err);
+
+    if (rc < 0)
+        return rc;
+    if (path == KY_PATH_SERVED && (rc = plan_for(m, d, &a.plan, err)) < 0)
+        return rc;
+    pool = ky_pool_new(threads);
+    if (pool == NULL) {
+        rc = ky_fail(err, KY_ENOMEM, "no memory for threads");
+        goto out;
+    }
+    workers = ky_pool_workers(pool);
+    if ((rc = set_desks(&a, workers, err)) < 0 || (rc = link_chains(&a, err)) < 0)
+        goto out;
+    if (a.plan != NULL)
+        ky_pool_run(pool, (a.n_chains + BLOCK - 1) / BLOCK, answer_stepping, &a);
+    else
+        ky_pool_run(pool, (d->N + BLOCK - 1) / BLOCK, answer_windows, &a);
+    if (atomic_load(&a.silent) > 0)
+        rc = ky_fail(err, KY_ESHAPE, "model '%s' gives no answer within %d steps",
+                     ky_model_facts(m)->name, d->T);
+out:
+    ky_pool_free(pool);
+    clear_desks(&a, workers);
+    ky_plan_free(a.plan);
+    free(a.chains);
+    free(a.rows);
+    return rc;
+}
+
+/* The class an answer says: the first of the largest, or past one half where there is one output.
+ */
+static int said(const float *y, int outputs)
+{
+    int at = 0;
+
+    if (outputs == 1)
+        return y[0] > 0.5f;
+    for (int c = 1; c < outputs; c++)
+        if (y[c] > y[at])
+            at = c;
+    return at;
+}
+
+/* The mean over the classes that occur or are said of F1 = 2 tp / (2 tp + fp + fn). */
+static double macro_f1(const uint32_t *confusion, int C)
+{
+    double sum = 0;
+    int n = 0;
+
+    for (int c = 0; c < C; c++) {
+        double truly = 0, claimed = 0, both = confusion[c * C + c];
+
+        for (int j = 0; j < C; j++) {
+            truly += confusion[c * C + j];
+            claimed += confusion[j * C + c];
+        }
+        if (truly + claimed > 0) {
+            sum += 2 * both / (truly + claimed);
+            n++;
+        }
+    }
+    return n > 0 ? sum / n : 0;
+}
+
+int ky_score_answers(const ky_dataset *d, const float *y, int outputs, ky_score *ret, ky_err *err)
+{
+    int C = outputs == 1 ? 2 : outputs;
+    ky_score s = { .N = d->N, .C = C };
+    double loss = 0, hits = 0;
+
+    s.confusion = calloc((size_t)C * (size_t)C, sizeof *s.confusion);
+    if (s.confusion == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for a %d x %d confusion matrix", C, C);
+    for (int i = 0; i < d->N; i++) {
+        const float *p = y + (size_t)i * (size_t)outputs;
+        int is = d->y[i], says = said(p, outputs);
+
+        if (is < 0 || is >= C) {
+            free(s.confusion);
+            return ky_fail(err, KY_ESHAPE, "row %d: class %d, the model knows 0..%d", i, is, C - 1);
+        }
+        s.confusion[is * C + says]++;
+        hits += is == says;
+        loss += ky_loss_of(outputs > 1 ? (double)p[is]
+                           : is == 1   ? (double)p[0]
+                                       : 1.0 - (double)p[0]);
+    }
+    s.accuracy = d->N > 0 ? hits / d->N : 0;
+    s.log_loss = d->N > 0 ? loss / d->N : 0;
+    s.macro_f1 = macro_f1(s.confusion, C);
+    *ret = s;
+    return KY_OK;
+}
+
+int ky_evaluate(const ky_model *m, const ky_dataset *d, int threads, ky_score *ret, ky_err *err)
+{
+    int outputs = ky_model_facts(m)->outputs;
+    float *y = malloc((size_t)(d->N > 0 ? d->N : 1) * (size_t)outputs * sizeof *y);
+    int rc;
+
+    if (y == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for answers to %d sequences", d->N);
+    rc = ky_answer(m, d, KY_PATH_SERVED, threads, y, err);
+    if (rc == KY_OK)
+        rc = ky_score_answers(d, y, outputs, ret, err);
+    free(y);
+    return rc;
+}

@@ -1,0 +1,473 @@
+#include "models/train.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/clock.h"
+#include "models/gradient.h"
+#include "models/optim.h"
+#include "models/pool.h"
+#include "models/schedule.h"
+#include "models/split.h"
+
+/* Weights a thread steps at once. */
+enum { CHUNK = 16384 };
+
+/* Streams of random numbers drawn from the one seed. */
+enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT };
+
+typedef struct range {
+    size_t at, n;
+    float momentum; /* of moving statistics; < 0: Adam */
+} range;
+
+typedef struct trainer {
+    ky_model *m;
+    const ky_dataset *d;
+    const ky_train_opts *o;
+    ky_pool *pool;
+    ky_gradient *g;
+    ky_schedule *order;
+    ky_adam adam;
+    range *ranges; /* what learns, ascending */
+    int n_ranges;
+    uint32_t *rows; /* [n_train] */
+    int n_train;
+    ky_dataset val;           /* the rows held out, copied */
+    ky_turn *turns;           /* [batch] */
+    uint32_t *row;            /* [batch] */
+    ky_real **state, *states; /* [batch], [batch, state_reals] */
+    ky_rng rng;
+    ky_real *best; /* [n_weights] */
+    int since_best;
+    int64_t begun_ns;
+    bool interrupted;
+    ky_train_progress now;
+    ky_train_result out;
+} trainer;
+
+void ky_train_defaults(ky_train_opts *o)
+{
+    *o = (ky_train_opts){
+        .epochs = 40,
+        .batch = 64,
+        .patience = 8,
+        .fit_input = true,
+        .learning_rate = 1e-3,
+        .validation = 0.15,
+        .seed = 1,
+    };
+}
+
+/* ---- before the first epoch ---- */
+
+static int check_options(const ky_train_opts *o, ky_err *err)
+{
+    if (o->epochs < 1 || o->batch < 1 || o->patience < 1)
+        return ky_fail(err, KY_EINVAL, "epochs %d, batch %d, patience %d: each must be at least 1",
+                       o->epochs, o->batch, o->patience);
+    if (!(o->learning_rate > 0) || !isfinite(o->learning_rate))
+        return ky_fail(err, KY_EINVAL, "learning rate %g: must be above 0", o->learning_rate);
+    if (!(o->validation > 0 && o->validation < 1))
+        return ky_fail(err, KY_EINVAL, "validation share %g: must be between 0 and 1",
+                       o->validation);
+    return KY_OK;
+}
+
+static int check_data(const ky_model *m, const ky_dataset *d, ky_err *err)
+{
+    int classes = m->info.outputs == 1 ? 2 : m->info.outputs;
+    size_t row = (size_t)d->T * (size_t)d->F;
+
+    if (d->F != m->info.features)
+        return ky_fail(err, KY_ESHAPE, "the data have %d values a step, model '%s' takes %d", d->F,
+                       m->name, m->info.features);
+    if (d->C > classes)
+        return ky_fail(err, KY_ESHAPE, "the data have %d classes, model '%s' tells %d apart", d->C,
+                       m->name, classes);
+    for (int i = 0; i < d->N; i++) {
+        if (d->y[i] < 0 || d->y[i] >= d->C)
+            return ky_fail(err, KY_EINVAL, "row %d: class %d is not within 0..%d", i, d->y[i],
+                           d->C - 1);
+        for (size_t j = 0; j < row; j++)
+            if (!isfinite(d->x[(size_t)i * row + j]))
+                return ky_fail(err, KY_EINVAL, "row %d, step %zu, value %zu is not a finite number",
+                               i, j / (size_t)d->F, j % (size_t)d->F);
+    }
+    return KY_OK;
+}
+
+/* Rows of the one side become a list, those of the other a dataset of their own. */
+static int set_sides(trainer *t, const uint8_t *held, int n_held, ky_err *err)
+{
+    const ky_dataset *d = t->d;
+    size_t len = (size_t)d->T * (size_t)d->F, n = (size_t)n_held;
+    float *x = malloc(n * len * sizeof *x);
+    int32_t *y = malloc(n * sizeof *y);
+    uint32_t *group = d->group != NULL ? malloc(n * sizeof *group) : NULL;
+    int64_t *ts = d->ts != NULL ? malloc(n * sizeof *ts) : NULL;
+
+    t->val = *d;
+    t->val.x = x;
+    t->val.y = y;
+    t->val.group = group;
+    t->val.ts = ts;
+    t->val.N = 0;
+    t->rows = malloc((size_t)d->N * sizeof *t->rows);
+    if (x == NULL || y == NULL || t->rows == NULL || (d->group != NULL && group == NULL) ||
+        (d->ts != NULL && ts == NULL))
+        return ky_fail(err, KY_ENOMEM, "no memory to hold out %d of %d rows", n_held, d->N);
+    for (int i = 0; i < d->N; i++) {
+        if (!held[i]) {
+            t->rows[t->n_train++] = (uint32_t)i;
+            continue;
+        }
+        memcpy(x + (size_t)t->val.N * len, d->x + (size_t)i * len, len * sizeof *x);
+        y[t->val.N] = d->y[i];
+        if (group != NULL)
+            group[t->val.N] = d->group[i];
+        if (ts != NULL)
+            ts[t->val.N] = d->ts[i];
+        t->val.N++;
+    }
+    return KY_OK;
+}
+
+static uint64_t draw_seed(const trainer *t, int what)
+{
+    return ky_hash(t->o->seed, &what, sizeof what);
+}
+
+static int split(trainer *t, ky_err *err)
+{
+    uint8_t *held = malloc((size_t)(t->d->N > 0 ? t->d->N : 1));
+    int rc;
+
+    if (held == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory to split %d rows", t->d->N);
+    rc = ky_split(t->d, t->o->validation, draw_seed(t, DRAW_SPLIT), held, err);
+    if (rc > 0)
+        rc = set_sides(t, held, rc, err);
+    free(held);
+    return rc;
+}
+
+/* Mean and variance of each value over the training rows, in double and in order. */
+static void moments(const trainer *t, double *mean, double *var)
+{
+    size_t F = (size_t)t->d->F, steps = (size_t)t->d->T;
+    double n = (double)t->n_train * (double)steps;
+
+    for (int pass = 0; pass < 2; pass++) {
+        double *into = pass == 0 ? mean : var;
+
+        for (int i = 0; i < t->n_train; i++) {
+            const float *x = t->d->x + t->rows[i] * steps * F;
+
+            for (size_t j = 0; j < steps * F; j++) {
+                double v = x[j] - (pass == 0 ? 0 : mean[j % F]);
+
+                into[j % F] += pass == 0 ? v : v * v;
+            }
+        }
+        for (size_t f = 0; f < F; f++)
+            into[f] /= n;
+    }
+}
+
+/* A value that never changes is only shifted: divided by nearly nothing it would shout. */
+static double usable_variance(double var, double mean)
+{
+    return var > 1e-12 * (1 + mean * mean) ? var : 1;
+}
+
+/* The first layer, if it only normalises and does not learn, takes the moments of the data. */
+static int fit_input(trainer *t, ky_err *err)
+{
+    ky_layer *l = t->m->layers;
+    size_t F = (size_t)t->d->F;
+    double *mean;
+
+    if (strcmp(l->ops->class_name, "BatchNormalization") != 0 || l->trainable || l->cfg.scale ||
+        l->cfg.center)
+        return KY_OK;
+    mean = calloc(2 * F, sizeof *mean);
+    if (mean == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for the moments of %zu values", F);
+    moments(t, mean, mean + F);
+    for (int i = 0; i < l->n_weights; i++) {
+        ky_real *w = ky_model_weight(t->m, 0, i);
+        bool var = strcmp(l->weights[i].name, "moving_variance") == 0;
+
+        for (size_t f = 0; f < F; f++)
+            w[f] = (ky_real)(var ? usable_variance(mean[F + f], mean[f]) : mean[f]);
+    }
+    free(mean);
+    return KY_OK;
+}
+
+/* Which weights learn: Adam's, neighbours joined, and moving statistics. */
+static int set_ranges(trainer *t, ky_err *err)
+{
+    t->ranges = calloc((size_t)t->m->n_layers * KY_MAX_WEIGHTS + 1, sizeof *t->ranges);
+    if (t->ranges == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory to train model '%s'", t->m->name);
+    for (int i = 0; i < t->m->n_layers; i++) {
+        const ky_layer *l = t->m->layers + i;
+
+        for (int j = 0; l->trainable && j < l->n_weights; j++) {
+            const ky_weight *w = l->weights + j;
+            range *last = t->n_ranges > 0 ? t->ranges + t->n_ranges - 1 : NULL;
+            size_t at = l->weights_at + w->at;
+
+            if (w->trainable && last != NULL && last->momentum < 0 && last->at + last->n == at)
+                last->n += w->len;
+            else
+                t->ranges[t->n_ranges++] = (range){
+                    .at = at, .n = w->len, .momentum = w->trainable ? -1 : l->cfg.momentum
+                };
+        }
+    }
+    return KY_OK;
+}
+
+static int set_batches(trainer *t, ky_err *err)
+{
+    size_t batch = (size_t)t->o->batch, reals = ky_gradient_state_reals(t->g);
+    int rc = ky_schedule_new(t->d, t->rows, t->n_train, t->o->batch, &t->order, err);
+
+    if (rc < 0)
+        return rc;
+    t->turns = calloc(batch, sizeof *t->turns);
+    t->row = calloc(batch, sizeof *t->row);
+    t->state = calloc(batch, sizeof *t->state);
+    t->best = calloc(t->m->n_weights + 1, sizeof *t->best);
+    t->states = aligned_alloc(64, batch * (reals * sizeof *t->states + 64));
+    if (t->turns == NULL || t->row == NULL || t->state == NULL || t->states == NULL ||
+        t->best == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for batches of %d rows", t->o->batch);
+    return KY_OK;
+}
+
+static int prepare(trainer *t, ky_err *err)
+{
+    int rc;
+
+    if ((rc = check_options(t->o, err)) < 0 || (rc = check_data(t->m, t->d, err)) < 0 ||
+        (rc = split(t, err)) < 0)
+        return rc;
+    if (t->o->fit_input && (rc = fit_input(t, err)) < 0)
+        return rc;
+    t->m->training = true;
+    if ((rc = ky_model_pack(t->m, err)) < 0)
+        return rc;
+    t->pool = ky_pool_new(t->o->threads);
+    if (t->pool == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for threads");
+    rc = ky_gradient_new(t->m, t->d->T, t->o->batch, t->d->carried, t->pool, &t->g, err);
+    if (rc < 0 || (rc = set_ranges(t, err)) < 0 || (rc = set_batches(t, err)) < 0 ||
+        (rc = ky_adam_init(&t->adam, t->m->n_weights, t->o->learning_rate, err)) < 0)
+        return rc;
+    ky_rng_seed(&t->rng, draw_seed(t, DRAW_ORDER));
+    t->out.history = ky_json_array();
+    return t->out.history != NULL ? KY_OK : ky_fail(err, KY_ENOMEM, "no memory for the history");
+}
+
+/* ---- one batch ---- */
+
+/* Moving statistics follow those of the batch. */
+static void follow(ky_real *w, const ky_real *sum, size_t n, float momentum, int shards)
+{
+    for (size_t i = 0; i < n; i++)
+        w[i] = w[i] * momentum + sum[i] / (ky_real)shards * (1 - momentum);
+}
+
+static void step_chunk(void *arg, int i, int worker)
+{
+    trainer *t = arg;
+    size_t begin = (size_t)i * CHUNK, end = begin + CHUNK;
+
+    (void)worker;
+    for (int r = 0; r < t->n_ranges; r++) {
+        const range *a = t->ranges + r;
+        size_t from = a->at > begin ? a->at : begin;
+        size_t to = a->at + a->n < end ? a->at + a->n : end;
+
+        if (from >= to)
+            continue;
+        const ky_real *dw = ky_gradient_sum(t->g, from, to - from);
+        if (a->momentum < 0)
+            ky_adam_apply(&t->adam, t->m->kernels, from, to - from, t->m->weights + from, dw);
+        else
+            follow(t->m->weights + from, dw, to - from, a->momentum, ky_gradient_shards(t->g));
+    }
+}
+
+static int learn(trainer *t, int batch, double *loss, int *hits, ky_err *err)
+{
+    ky_batch b = { .d = t->d, .row = t->row, .state = t->d->carried ? t->state : NULL };
+    size_t reals = ky_gradient_state_reals(t->g);
+    int place[3] = { DRAW_DROPOUT, t->now.epoch, batch };
+
+    b.n = ky_schedule_batch(t->order, batch, t->turns);
+    b.seed = ky_hash(t->o->seed, place, sizeof place);
+    for (int r = 0; r < b.n; r++) {
+        t->row[r] = t->turns[r].row;
+        t->state[r] = t->states + (size_t)t->turns[r].lane * reals;
+        if (t->turns[r].fresh)
+            memset(t->state[r], 0, reals * sizeof *t->states);
+    }
+    *loss = ky_gradient_batch(t->g, &b, hits);
+    ky_adam_begin(&t->adam);
+    ky_pool_run(t->pool, (int)((t->m->n_weights + CHUNK - 1) / CHUNK), step_chunk, t);
+    return ky_model_pack(t->m, err) < 0 ? KY_ENOMEM : b.n;
+}
+
+/* ---- epochs ---- */
+
+static void report(trainer *t)
+{
+    t->now.seconds = (double)(ky_clock_mono_ns() - t->begun_ns) * 1e-9;
+    if (t->o->progress != NULL && t->o->progress(&t->now, t->o->arg) != 0)
+        t->interrupted = true;
+}
+
+/* All batches once, or as many as until the interruption. */
+static int run_batches(trainer *t, ky_err *err)
+{
+    double loss = 0, rows = 0, right = 0;
+
+    t->now.batches = ky_schedule_begin(t->order, &t->rng);
+    for (int i = 0; i < t->now.batches && !t->interrupted; i++) {
+        double batch_loss;
+        int hits, n = learn(t, i, &batch_loss, &hits, err);
+
+        if (n < 0)
+            return n;
+        loss += batch_loss;
+        right += hits;
+        rows += n;
+        t->now.batch = i + 1;
+        t->now.loss = loss / rows;
+        t->now.accuracy = right / rows;
+        if (i + 1 < t->now.batches)
+            report(t);
+    }
+    return KY_OK;
+}
+
+static int validate(trainer *t, ky_err *err)
+{
+    ky_score s;
+    int rc = ky_evaluate(t->m, &t->val, t->o->threads, &s, err);
+
+    if (rc < 0)
+        return rc;
+    free(s.confusion);
+    t->now.val_loss = s.log_loss;
+    t->now.val_accuracy = s.accuracy;
+    return KY_OK;
+}
+
+static void write_history(trainer *t)
+{
+    ky_json *e = ky_json_object();
+
+    ky_json_set(e, "epoch", ky_json_of_int(t->now.epoch));
+    ky_json_set(e, "loss", ky_json_of_num(t->now.loss));
+    ky_json_set(e, "accuracy", ky_json_of_num(t->now.accuracy));
+    ky_json_set(e, "val_loss", ky_json_of_num(t->now.val_loss));
+    ky_json_set(e, "val_accuracy", ky_json_of_num(t->now.val_accuracy));
+    ky_json_append(t->out.history, e);
+}
+
+/* Keep this epoch's weights if it is the best so far on the rows held out. */
+static void compare(trainer *t)
+{
+    t->since_best++;
+    if (isfinite(t->now.loss) && isfinite(t->now.val_loss) &&
+        (t->out.best_epoch == 0 || t->now.val_loss < t->out.val_loss)) {
+        memcpy(t->best, t->m->weights, t->m->n_weights * sizeof *t->best);
+        t->out.best_epoch = t->now.epoch;
+        t->out.val_loss = t->now.val_loss;
+        t->out.val_accuracy = t->now.val_accuracy;
+        t->since_best = 0;
+    }
+}
+
+static int run_epochs(trainer *t, ky_err *err)
+{
+    for (int e = 1; e <= t->o->epochs && !t->interrupted; e++) {
+        int rc;
+
+        t->now.epoch = e;
+        if ((rc = run_batches(t, err)) < 0)
+            return rc;
+        /* An interrupted epoch counts only where there is no whole one to keep. */
+        if (t->interrupted && t->out.best_epoch > 0)
+            break;
+        if ((rc = validate(t, err)) < 0)
+            return rc;
+        write_history(t);
+        compare(t);
+        t->out.epochs_run = e;
+        if (!t->interrupted)
+            report(t);
+        if (!isfinite(t->now.loss) || t->since_best >= t->o->patience) {
+            t->out.stopped_early = e < t->o->epochs;
+            break;
+        }
+    }
+    if (t->out.best_epoch == 0)
+        return ky_fail(err, KY_EINVAL,
+                       "the loss is not finite after %d epochs at learning rate %g: "
+                       "try a smaller one",
+                       t->out.epochs_run, t->o->learning_rate);
+    return KY_OK;
+}
+
+static void clear(trainer *t)
+{
+    ky_gradient_free(t->g);
+    ky_schedule_free(t->order);
+    ky_pool_free(t->pool);
+    ky_adam_done(&t->adam);
+    free((void *)t->val.x);
+    free((void *)t->val.y);
+    free((void *)t->val.group);
+    free((void *)t->val.ts);
+    free(t->ranges);
+    free(t->rows);
+    free(t->turns);
+    free(t->row);
+    free(t->state);
+    free(t->states);
+    free(t->best);
+}
+
+int ky_train(ky_model *m, const ky_dataset *d, const ky_train_opts *o, ky_train_result *ret,
+             ky_err *err)
+{
+    trainer t = { .m = m, .d = d, .o = o, .now.epochs = o->epochs };
+    int rc, packed;
+
+    t.begun_ns = ky_clock_mono_ns();
+    rc = prepare(&t, err);
+    if (rc >= 0)
+        rc = run_epochs(&t, err);
+    if (rc >= 0)
+        memcpy(m->weights, t.best, m->n_weights * sizeof *m->weights);
+    m->training = false;
+    packed = ky_model_pack(m, rc >= 0 ? err : NULL);
+    if (rc >= 0)
+        rc = packed;
+    t.out.seconds = (double)(ky_clock_mono_ns() - t.begun_ns) * 1e-9;
+    clear(&t);
+    if (rc < 0) {
+        ky_json_free(t.out.history);
+        return rc;
+    }
+    *ret = t.out;
+    return KY_OK;
+}

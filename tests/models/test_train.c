@@ -1,0 +1,767 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/gradient.h"
+#include "models/loss.h"
+#include "models/optim.h"
+#include "models/schedule.h"
+#include "models/split.h"
+#include "models/train.h"
+
+/* -- data that are made up ------------------------------------------------------------ */
+
+typedef struct made {
+    ky_dataset d;
+    float *x;
+    int32_t *y;
+    uint32_t *group;
+} made;
+
+static made make(int n, int steps, int features, int classes)
+{
+    made m = { .x = calloc((size_t)n * (size_t)steps * (size_t)features, sizeof(float)),
+               .y = calloc((size_t)n, sizeof(int32_t)),
+               .group = calloc((size_t)n, sizeof(uint32_t)) };
+
+    assert_true(m.x != NULL && m.y != NULL && m.group != NULL);
+    m.d = (ky_dataset){ .N = n, .T = steps, .F = features, .C = classes, .x = m.x, .y = m.y };
+    return m;
+}
+
+static void unmake(made *m)
+{
+    free(m->x);
+    free(m->y);
+    free(m->group);
+}
+
+/* Class c turns at its own speed: tones with noise, 12 steps of 2 values. */
+static made tones(int n, uint64_t seed)
+{
+    made m = make(n, 12, 2, 3);
+    ky_rng rng;
+
+    ky_rng_seed(&rng, seed);
+    for (int i = 0; i < n; i++) {
+        double phase = 6.28 * ky_rng_uniform(&rng);
+
+        m.y[i] = i % 3;
+        for (int t = 0; t < 12; t++) {
+            double a = phase + (0.3 + 0.6 * m.y[i]) * t;
+
+            m.x[(i * 12 + t) * 2] = (float)(100 + 5 * sin(a) + 0.5 * ky_rng_normal(&rng));
+            m.x[(i * 12 + t) * 2 + 1] = (float)(0.02 * cos(a) + 0.002 * ky_rng_normal(&rng));
+        }
+    }
+    return m;
+}
+
+/*
+ * Streams of `windows` windows of 4 steps. The first window shows what the whole stream is,
+ * the others are noise: without memory beyond a window they can only be guessed.
+ */
+static made remember(int streams, int windows, uint64_t seed)
+{
+    made m = make(streams * windows, 4, 1, 2);
+    ky_rng rng;
+
+    ky_rng_seed(&rng, seed);
+    for (int s = 0; s < streams; s++) {
+        int class = (int)ky_rng_below(&rng, 2);
+
+        for (int w = 0; w < windows; w++) {
+            int row = s * windows + w;
+
+            m.y[row] = class;
+            m.group[row] = (uint32_t)s;
+            for (int t = 0; t < 4; t++)
+                m.x[row * 4 + t] =
+                    (float)((w == 0 ? 2 * class - 1 : 0) + 0.1 * ky_rng_normal(&rng));
+        }
+    }
+    m.d.group = m.group;
+    return m;
+}
+
+static ky_model *build_for(const char *arch, int T, int F, int C, uint64_t seed)
+{
+    ky_shape input = { .rank = 2, .d = { T, F }, .timed = true };
+    ky_model *m = NULL;
+    ky_err err = { 0 };
+
+    if (ky_arch_build(arch, &input, C, true, &m, &err) != KY_OK)
+        fail_msg("%s", err.text);
+    ky_model_init(m, seed);
+    return m;
+}
+
+static ky_model *build(const char *arch, const ky_dataset *d, uint64_t seed)
+{
+    return build_for(arch, d->T, d->F, d->C, seed);
+}
+
+static ky_train_opts options(int epochs)
+{
+    ky_train_opts o;
+
+    ky_train_defaults(&o);
+    o.epochs = epochs;
+    o.patience = epochs;
+    o.batch = 16;
+    o.threads = 1;
+    return o;
+}
+
+static ky_train_result train(ky_model *m, const ky_dataset *d, const ky_train_opts *o)
+{
+    ky_train_result r;
+    ky_err err = { 0 };
+
+    if (ky_train(m, d, o, &r, &err) != KY_OK)
+        fail_msg("%s", err.text);
+    return r;
+}
+
+static double accuracy(const ky_model *m, const ky_dataset *d)
+{
+    ky_score s;
+    ky_err err = { 0 };
+
+    if (ky_evaluate(m, d, 1, &s, &err) != KY_OK)
+        fail_msg("%s", err.text);
+    free(s.confusion);
+    return s.accuracy;
+}
+
+/* -- loss and optimizer ----------------------------------------------------------------- */
+
+static void softmax_loss_is_that_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const ky_real z[] = { 1, 2, 3, 0, 0, 0 };
+    const int32_t y[] = { 2, 0 };
+    ky_real dz[6];
+    int hits;
+
+    double l = ky_loss_softmax(ky_kernels_get(), z, y, (ky_real)0.5, dz, &hits, 2, 3);
+
+    /* -log(e^3 / (e + e^2 + e^3)) and log 3; float probabilities are good to 1e-6 */
+    assert_float_equal(l, 0.4076059644 + 1.0986122887, 2e-6);
+    assert_float_equal(dz[0], 0.0900305732 / 2, 1e-6);
+    assert_float_equal(dz[1], 0.2447284711 / 2, 1e-6);
+    assert_float_equal(dz[2], (0.6652409558 - 1) / 2, 1e-6);
+    assert_float_equal(dz[3], (1 / 3.0 - 1) / 2, 1e-6);
+    assert_float_equal(dz[5], 1 / 6.0, 1e-6);
+    assert_int_equal(hits, 2); /* of equal ones the first is said */
+}
+
+static void a_row_that_is_utterly_wrong_keeps_its_gradient(void **state)
+{
+    (void)state;
+    const ky_real z[] = { 0, 200 };
+    const int32_t y[] = { 0 };
+    ky_real dz[2];
+    int hits;
+
+    double l = ky_loss_softmax(ky_kernels_get(), z, y, 1, dz, &hits, 1, 2);
+
+    assert_float_equal(l, 16.1180956510, 1e-6); /* -log 1e-7 */
+    assert_float_equal(dz[0], -1, 1e-7);
+    assert_float_equal(dz[1], 1, 1e-7);
+    assert_int_equal(hits, 0);
+}
+
+static void sigmoid_loss_is_that_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const ky_real z[] = { 0.5f, 0.5f };
+    const int32_t y[] = { 1, 0 };
+    ky_real dz[2];
+    int hits;
+
+    double l = ky_loss_sigmoid(ky_kernels_get(), z, y, 1, dz, &hits, 2);
+
+    assert_float_equal(l, 0.4740769842 + 0.9740769842, 2e-6);
+    assert_float_equal(dz[0], 0.6224593312 - 1, 1e-6);
+    assert_float_equal(dz[1], 0.6224593312, 1e-6);
+    assert_int_equal(hits, 1);
+}
+
+static void adam_steps_as_worked_out_by_hand(void **state)
+{
+    (void)state;
+    const ky_real g[] = { 0.5f, -0.2f, 3 };
+    const double want[] = { 0.9000006325, 0.8654402507, 0.7978462454 };
+    ky_real w[] = { 7, 1, 7 };
+    ky_adam a;
+    assert_int_equal(ky_adam_init(&a, 3, 0.1, NULL), KY_OK);
+
+    for (int i = 0; i < 3; i++) {
+        ky_adam_begin(&a);
+        ky_adam_apply(&a, ky_kernels_get(), 1, 1, w + 1, g + i);
+        assert_float_equal(w[1], want[i], 2e-6); /* a few roundings of floats near 1 */
+    }
+    assert_true(w[0] == 7 && w[2] == 7);
+    ky_adam_done(&a);
+}
+
+/* -- gradient of a whole model ------------------------------------------------------------ */
+
+/* Along a random direction the loss changes as the gradient says. */
+static void loss_changes_along_the_gradient(const char *arch, int classes)
+{
+    made t = tones(40, 5);
+    for (int i = 0; i < 40; i++)
+        t.y[i] %= classes;
+    t.d.C = classes;
+    ky_model *m = build(arch, &t.d, 3);
+    ky_pool *pool = ky_pool_new(1);
+    ky_gradient *g = NULL;
+    uint32_t row[40];
+    ky_rng rng;
+    ky_real *dir = calloc(m->n_weights, sizeof *dir), *w0 = calloc(m->n_weights, sizeof *w0);
+    double slope = 0, loss[2];
+    const double eps = 2e-3;
+    int hits;
+    for (uint32_t i = 0; i < 40; i++)
+        row[i] = i;
+    const ky_batch b = { .d = &t.d, .row = row, .n = 40, .seed = 1 };
+    /* values near one, as the input layer would make them */
+    for (int i = 0; i < 40 * 12; i++) {
+        t.x[2 * i] = (t.x[2 * i] - 100) / 5;
+        t.x[2 * i + 1] /= 0.02f;
+    }
+    m->training = true;
+    assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+    assert_int_equal(ky_gradient_new(m, 12, 40, false, pool, &g, NULL), KY_OK);
+    memcpy(w0, m->weights, m->n_weights * sizeof *w0);
+    ky_rng_seed(&rng, 2);
+
+    ky_gradient_batch(g, &b, &hits);
+    const ky_real *dw = ky_gradient_sum(g, 0, m->n_weights);
+    for (int i = 1; i < m->n_layers; i++)
+        for (size_t j = 0; j < m->layers[i].weight_reals; j++) {
+            size_t at = m->layers[i].weights_at + j;
+
+            dir[at] = (ky_real)ky_rng_normal(&rng);
+            slope += (double)dir[at] * (double)dw[at];
+        }
+    for (int side = 0; side < 2; side++) {
+        for (size_t i = 0; i < m->n_weights; i++)
+            m->weights[i] = w0[i] + (ky_real)((side == 0 ? -eps : eps) * dir[i]);
+        ky_model_pack(m, NULL);
+        loss[side] = ky_gradient_batch(g, &b, &hits) / 40;
+    }
+
+    /* a central difference of float losses: about 1e-6/eps of noise, and eps^2 of bend */
+    assert_float_equal((loss[1] - loss[0]) / (2 * eps), slope, 1e-3 + 0.02 * fabs(slope));
+    assert_true(fabs(slope) > 0.01);
+    ky_gradient_free(g);
+    ky_pool_free(pool);
+    ky_model_free(m);
+    free(dir);
+    free(w0);
+    unmake(&t);
+}
+
+static void gradients_of_whole_models_are_those_of_the_loss(void **state)
+{
+    (void)state;
+
+    loss_changes_along_the_gradient("lstm:5, dense", 3);
+    loss_changes_along_the_gradient("lstm:4, lstm:5, dense:4 tanh, dense", 3);
+    loss_changes_along_the_gradient("conv1d:6x3 tanh, avgpool:2, flatten, dense", 3);
+    loss_changes_along_the_gradient("conv1d:6x3 tanh, gap, dense:1", 2);
+}
+
+/* -- training ----------------------------------------------------------------------------- */
+
+static void a_separable_problem_is_learned(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {
+        "lstm:16, dense", "conv1d:16x3 relu, dropout:0.2, maxpool:2, flatten, dense"
+    };
+    made t = tones(240, 1), fresh = tones(90, 2);
+    ky_train_opts o = options(40);
+    o.learning_rate = 1e-2;
+
+    for (int i = 0; i < 2; i++) {
+        ky_model *m = build(archs[i], &t.d, 1);
+        ky_train_result r = train(m, &t.d, &o);
+
+        assert_true(accuracy(m, &fresh.d) > 0.95);
+        assert_true(r.val_accuracy > 0.9);
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+    unmake(&t);
+    unmake(&fresh);
+}
+
+static void two_classes_are_learned_with_one_output(void **state)
+{
+    (void)state;
+    made t = tones(150, 1), fresh = tones(60, 2);
+    for (int i = 0; i < 150; i++)
+        t.y[i] = t.y[i] == 2;
+    for (int i = 0; i < 60; i++)
+        fresh.y[i] = fresh.y[i] == 2;
+    t.d.C = fresh.d.C = 2;
+    ky_train_opts o = options(40);
+    o.learning_rate = 1e-2;
+    ky_model *m = build("lstm:12, dense:1", &t.d, 1);
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_int_equal(m->info.outputs, 1);
+    assert_true(accuracy(m, &fresh.d) > 0.95);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+    unmake(&fresh);
+}
+
+static void learned_weights(const char *arch, const ky_dataset *d, int threads, uint64_t seed,
+                            ky_real **ret, size_t *n)
+{
+    ky_model *m = build(arch, d, seed);
+    ky_train_opts o = options(2);
+    o.threads = threads;
+    o.seed = seed;
+    o.batch = 40; /* shards of 14, 14 and 12 rows */
+    ky_train_result r = train(m, d, &o);
+
+    *n = m->n_weights;
+    *ret = malloc(*n * sizeof **ret);
+    memcpy(*ret, m->weights, *n * sizeof **ret);
+    ky_json_free(r.history);
+    ky_model_free(m);
+}
+
+/* Each layer that learns, draws or keeps statistics. */
+static const char mixed[] =
+    "conv1d:6x3 relu, bn, dropout:0.3, maxpool:2, lstm:7, dropout:0.2, dense:5 tanh, dense";
+
+static void the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels(void **state)
+{
+    (void)state;
+    const char *was = ky_kernels_get()->name;
+    made t = tones(120, 1);
+    ky_real *first, *w;
+    size_t n;
+    learned_weights(mixed, &t.d, 1, 4, &first, &n);
+
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        assert_true(ky_kernels_use((*k)->name));
+        for (int threads = 1; threads <= 3; threads++) {
+            learned_weights(mixed, &t.d, threads, 4, &w, &n);
+            assert_memory_equal(first, w, n * sizeof *w);
+            free(w);
+        }
+    }
+    assert_true(ky_kernels_use(was));
+    learned_weights(mixed, &t.d, 1, 5, &w, &n);
+    assert_memory_not_equal(first, w, n * sizeof *w);
+    free(w);
+    free(first);
+    unmake(&t);
+}
+
+/* A problem with labels at random is soon learned by heart, and validation gets worse. */
+static void the_epoch_best_on_validation_is_kept(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(60);
+    ky_rng rng;
+    ky_rng_seed(&rng, 9);
+    for (int i = 0; i < 60; i++)
+        t.y[i] = (int32_t)ky_rng_below(&rng, 3);
+    o.learning_rate = 1e-2;
+    o.validation = 0.3;
+    o.patience = 5;
+    ky_model *m = build("lstm:12, dense", &t.d, 1), *shorter = build("lstm:12, dense", &t.d, 1);
+
+    ky_train_result r = train(m, &t.d, &o), s;
+    o.epochs = r.best_epoch;
+    s = train(shorter, &t.d, &o);
+
+    assert_true(r.stopped_early);
+    assert_int_equal(r.epochs_run, r.best_epoch + 5);
+    assert_int_equal(ky_json_len(r.history), (size_t)r.epochs_run);
+    for (size_t i = 0; i < ky_json_len(r.history); i++)
+        assert_true(ky_json_num(ky_json_get(ky_json_at(r.history, i), "val_loss"), 0) >=
+                    r.val_loss);
+    assert_memory_equal(m->weights, shorter->weights, m->n_weights * sizeof *m->weights);
+    assert_int_equal(m->info.hash, shorter->info.hash);
+    ky_json_free(r.history);
+    ky_json_free(s.history);
+    ky_model_free(m);
+    ky_model_free(shorter);
+    unmake(&t);
+}
+
+static int stop_after_two_batches(const ky_train_progress *p, void *arg)
+{
+    int *calls = arg;
+
+    assert_true(p->batch <= p->batches);
+    return ++*calls == 2;
+}
+
+static void an_interrupted_training_keeps_what_it_has(void **state)
+{
+    (void)state;
+    made t = tones(120, 1);
+    int calls = 0;
+    ky_train_opts o = options(10);
+    o.progress = stop_after_two_batches;
+    o.arg = &calls;
+    ky_model *m = build("lstm:4, dense", &t.d, 1);
+    ky_real first = m->weights[m->n_weights - 1];
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_int_equal(calls, 2);
+    assert_int_equal(r.epochs_run, 1);
+    assert_int_equal(r.best_epoch, 1);
+    assert_true(m->weights[m->n_weights - 1] != first);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
+/* -- normalisation and frozen layers --------------------------------------------------------- */
+
+static void input_is_normalised_by_the_training_part_alone(void **state)
+{
+    (void)state;
+    made t = make(40, 3, 2, 2);
+    int64_t ts[40];
+    for (int i = 0; i < 40; i++) {
+        ts[i] = i;
+        t.y[i] = i % 2;
+        for (int s = 0; s < 3; s++) {
+            t.x[(i * 3 + s) * 2] = i < 30 ? (float)(4 + (i % 2) * 2) : 1e6f; /* 4 and 6 */
+            t.x[(i * 3 + s) * 2 + 1] = 7;                                    /* never changes */
+        }
+    }
+    t.d.ts = ts;
+    ky_train_opts o = options(1);
+    o.validation = 0.25; /* the last ten, whose values are far off */
+    ky_model *m = build("lstm:3, dense", &t.d, 1);
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    const ky_layer *l = m->layers;
+    const float want[2][2] = { { 5, 7 }, { 1, 1 } };
+    for (int i = 0; i < l->n_weights; i++)
+        for (int f = 0; f < 2; f++)
+            assert_float_equal(ky_model_weight(m, 0, i)[f],
+                               want[strcmp(l->weights[i].name, "moving_variance") == 0][f], 1e-6);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
+static void going_on_from_a_model_keeps_its_normalisation(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    ky_model *m = build("lstm:3, dense", &t.d, 1);
+    ky_train_result r = train(m, &t.d, &o);
+    ky_real before[4], last = m->weights[m->n_weights - 1];
+    memcpy(before, m->weights, sizeof before);
+    ky_json_free(r.history);
+    for (int i = 0; i < 60 * 24; i++)
+        t.x[i] += 3;
+
+    o.fit_input = false;
+    r = train(m, &t.d, &o);
+
+    assert_memory_equal(before, m->weights, sizeof before);
+    assert_true(m->weights[m->n_weights - 1] != last);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
+static void frozen_layers_stay_as_they_are(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    ky_model *m = build("conv1d:4x3 relu, bn, gap, dense", &t.d, 1);
+    m->layers[1].trainable = m->layers[2].trainable = false;
+    const ky_layer *conv = m->layers + 1, *bn = m->layers + 2;
+    size_t n = conv->weight_reals + bn->weight_reals;
+    ky_real *before = malloc(n * sizeof *before);
+    memcpy(before, m->weights + conv->weights_at, n * sizeof *before);
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_memory_equal(before, m->weights + conv->weights_at, n * sizeof *before);
+    free(before);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
+static void moving_statistics_follow_the_batches(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    ky_shape input = { .rank = 2, .d = { 12, 2 }, .timed = true };
+    ky_model *m = NULL;
+    assert_int_equal(ky_arch_build("bn, gap, dense", &input, 3, false, &m, NULL), KY_OK);
+    ky_model_init(m, 1);
+    const ky_layer *bn = m->layers;
+    o.batch = 51; /* all rows that are learned from: one step */
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    for (int i = 0; i < bn->n_weights; i++)
+        if (strcmp(bn->weights[i].name, "moving_mean") == 0) /* 0.99 * 0 + 0.01 * about 100 */
+            assert_float_equal(ky_model_weight(m, 0, i)[0], 1, 0.01);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
+/* -- carried state ------------------------------------------------------------------------------
+ */
+
+static void carried_state_learns_what_one_window_cannot_show(void **state)
+{
+    (void)state;
+    made t = remember(96, 6, 1), fresh = remember(40, 6, 2);
+    ky_train_opts o = options(40);
+    o.learning_rate = 1e-2;
+    ky_model *window = build_for("lstm:8, dense", KY_ANY, 1, 2, 1);
+    ky_train_result r = train(window, &t.d, &o);
+    ky_json_free(r.history);
+
+    t.d.carried = fresh.d.carried = true;
+    ky_model *stream = build_for("lstm:8, dense", KY_ANY, 1, 2, 1);
+    r = train(stream, &t.d, &o);
+
+    assert_true(accuracy(stream, &fresh.d) > 0.95);
+    fresh.d.carried = false;
+    assert_true(accuracy(window, &fresh.d) < 0.8); /* one window of six shows it */
+    ky_json_free(r.history);
+    ky_model_free(window);
+    ky_model_free(stream);
+    unmake(&t);
+    unmake(&fresh);
+}
+
+static void carried_training_repeats_to_the_byte(void **state)
+{
+    (void)state;
+    made t = remember(40, 5, 1);
+    ky_real *a, *b;
+    size_t n;
+    t.d.carried = true;
+
+    learned_weights("lstm:6, dense", &t.d, 1, 1, &a, &n);
+    learned_weights("lstm:6, dense", &t.d, 3, 1, &b, &n);
+
+    assert_memory_equal(a, b, n * sizeof *a);
+    free(a);
+    free(b);
+    unmake(&t);
+}
+
+static void carried_training_refuses_layers_with_edges(void **state)
+{
+    (void)state;
+    made t = remember(10, 5, 1);
+    ky_train_opts o = options(1);
+    ky_train_result r;
+    ky_err err;
+    t.d.carried = true;
+    ky_model *m = build_for("conv1d:4x2 causal, lstm:4, dense", KY_ANY, 1, 2, 1);
+
+    assert_int_equal(ky_train(m, &t.d, &o, &r, &err), KY_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "conv1d"));
+    ky_model_free(m);
+    unmake(&t);
+}
+
+/* -- what is refused ------------------------------------------------------------------------------
+ */
+
+typedef struct refusal {
+    const char *says;
+    int code;
+    void (*spoil)(made *t, ky_train_opts *o);
+} refusal;
+
+static void spoil_value(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->x[(7 * 12 + 3) * 2 + 1] = NAN;
+}
+
+static void spoil_infinite(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->x[(7 * 12 + 3) * 2 + 1] = INFINITY;
+}
+
+static void spoil_label(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->y[5] = 3;
+}
+
+static void spoil_negative(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->y[5] = -1;
+}
+
+static void spoil_features(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->d.T = 24;
+    t->d.F = 1;
+}
+
+static void spoil_steps(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->d.T = 6;
+}
+
+static void spoil_classes(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->d.C = 4;
+}
+
+static void spoil_rows(made *t, ky_train_opts *o)
+{
+    (void)o;
+    t->d.N = 1;
+}
+
+static void spoil_rate(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->learning_rate = NAN;
+}
+
+static void spoil_share(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->validation = 1;
+}
+
+static void spoil_epochs(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->epochs = 0;
+}
+
+static const refusal refusals[] = {
+    { "row 7, step 3, value 1", KY_EINVAL, spoil_value },
+    { "row 7, step 3, value 1", KY_EINVAL, spoil_infinite },
+    { "row 5: class 3 is not within 0..2", KY_EINVAL, spoil_label },
+    { "row 5: class -1", KY_EINVAL, spoil_negative },
+    { "1 values a step", KY_ESHAPE, spoil_features },
+    { "12 steps a sequence, the data have 6", KY_ESHAPE, spoil_steps },
+    { "4 classes", KY_ESHAPE, spoil_classes },
+    { "too few", KY_EINVAL, spoil_rows },
+    { "learning rate", KY_EINVAL, spoil_rate },
+    { "validation share", KY_EINVAL, spoil_share },
+    { "epochs 0", KY_EINVAL, spoil_epochs },
+};
+
+static void bad_data_and_options_are_refused_and_named(void **state)
+{
+    (void)state;
+
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+        made t = tones(30, 1);
+        ky_train_opts o = options(1);
+        ky_train_result r;
+        ky_err err = { 0 };
+        ky_model *m = build("conv1d:3x3 relu, flatten, dense", &t.d, 1);
+
+        refusals[i].spoil(&t, &o);
+        assert_int_equal(ky_train(m, &t.d, &o, &r, &err), refusals[i].code);
+        if (strstr(err.text, refusals[i].says) == NULL)
+            fail_msg("'%s' does not say '%s'", err.text, refusals[i].says);
+        ky_model_free(m);
+        unmake(&t);
+    }
+}
+
+static void a_model_without_probabilities_is_refused(void **state)
+{
+    (void)state;
+    made t = tones(30, 1);
+    ky_train_opts o = options(1);
+    ky_train_result r;
+    ky_err err = { 0 };
+    ky_model *m = build("lstm:3, dense:3 linear", &t.d, 1);
+
+    assert_int_equal(ky_train(m, &t.d, &o, &r, &err), KY_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "softmax"));
+    ky_model_free(m);
+    unmake(&t);
+}
+
+static void a_loss_that_runs_away_is_said(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(5);
+    ky_train_result r;
+    ky_err err = { 0 };
+    o.learning_rate = 1e38;
+    ky_model *m = build("conv1d:4x3 relu, conv1d:4x3 relu, gap, dense", &t.d, 1);
+
+    assert_int_equal(ky_train(m, &t.d, &o, &r, &err), KY_EINVAL);
+    assert_non_null(strstr(err.text, "not finite"));
+    ky_model_free(m);
+    unmake(&t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(softmax_loss_is_that_worked_out_by_hand),
+        cmocka_unit_test(a_row_that_is_utterly_wrong_keeps_its_gradient),
+        cmocka_unit_test(sigmoid_loss_is_that_worked_out_by_hand),
+        cmocka_unit_test(adam_steps_as_worked_out_by_hand),
+        cmocka_unit_test(gradients_of_whole_models_are_those_of_the_loss),
+        cmocka_unit_test(a_separable_problem_is_learned),
+        cmocka_unit_test(two_classes_are_learned_with_one_output),
+        cmocka_unit_test(the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels),
+        cmocka_unit_test(the_epoch_best_on_validation_is_kept),
+        cmocka_unit_test(an_interrupted_training_keeps_what_it_has),
+        cmocka_unit_test(input_is_normalised_by_the_training_part_alone),
+        cmocka_unit_test(going_on_from_a_model_keeps_its_normalisation),
+        cmocka_unit_test(frozen_layers_stay_as_they_are),
+        cmocka_unit_test(moving_statistics_follow_the_batches),
+        cmocka_unit_test(carried_state_learns_what_one_window_cannot_show),
+        cmocka_unit_test(carried_training_repeats_to_the_byte),
+        cmocka_unit_test(carried_training_refuses_layers_with_edges),
+        cmocka_unit_test(bad_data_and_options_are_refused_and_named),
+        cmocka_unit_test(a_model_without_probabilities_is_refused),
+        cmocka_unit_test(a_loss_that_runs_away_is_said),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
