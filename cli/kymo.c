@@ -5,7 +5,10 @@
 #include "cli/cli.h"
 
 static const ky_command commands[] = {
+    { "eval", "score a model on labelled windows", ky_cmd_eval },
+    { "predict", "write a model's answers to windows", ky_cmd_predict },
     { "query", "run one SQL statement on the results, read-only", ky_cmd_query },
+    { "train", "train a model on labelled windows", ky_cmd_train },
     { NULL, NULL, NULL },
 };
 

@@ -2,5 +2,9 @@
 bin_PROGRAMS += kymo
 
 kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
+kymo_SOURCES += cli/data.c cli/data.h
+kymo_SOURCES += cli/eval.c
+kymo_SOURCES += cli/predict.c
 kymo_SOURCES += cli/query.c
+kymo_SOURCES += cli/train.c cli/training.h
 kymo_LDADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la

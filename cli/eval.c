@@ -1,0 +1,119 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/data.h"
+#include "models/json.h"
+
+static const char *label_of(const ky_model_info *f, int c, char buffer[16])
+{
+    if (c < f->n_labels)
+        return f->labels[c];
+    snprintf(buffer, 16, "%d", c);
+    return buffer;
+}
+
+static void print_score(const ky_model *m, const ky_data *d, const ky_score *s)
+{
+    const ky_model_info *f = ky_model_facts(m);
+    char buffer[16];
+
+    printf("%s on %s: %d windows of %d steps\n", f->name, d->what, s->N, d->set.T);
+    printf("accuracy %.4f   macro F1 %.4f   log loss %.4f\n\n", s->accuracy, s->macro_f1,
+           s->log_loss);
+    printf("%-20s", "true \\ said");
+    for (int c = 0; c < s->C; c++)
+        printf(" %6d", c);
+    putchar('\n');
+    for (int c = 0; c < s->C; c++) {
+        const char *label = label_of(f, c, buffer);
+        int len = (int)strlen(label);
+
+        printf("%2d ", c);
+        ky_cli_print_safe(stdout, label, len < 17 ? (size_t)len : 17);
+        printf("%*s", len < 17 ? 17 - len : 0, "");
+        for (int j = 0; j < s->C; j++)
+            printf(" %6u", s->confusion[c * s->C + j]);
+        putchar('\n');
+    }
+}
+
+static void print_json(const char *path, const ky_model *m, const ky_data *d, const ky_score *s)
+{
+    const ky_model_info *f = ky_model_facts(m);
+    ky_json *o = ky_json_object(), *labels = ky_json_array(), *rows = ky_json_array();
+    char hash[24], buffer[16], *text;
+
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)f->hash);
+    for (int c = 0; c < s->C; c++) {
+        ky_json *row = ky_json_array();
+
+        ky_json_append(labels, ky_json_of_str(label_of(f, c, buffer)));
+        for (int j = 0; j < s->C; j++)
+            ky_json_append(row, ky_json_of_int(s->confusion[c * s->C + j]));
+        ky_json_append(rows, row);
+    }
+    ky_json_set(o, "model", ky_json_of_str(path));
+    ky_json_set(o, "hash", ky_json_of_str(hash));
+    ky_json_set(o, "data", ky_json_of_str(d->what));
+    ky_json_set(o, "rows", ky_json_of_int(s->N));
+    ky_json_set(o, "accuracy", ky_json_of_num(s->accuracy));
+    ky_json_set(o, "macro_f1", ky_json_of_num(s->macro_f1));
+    ky_json_set(o, "log_loss", ky_json_of_num(s->log_loss));
+    ky_json_set(o, "labels", labels);
+    ky_json_set(o, "confusion", rows);
+    text = ky_json_text(o, 2);
+    ky_json_free(o);
+    if (text != NULL)
+        puts(text);
+    free(text);
+}
+
+int ky_cmd_eval(int argc, char **argv)
+{
+    const char *words[2];
+    int64_t threads = 0;
+    bool json = false;
+    const ky_opt opts[] = {
+        { "threads", 't', KY_OPT_INT, &threads, 0, 256, "N",
+          "0: all cores; no effect on the result" },
+        { "json", 'j', KY_OPT_FLAG, &json, 0, 0, NULL, "report as JSON" },
+        { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
+    };
+    const ky_usage u = {
+        .synopsis = "kymo eval MODEL DATA[:DATASET] [options]",
+        .about = "Scores a model on labelled windows (X_test, else X), along the path that kymod\n"
+                 "serves: sample by sample.",
+        .opts = opts,
+        .min_args = 2,
+        .max_args = 2,
+        .examples =
+            "  kymo eval har_lstm.h5 har.h5\n  kymo eval har_lstm.h5 har.h5:X_train --json\n",
+    };
+    ky_err err = { 0 };
+    ky_model *m = NULL;
+    ky_data d = { 0 };
+    ky_score s = { 0 };
+    int n, rc = ky_cli_parse(&u, argc, argv, words, &n);
+
+    if (rc >= 0)
+        return rc;
+    if ((rc = ky_model_load(words[0], &m, &err)) < 0 ||
+        (rc = ky_data_load(words[1], KY_PART_EVAL, &d, &err)) < 0)
+        goto out;
+    if (d.naming == KY_NAMES_NONE)
+        rc = ky_fail(&err, KY_ENOENT, "%s has no labels beside it to score against", d.what);
+    else
+        rc = ky_data_match(&d, m, &err);
+    if (rc < 0 || (rc = ky_evaluate(m, &d.set, (int)threads, &s, &err)) < 0)
+        goto out;
+    if (json)
+        print_json(words[0], m, &d, &s);
+    else
+        print_score(m, &d, &s);
+out:
+    free(s.confusion);
+    ky_data_free(&d);
+    ky_model_free(m);
+    return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
+}

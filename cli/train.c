@@ -1,0 +1,337 @@
+#include <errno.h>
+#include <libgen.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cli/training.h"
+#include "models/blueprint.h"
+#include "models/json.h"
+
+/* ---- progress ---- */
+
+typedef struct watch {
+    ky_progress bar;
+    int batch;
+    bool begun, lines;
+} watch;
+
+static int show(const ky_train_progress *p, void *arg)
+{
+    watch *w = arg;
+    bool over = p->batch == p->batches;
+    double per_epoch = (double)p->batches * w->batch;
+    char note[160];
+
+    if (!w->begun) {
+        w->bar.total = per_epoch * p->epochs;
+        ky_progress_begin(&w->bar);
+        w->begun = true;
+    }
+    if (over && w->lines)
+        fprintf(stderr,
+                "epoch %d of %d: loss %.4f accuracy %.4f, validation loss %.4f accuracy %.4f, "
+                "%.1f s\n",
+                p->epoch, p->epochs, p->loss, p->accuracy, p->val_loss, p->val_accuracy,
+                p->seconds);
+    snprintf(note, sizeof note, "epoch %d/%d loss %.4f acc %.4f", p->epoch, p->epochs, p->loss,
+             p->accuracy);
+    ky_progress_show(&w->bar, per_epoch * (p->epoch - 1) + (double)p->batch * w->batch, note);
+    return ky_cli_interrupted();
+}
+
+int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,
+                    ky_train_result *ret, ky_err *err)
+{
+    watch w = { .bar = { .what = "training", .unit = "windows", .quiet = t->quiet },
+                .batch = (int)t->batch,
+                .lines = !t->quiet && !isatty(STDERR_FILENO) };
+    ky_train_opts o;
+    char note[160];
+    int rc;
+
+    ky_train_defaults(&o);
+    o.epochs = (int)t->epochs;
+    o.batch = (int)t->batch;
+    o.patience = (int)t->patience;
+    o.threads = (int)t->threads;
+    o.learning_rate = t->learning_rate;
+    o.validation = t->validation;
+    o.seed = (uint64_t)t->seed;
+    o.fit_input = fit_input;
+    o.progress = show;
+    o.arg = &w;
+    rc = ky_train(m, d, &o, ret, err);
+    if (rc == KY_OK && w.begun) {
+        snprintf(note, sizeof note, "best epoch %d, validation accuracy %.4f", ret->best_epoch,
+                 ret->val_accuracy);
+        ky_progress_end(&w.bar, w.bar.total * ret->epochs_run / (double)t->epochs, note);
+    }
+    return rc;
+}
+
+void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *r,
+                      uint64_t data_hash, int rows)
+{
+    ky_json *e = ky_json_object();
+    char hash[24];
+
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)data_hash);
+    ky_json_set(e, "kymo_version", ky_json_of_str(PACKAGE_VERSION));
+    ky_json_set(e, "seed", ky_json_of_int(t->seed));
+    ky_json_set(e, "data_hash", ky_json_of_str(hash));
+    ky_json_set(e, "rows", ky_json_of_int(rows));
+    ky_json_set(e, "batch", ky_json_of_int(t->batch));
+    ky_json_set(e, "learning_rate", ky_json_of_num(t->learning_rate));
+    ky_json_set(e, "validation", ky_json_of_num(t->validation));
+    ky_json_set(e, "memory", ky_json_of_str(t->memory));
+    ky_json_set(e, "best_epoch", ky_json_of_int(r->best_epoch));
+    ky_json_set(e, "history", ky_json_copy(r->history));
+    ky_json_free(m->meta.extra);
+    m->meta.extra = e;
+}
+
+/* ---- training on a person's file ---- */
+
+static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err *err)
+{
+    bool carried = strcmp(t->memory, "stream") == 0;
+    ky_shape input = { .rank = 2, .timed = true };
+    int rc;
+
+    input.d[0] = carried ? KY_ANY : d->set.T;
+    input.d[1] = d->set.F;
+    if (d->n_classes < 2)
+        return ky_fail(err, KY_EINVAL, "%s has only the class '%s': there is nothing to tell apart",
+                       d->what, d->classes[0]);
+    rc = ky_arch_build(t->arch, &input, d->n_classes, t->normalize, ret, err);
+    if (rc < 0)
+        return rc;
+    ky_model_init(*ret, (uint64_t)t->seed);
+    rc = ky_model_set_labels(*ret, (const char *const *)d->classes, d->n_classes, err);
+    if (rc == KY_OK && d->features != NULL)
+        rc = ky_model_set_feature_names(*ret, (const char *const *)d->features, err);
+    return rc;
+}
+
+/* A new model, or one to go on from, whose classes the labels then take. */
+static int make_model(const ky_training *t, ky_data *d, ky_model **ret, ky_err *err)
+{
+    int rc = t->arch != NULL ? build(t, d, ret, err) : ky_model_load(t->model, ret, err);
+
+    if (rc == KY_OK && t->model != NULL)
+        rc = ky_data_match(d, *ret, err);
+    return rc;
+}
+
+/* Refused before the work, not after it. */
+static int check_out(const char *out, ky_err *err)
+{
+    char copy[4096];
+
+    if (strlen(out) >= sizeof copy)
+        return ky_fail(err, KY_EINVAL, "'%.60s...': the name is too long", out);
+    strcpy(copy, out);
+    if (access(dirname(copy), W_OK) != 0)
+        return ky_fail(err, KY_EIO, "'%s' cannot be written: %s", out, strerror(errno));
+    return KY_OK;
+}
+
+static ky_json *score_json(const ky_score *s)
+{
+    ky_json *o = ky_json_object();
+
+    ky_json_set(o, "rows", ky_json_of_int(s->N));
+    ky_json_set(o, "accuracy", ky_json_of_num(s->accuracy));
+    ky_json_set(o, "macro_f1", ky_json_of_num(s->macro_f1));
+    ky_json_set(o, "log_loss", ky_json_of_num(s->log_loss));
+    return o;
+}
+
+static int report(const ky_training *t, const ky_model *m, const ky_data *d,
+                  const ky_train_result *r, const ky_score *test)
+{
+    const ky_model_info *f = ky_model_facts(m);
+    ky_json *o;
+    char hash[24], *text;
+
+    if (!t->json) {
+        printf("%s: %zu weights, epoch %d of %d kept, validation accuracy %.4f, loss %.4f, "
+               "%.1f s\n",
+               t->out, f->params, r->best_epoch, r->epochs_run, r->val_accuracy, r->val_loss,
+               r->seconds);
+        if (test->N > 0)
+            printf("test accuracy %.4f, macro F1 %.4f, log loss %.4f (%d windows)\n",
+                   test->accuracy, test->macro_f1, test->log_loss, test->N);
+        return KY_EXIT_OK;
+    }
+    o = ky_json_object();
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)f->hash);
+    ky_json_set(o, "model", ky_json_of_str(t->out));
+    ky_json_set(o, "hash", ky_json_of_str(hash));
+    ky_json_set(o, "params", ky_json_of_int((int64_t)f->params));
+    ky_json_set(o, "rows", ky_json_of_int(d->set.N));
+    ky_json_set(o, "epochs", ky_json_of_int(r->epochs_run));
+    ky_json_set(o, "best_epoch", ky_json_of_int(r->best_epoch));
+    ky_json_set(o, "stopped_early", ky_json_of_bool(r->stopped_early));
+    ky_json_set(o, "val_loss", ky_json_of_num(r->val_loss));
+    ky_json_set(o, "val_accuracy", ky_json_of_num(r->val_accuracy));
+    ky_json_set(o, "seconds", ky_json_of_num(r->seconds));
+    ky_json_set(o, "test", test->N > 0 ? score_json(test) : ky_json_of_null());
+    ky_json_set(o, "history", ky_json_copy(r->history));
+    text = ky_json_text(o, 2);
+    ky_json_free(o);
+    if (text != NULL)
+        puts(text);
+    free(text);
+    return KY_EXIT_OK;
+}
+
+/* The test part is read only now, when nothing is left to choose. */
+static int score_test(const ky_training *t, const ky_model *m, ky_score *ret, ky_err *err)
+{
+    ky_data d;
+    int rc = ky_data_load(t->data, KY_PART_TEST, &d, err);
+
+    if (rc < 0)
+        return rc == KY_ENOENT ? KY_OK : rc;
+    if (d.naming != KY_NAMES_NONE && (rc = ky_data_match(&d, m, err)) == KY_OK)
+        rc = ky_evaluate(m, &d.set, (int)t->threads, ret, err);
+    ky_data_free(&d);
+    return rc;
+}
+
+static int train_file(const ky_training *t)
+{
+    ky_err err = { 0 };
+    ky_data d = { 0 };
+    ky_model *m = NULL;
+    ky_train_result r = { 0 };
+    ky_score test = { 0 };
+    int rc;
+
+    if ((rc = check_out(t->out, &err)) < 0 ||
+        (rc = ky_data_load(t->data, KY_PART_TRAIN, &d, &err)) < 0)
+        goto out;
+    if (d.naming == KY_NAMES_NONE) {
+        rc = ky_fail(&err, KY_ENOENT, "%s has no labels beside it to learn", d.what);
+        goto out;
+    }
+    d.set.carried = strcmp(t->memory, "stream") == 0;
+    if (d.set.carried && d.group == NULL) {
+        d.set.group = d.group = calloc((size_t)d.set.N, sizeof *d.group);
+        if (d.group == NULL) {
+            rc = ky_fail(&err, KY_ENOMEM, "no memory for groups");
+            goto out;
+        }
+    }
+    if ((rc = make_model(t, &d, &m, &err)) < 0 ||
+        (rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
+        goto out;
+    ky_training_note(t, m, &r, d.hash, d.set.N);
+    if ((rc = ky_model_save(m, t->out, &err)) < 0 ||
+        (strchr(t->data, ':') == NULL && (rc = score_test(t, m, &test, &err)) < 0))
+        goto out;
+    report(t, m, &d, &r, &test);
+out:
+    free(test.confusion);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    ky_data_free(&d);
+    return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
+}
+
+/* ---- the command ---- */
+
+/* A child of the daemon takes only what nobody else wants, and goes when it goes. */
+static void go_to_background(void)
+{
+    struct sched_param none = { 0 };
+
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    setpriority(PRIO_PROCESS, 0, 19);
+    sched_setscheduler(0, SCHED_IDLE, &none);
+}
+
+static int check_words(const ky_usage *u, ky_training *t)
+{
+    if (t->out == NULL)
+        return ky_cli_usage(u, "-o is missing: where the model should be written");
+    if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
+        return ky_cli_usage(u, "--memory: '%s' is neither window nor stream", t->memory);
+    if (t->data == NULL)
+        return ky_cli_usage(u, "the data to learn from are missing");
+    if ((t->arch != NULL) == (t->model != NULL))
+        return ky_cli_usage(u, "either --arch or --model is wanted");
+    return -1;
+}
+
+int ky_cmd_train(int argc, char **argv)
+{
+    ky_train_opts o;
+    ky_training t = { .memory = "window", .normalize = true };
+    const char *words[1] = { NULL };
+    int n, rc;
+
+    ky_train_defaults(&o);
+    t.epochs = o.epochs;
+    t.batch = o.batch;
+    t.patience = o.patience;
+    t.seed = (int64_t)o.seed;
+    t.learning_rate = o.learning_rate;
+    t.validation = o.validation;
+
+    const ky_opt opts[] = {
+        { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
+        { "model", 'm', KY_OPT_STR, &t.model, 0, 0, "FILE", "go on from this model instead" },
+        { "output", 'o', KY_OPT_STR, &t.out, 0, 0, "FILE", "where the model is written" },
+        { "epochs", 'e', KY_OPT_INT, &t.epochs, 1, 1e6, "N", "most times over the data" },
+        { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step" },
+        { "lr", 'l', KY_OPT_NUM, &t.learning_rate, 1e-12, 10, "X", "Adam's learning rate" },
+        { "seed", 's', KY_OPT_INT, &t.seed, 0, 9e15, "N", "of everything drawn at random" },
+        { "patience", 'p', KY_OPT_INT, &t.patience, 1, 1e6, "N",
+          "epochs without a better validation loss before it stops" },
+        { "validation", 0, KY_OPT_NUM, &t.validation, 0.001, 0.9, "X",
+          "share held out to choose the epoch" },
+        { "threads", 't', KY_OPT_INT, &t.threads, 0, 256, "N",
+          "0: all cores; no effect on the result" },
+        { "memory", 0, KY_OPT_STR, &t.memory, 0, 0, "window|stream",
+          "each window from zeros, or state carried along a stream" },
+        { "no-normalize", 0, KY_OPT_FLAG, &t.normalize, 0, 0, NULL,
+          "leave out the layer that normalises the input" },
+        { "json", 'j', KY_OPT_FLAG, &t.json, 0, 0, NULL, "report as JSON" },
+        { "quiet", 'q', KY_OPT_FLAG, &t.quiet, 0, 0, NULL, "no progress" },
+        { "background", 0, KY_OPT_FLAG, &t.background, 0, 0, NULL,
+          "lowest priority, quiet, and end with the parent" },
+        { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
+    };
+    const ky_usage u = {
+        .synopsis = "kymo train DATA --arch LAYERS | --model FILE -o MODEL.h5 [options]",
+        .about =
+            "Trains a model on labelled windows: DATA is an HDF5 file with X_train and y_train,\n"
+            "or X and y, or FILE:DATASET. The epoch kept is the one with the lowest loss on a\n"
+            "validation part; a test part (X_test) is only scored at the end.",
+        .opts = opts,
+        .max_args = 1,
+        .examples = "  kymo train har.h5 --arch \"lstm:64, dense\" -o har_lstm.h5\n"
+                    "  kymo train har.h5 --arch \"conv1d:64x3 relu, maxpool:2, flatten, dense\" "
+                    "-o har_cnn.h5\n",
+    };
+
+    if ((rc = ky_cli_parse(&u, argc, argv, words, &n)) >= 0)
+        return rc;
+    t.data = n > 0 ? words[0] : NULL;
+    if ((rc = check_words(&u, &t)) >= 0)
+        return rc;
+    t.quiet |= t.background;
+    if (t.background)
+        go_to_background();
+    else
+        ky_cli_catch_interrupts();
+    return train_file(&t);
+}

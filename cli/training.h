@@ -1,0 +1,28 @@
+/*
+ * What `kymo train` is told, shared by its two ways: from a person's file, and from the
+ * archive's segments behind the gate.
+ */
+#ifndef KY_TRAINING_H
+#define KY_TRAINING_H
+
+#include "cli/cli.h"
+#include "cli/data.h"
+#include "models/train.h"
+
+typedef struct ky_training {
+    const char *data, *arch, *model, *out, *memory;
+    int64_t epochs, batch, patience, seed, threads;
+    double learning_rate, validation;
+    bool normalize, json, quiet, background;
+} ky_training;
+
+/** Train with a bar on a terminal and lines elsewhere; the first interrupt ends it after the
+ *  batch, keeping the best. */
+int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,
+                    ky_train_result *ret, ky_err *err);
+
+/** Seed, data and history into what the model's file keeps. */
+void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *r,
+                      uint64_t data_hash, int rows);
+
+#endif
