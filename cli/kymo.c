@@ -8,6 +8,8 @@ static const ky_command commands[] = {
     { "eval", "score a model on labelled windows", ky_cmd_eval },
     { "predict", "write a model's answers to windows", ky_cmd_predict },
     { "query", "run one SQL statement on the results, read-only", ky_cmd_query },
+    { "retrain", "have kymod train a model again on its archive", ky_cmd_retrain },
+    { "status", "what a running kymod says of itself", ky_cmd_status },
     { "train", "train a model on labelled windows", ky_cmd_train },
     { NULL, NULL, NULL },
 };

@@ -6,5 +6,6 @@ kymo_SOURCES += cli/data.c cli/data.h
 kymo_SOURCES += cli/eval.c
 kymo_SOURCES += cli/predict.c
 kymo_SOURCES += cli/query.c
+kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c
 kymo_SOURCES += cli/train.c cli/training.h
 kymo_LDADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la
