@@ -773,6 +773,24 @@ static void check_bound_twice(loader *l, const char *kind, const char *name, con
                     other);
 }
 
+/* Properties one by one, so that each mistake has its line. */
+static void check_kafka(loader *l, const ky_source_cfg *s)
+{
+    const ky_kv harmless = { "client.id", "kymo" };
+    char key[256];
+    ky_err err;
+
+    if (ky_kafka_check(&harmless, 1, &err) < 0) {
+        key_problem(l, "source", s->name, "type", "%s", err.text);
+        return;
+    }
+    for (int i = 0; i < s->n_rdkafka; i++) {
+        snprintf(key, sizeof(key), "rdkafka.%s", s->rdkafka[i].key);
+        if (ky_kafka_check(&s->rdkafka[i], 1, &err) < 0)
+            key_problem(l, "source", s->name, key, "%s", err.text);
+    }
+}
+
 static void check_source(loader *l, int n)
 {
     const ky_source_cfg *s = &l->c->sources[n];
@@ -795,8 +813,10 @@ static void check_source(loader *l, int n)
                     "'async' is refused with [source:%s], which is socket = router: samples are "
                     "acknowledged when they are on disk",
                     s->name);
-    if (kafka)
+    if (kafka) {
+        check_kafka(l, s);
         return;
+    }
     check_endpoint(l, "source", s->name, s->endpoint);
     if (acknowledged && !s->bind)
         key_problem(l, "source", s->name, "bind", "a router is connected to: bind = yes");

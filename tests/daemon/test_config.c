@@ -226,6 +226,9 @@ static const mistake mistakes[] = {
     { SOURCE("topic = x"), "kymod.ini:2: [source:plant] topic: is only for type = kafka" },
     { SOURCE("rdkafka.client.id = x"),
       "[source:plant] rdkafka.client.id: is only for type = kafka" },
+    { KAFKA "[source:k]\nrdkafka.no.such = 1\n", "kymod.ini:10: [source:k] rdkafka.no.such: " },
+    { KAFKA "[source:k]\nrdkafka.security.protocol = x\n",
+      "kymod.ini:10: [source:k] rdkafka.security.protocol: " },
     { STREAM("window = 5"), "kymod.ini:2: [stream:v] window: is only for memory = window" },
     { STREAM("hop = 5"), "kymod.ini:2: [stream:v] hop: is only for memory = window" },
     { STREAM("sources = plnt"), "kymod.ini:2: [stream:v] sources: there is no [source:plnt] (did "
@@ -663,6 +666,17 @@ static void the_example_file_is_a_good_file(void **state)
     free(example);
 }
 
+static void every_codec_is_a_format_and_no_other(void **state)
+{
+    const ky_setting *s = ky_setting_find(KY_SECTION_SOURCE, "format");
+    int n = 0;
+
+    (void)state;
+    for (; ky_codec_names[n] != NULL; n++)
+        assert_string_equal(s->words[n].word, ky_codec_names[n]);
+    assert_null(s->words[n].word);
+}
+
 /* Every default that is shown is what one gets: a commented setting changes nothing when its
  * comment sign is taken away. */
 static void every_default_can_be_written_down(void **state)
@@ -721,6 +735,7 @@ int main(void)
         T(recorded_settings_read_back_without_todays_files),
         T(example_and_man_page_have_every_setting),
         T(the_example_file_is_a_good_file),
+        T(every_codec_is_a_format_and_no_other),
         T(every_default_can_be_written_down),
     };
 

@@ -1,1 +1,7 @@
 # tests/fuzz
+# Each target replays its seed corpus in make check; run.sh lets libFuzzer at it.
+EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus
+
+check_PROGRAMS += tests/fuzz/fuzz_ini
+tests_fuzz_fuzz_ini_SOURCES = tests/fuzz/fuzz_ini.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_ini_LDADD = libkyconfig.la libkyconnectors.la libkymo.la
