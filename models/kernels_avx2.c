@@ -61,4 +61,11 @@ INLINE void v_store_part(float *p, vec v, int n)
         _mm256_maskstore_ps(p, first_lanes(n), v);
 }
 
+/* Two blocks of units are 8 chains, as many as hide the latency of fma. */
+static inline int lstm_group(int blocks)
+{
+    (void)blocks;
+    return 2;
+}
+
 #include "models/kernels_simd.h"

@@ -50,4 +50,17 @@ INLINE void v_store_part(float *p, vec v, int n)
     _mm512_mask_storeu_ps(p, (__mmask16)(0xffff >> (LANES - n)), v);
 }
 
+/*
+ * Two blocks of units are 8 chains, as many as hide the latency of fma; large layers read
+ * their weights faster in four streams. Zen 4 (family 19h) takes two cycles for 512 bits of
+ * fma, so one block suffices there, and the next can begin during its cell: LSTM(64) 1.56
+ * against 1.40 million steps a second, LSTM(128) 0.40 against 0.33.
+ */
+static inline int lstm_group(int blocks)
+{
+    if (blocks > 2 && __builtin_cpu_is("amdfam19h"))
+        return 1;
+    return blocks > 4 ? 4 : 2;
+}
+
 #include "models/kernels_simd.h"

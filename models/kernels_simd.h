@@ -1,6 +1,6 @@
 /*
  * The fast kernels, written once for any vector width: the file of an instruction set
- * defines `vec` and its operations, LANES, PANEL and LSTM_ROWS, then includes this.
+ * defines `vec` and its operations, LANES and the sizes of tiles, then includes this.
  * Not a header for anybody else.
  *
  * How it is fast and still one chain per output: a vector holds LANES neighbouring
@@ -10,7 +10,8 @@
  * enough rows make one load of weights serve several fma.
  *
  *     rows(), gemm_tn()   tiles of up to PANEL vectors; weights [panel][k][vector][lane]
- *     lstm()              tiles of 4 gates x LSTM_ROWS rows; weights [block][k][gate][lane]
+ *     lstm()              tiles of 4 gates x LSTM_ROWS rows; weights [block][k][gate][lane];
+ *                         for one row 4 gates x lstm_group() blocks of LANES units
  *
  * Columns are padded with zero weights to whole vectors and never stored; the inner
  * dimension is never padded, as 0 * inf or -0 would change the sum.
@@ -709,7 +710,7 @@ static inline bool lstm_turn(const ky_lstm_mat *m)
 static void lstm_one(const ky_lstm_mat *m, const float *x, float *state, float *tape,
                      float *scratch)
 {
-    int blocks = m->columns / LANES, group = blocks > PANEL ? PANEL : 2;
+    int blocks = m->columns / LANES, group = lstm_group(blocks);
     const float *h = state;
     if (blocks > group) { /* a group must not see what the one before it has written */
         memcpy(scratch, state, (size_t)m->H * sizeof *state);
