@@ -45,4 +45,18 @@ tests_models_test_evaluate_SOURCES = tests/models/test_evaluate.c
 tests_models_test_evaluate_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_evaluate_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_layers
+tests_models_test_layers_SOURCES = tests/models/test_layers.c tests/models/net.h
+tests_models_test_layers_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_layers_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_plan
+tests_models_test_plan_SOURCES = tests/models/test_plan.c tests/models/net.h
+tests_models_test_plan_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_plan_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_arch
+tests_models_test_arch_SOURCES = tests/models/test_arch.c
+tests_models_test_arch_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_arch_LDADD = libkymo.la $(CMOCKA_LIBS)
 endif
