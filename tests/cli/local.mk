@@ -1,1 +1,7 @@
 # Tests of cli/.
+if WITH_TESTS
+check_PROGRAMS += tests/cli/test_train
+tests_cli_test_train_SOURCES = tests/cli/test_train.c
+tests_cli_test_train_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_train_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+endif

@@ -1,0 +1,761 @@
+/* The built kymo, run on files made here. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "models/blueprint.h"
+#include "models/h5.h"
+#include "models/json.h"
+#include "models/rng.h"
+
+extern char **environ;
+
+static char dir[256], kymo[4200];
+
+enum { MOST_ARGS = 24, T = 12, F = 2, TRAIN = 120, TEST = 60 };
+
+/* -- running kymo -------------------------------------------------------------------------- */
+
+typedef struct ran {
+    int code;
+    char out[16384], err[16384];
+} ran;
+
+static char *in_dir(const char *name, char *buffer)
+{
+    snprintf(buffer, 4096, "%s/%s", dir, name);
+    return buffer;
+}
+
+static void slurp(const char *path, char *into, size_t size)
+{
+    FILE *f = fopen(path, "r");
+
+    assert_non_null(f);
+    into[fread(into, 1, size - 1, f)] = 0;
+    fclose(f);
+}
+
+static pid_t start(const char *words, int out, int err)
+{
+    static char text[8192];
+    char *argv[MOST_ARGS + 2] = { kymo };
+    posix_spawn_file_actions_t io;
+    pid_t pid;
+    int n = 1;
+
+    snprintf(text, sizeof text, "%s", words);
+    for (char *w = strtok(text, "|"); w != NULL && n <= MOST_ARGS; w = strtok(NULL, "|"))
+        argv[n++] = w;
+    posix_spawn_file_actions_init(&io);
+    posix_spawn_file_actions_addchdir_np(&io, dir);
+    posix_spawn_file_actions_adddup2(&io, out, 1);
+    posix_spawn_file_actions_adddup2(&io, err, 2);
+    assert_int_equal(posix_spawn(&pid, kymo, &io, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&io);
+    return pid;
+}
+
+static int end_of(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Words between bars, in the directory of the test. */
+static ran *run(const char *words)
+{
+    static ran r;
+    char path[2][4096];
+    int fd[2];
+
+    for (int i = 0; i < 2; i++) {
+        in_dir(i == 0 ? ".out" : ".err", path[i]);
+        fd[i] = open(path[i], O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+        assert_true(fd[i] >= 0);
+    }
+    r.code = end_of(start(words, fd[0], fd[1]));
+    close(fd[0]);
+    close(fd[1]);
+    slurp(path[0], r.out, sizeof r.out);
+    slurp(path[1], r.err, sizeof r.err);
+    return &r;
+}
+
+static void run_well(const char *words)
+{
+    ran *r = run(words);
+
+    if (r->code != 0)
+        fail_msg("kymo %s: exit %d: %s", words, r->code, r->err);
+}
+
+static int files_in_dir(void)
+{
+    DIR *d = opendir(dir);
+    int n = 0;
+
+    assert_non_null(d);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static bool same_bytes(const char *a, const char *b)
+{
+    char path[2][4096], *bytes[2];
+    struct stat st[2];
+    bool same;
+
+    for (int i = 0; i < 2; i++) {
+        FILE *f = fopen(in_dir(i == 0 ? a : b, path[i]), "r");
+
+        assert_non_null(f);
+        assert_int_equal(fstat(fileno(f), &st[i]), 0);
+        bytes[i] = malloc((size_t)st[i].st_size + 1);
+        assert_int_equal(fread(bytes[i], 1, (size_t)st[i].st_size, f), st[i].st_size);
+        fclose(f);
+    }
+    same = st[0].st_size == st[1].st_size && memcmp(bytes[0], bytes[1], (size_t)st[0].st_size) == 0;
+    free(bytes[0]);
+    free(bytes[1]);
+    return same;
+}
+
+/* -- files to learn from ---------------------------------------------------------------------- */
+
+static const char *const names[] = { "slow", "middle", "fast" };
+
+/* Class c turns at its own speed, as in the test of training. */
+static void tones(float *x, int32_t *y, int n, uint64_t seed)
+{
+    ky_rng rng;
+
+    ky_rng_seed(&rng, seed);
+    for (int i = 0; i < n; i++) {
+        double phase = 6.28 * ky_rng_uniform(&rng);
+
+        y[i] = i % 3;
+        for (int t = 0; t < T; t++) {
+            double a = phase + (0.3 + 0.6 * y[i]) * t;
+
+            x[(i * T + t) * F] = (float)(sin(a) + 0.1 * ky_rng_normal(&rng));
+            x[(i * T + t) * F + 1] = (float)(cos(a) + 0.1 * ky_rng_normal(&rng));
+        }
+    }
+}
+
+static ky_h5 *create(const char *name)
+{
+    char path[4096];
+    ky_h5 *f = NULL;
+
+    assert_int_equal(ky_h5_create(in_dir(name, path), &f, NULL), KY_OK);
+    return f;
+}
+
+static void put_x(ky_h5 *f, const char *path, const float *x, int n)
+{
+    const uint64_t dims[] = { (uint64_t)n, T, F };
+
+    assert_int_equal(ky_h5_put(f, path, KY_H5_F32, 3, dims, x, NULL), KY_OK);
+}
+
+static void put_ints(ky_h5 *f, const char *path, const int32_t *y, int n)
+{
+    const uint64_t dims[] = { (uint64_t)n };
+
+    assert_int_equal(ky_h5_put(f, path, KY_H5_I32, 1, dims, y, NULL), KY_OK);
+}
+
+static void put_names(ky_h5 *f, const char *path, const int32_t *y, int n)
+{
+    const char *text[TRAIN];
+
+    for (int i = 0; i < n; i++)
+        text[i] = names[y[i]];
+    assert_int_equal(ky_h5_put_strs(f, path, text, (size_t)n, NULL), KY_OK);
+}
+
+static void commit(ky_h5 *f)
+{
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+/* Train and test parts; test_seed 0: no test part. */
+static void make_file(const char *name, uint64_t test_seed)
+{
+    static float x[TRAIN * T * F];
+    static int32_t y[TRAIN];
+    ky_h5 *f = create(name);
+
+    tones(x, y, TRAIN, 1);
+    put_x(f, "/X_train", x, TRAIN);
+    put_ints(f, "/y_train", y, TRAIN);
+    if (test_seed != 0) {
+        tones(x, y, TEST, test_seed);
+        put_x(f, "/X_test", x, TEST);
+        put_ints(f, "/y_test", y, TEST);
+    }
+    assert_int_equal(ky_h5_set_attr_strs(f, "/", "class_names", names, 3, NULL), KY_OK);
+    commit(f);
+}
+
+#define ARCH  "lstm:10, dense"
+#define QUICK "|-e|30|--lr|0.01|-b|16|-q"
+
+static int set_up(void **state)
+{
+    const char *tmp = getenv("TMPDIR"), *build = getenv("KY_BUILDDIR");
+
+    (void)state;
+    snprintf(kymo, sizeof kymo, "%s/kymo", build != NULL ? build : ".");
+    if (kymo[0] != '/') {
+        char cwd[4096];
+
+        snprintf(kymo, sizeof kymo, "%s/kymo", getcwd(cwd, sizeof cwd));
+    }
+    snprintf(dir, sizeof dir, "%s/kymo-test-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    make_file("tones.h5", 2);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    DIR *d = opendir(dir);
+
+    (void)state;
+    for (struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        char path[4096];
+
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlink(in_dir(e->d_name, path));
+    }
+    closedir(d);
+    return rmdir(dir);
+}
+
+static ky_json *report_of(const ran *r)
+{
+    ky_json *o = NULL;
+    ky_err err;
+
+    if (ky_json_parse(r->out, strlen(r->out), false, &o, &err) != KY_OK)
+        fail_msg("%s: %s", err.text, r->out);
+    return o;
+}
+
+/* -- what works ----------------------------------------------------------------------------------
+ */
+
+static void a_model_is_trained_scored_and_asked(void **state)
+{
+    (void)state;
+    char path[4096];
+    float y[TEST * 3];
+    ky_h5 *f;
+    ky_h5_info info;
+
+    ran *r = run("train|tones.h5|--arch|" ARCH "|-o|m.h5|--json" QUICK);
+    assert_int_equal(r->code, 0);
+    ky_json *trained = report_of(r);
+    double said = ky_json_num(ky_json_get(ky_json_get(trained, "test"), "accuracy"), 0);
+    r = run("eval|m.h5|tones.h5|--json");
+    assert_int_equal(r->code, 0);
+    ky_json *scored = report_of(r);
+
+    assert_true(said > 0.9);
+    assert_true(ky_json_num(ky_json_get(scored, "accuracy"), 0) == said);
+    assert_int_equal(ky_json_int(ky_json_get(scored, "rows"), 0), TEST);
+    assert_string_equal(ky_json_str(ky_json_at(ky_json_get(scored, "labels"), 1), ""), "middle");
+    ky_json_free(trained);
+    ky_json_free(scored);
+
+    run_well("predict|m.h5|tones.h5:X_test|-o|whole.h5");
+    run_well("predict|m.h5|tones.h5:X_test|--stream|-o|steps.h5|-t|2");
+    assert_true(same_bytes("whole.h5", "steps.h5"));
+    assert_int_equal(ky_h5_open(in_dir("steps.h5", path), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_stat(f, "/y", &info, NULL), KY_OK);
+    assert_true(info.rank == 2 && info.dims[0] == TEST && info.dims[1] == 3);
+    assert_int_equal(ky_h5_read(f, "/y", KY_H5_F32, y, TEST * 3, NULL), KY_OK);
+    for (int i = 0; i < TEST; i++) /* probabilities: three roundings away from one */
+        assert_float_equal(y[3 * i] + y[3 * i + 1] + y[3 * i + 2], 1, 1e-6);
+    ky_h5_close(f);
+}
+
+static void windows_of_a_convolution_are_the_same_stepped(void **state)
+{
+    (void)state;
+
+    run_well("train|tones.h5|--arch|conv1d:6x3 relu, maxpool:2, flatten, dense|-o|c.h5|-e|2|-q");
+    run_well("predict|c.h5|tones.h5|-o|whole.h5");
+    run_well("predict|c.h5|tones.h5|--stream|-o|steps.h5");
+
+    assert_true(same_bytes("whole.h5", "steps.h5"));
+}
+
+static void the_same_seed_writes_the_same_file(void **state)
+{
+    (void)state;
+
+    run_well("train|tones.h5|--arch|" ARCH "|-o|a.h5|-e|2|-q|-t|1|-s|7");
+    run_well("train|tones.h5|--arch|" ARCH "|-o|b.h5|-e|2|-q|-t|2|-s|7");
+    run_well("train|tones.h5|--arch|" ARCH "|-o|c.h5|-e|2|-q|-t|2|-s|8");
+
+    assert_true(same_bytes("a.h5", "b.h5"));
+    assert_false(same_bytes("a.h5", "c.h5"));
+}
+
+static void the_test_part_has_no_say(void **state)
+{
+    (void)state;
+    make_file("other.h5", 99);
+    make_file("none.h5", 0);
+
+    run_well("train|tones.h5|--arch|" ARCH "|-o|a.h5|-e|3|-q");
+    run_well("train|other.h5|--arch|" ARCH "|-o|b.h5|-e|3|-q");
+    run_well("train|none.h5|--arch|" ARCH "|-o|c.h5|-e|3|-q");
+
+    assert_true(same_bytes("a.h5", "b.h5"));
+    assert_true(same_bytes("a.h5", "c.h5"));
+}
+
+static void the_file_keeps_how_the_model_came_about(void **state)
+{
+    (void)state;
+    char path[4096];
+    ky_model *m = NULL;
+    const ky_model_info *f;
+
+    run_well("train|tones.h5|--arch|" ARCH "|-o|m.h5|-e|3|-q|-s|42");
+
+    assert_int_equal(ky_model_load(in_dir("m.h5", path), &m, NULL), KY_OK);
+    f = ky_model_facts(m);
+    assert_int_equal(f->n_labels, 3);
+    assert_string_equal(f->labels[2], "fast");
+    assert_int_equal(ky_json_int(ky_json_get(m->meta.extra, "seed"), 0), 42);
+    assert_int_equal(ky_json_len(ky_json_get(m->meta.extra, "history")), 3);
+    assert_int_equal(strlen(ky_json_str(ky_json_get(m->meta.extra, "data_hash"), "")), 16);
+    ky_model_free(m);
+}
+
+static void labels_may_be_names_or_any_whole_numbers(void **state)
+{
+    (void)state;
+    static float x[TRAIN * T * F];
+    static int32_t y[TRAIN];
+    char path[4096];
+    ky_model *m = NULL;
+    ky_h5 *f = create("words.h5");
+    tones(x, y, TRAIN, 1);
+    put_x(f, "/X", x, TRAIN);
+    put_names(f, "/y", y, TRAIN);
+    commit(f);
+    f = create("numbers.h5");
+    put_x(f, "/X", x, TRAIN);
+    for (int i = 0; i < TRAIN; i++)
+        y[i] = y[i] * 10 - 5;
+    put_ints(f, "/y", y, TRAIN);
+    commit(f);
+
+    run_well("train|words.h5|--arch|" ARCH "|-o|w.h5|-e|1|-q");
+    run_well("train|numbers.h5|--arch|" ARCH "|-o|n.h5|-e|1|-q");
+
+    assert_int_equal(ky_model_load(in_dir("w.h5", path), &m, NULL), KY_OK);
+    assert_string_equal(ky_model_facts(m)->labels[0], "fast"); /* in order of the alphabet */
+    ky_model_free(m);
+    assert_int_equal(ky_model_load(in_dir("n.h5", path), &m, NULL), KY_OK);
+    assert_string_equal(ky_model_facts(m)->labels[0], "-5");
+    ky_model_free(m);
+    /* by name, whatever place a class has in the model */
+    run_well("train|tones.h5|--arch|" ARCH "|-o|m.h5" QUICK);
+    ran *r = run("eval|m.h5|words.h5|--json");
+    ky_json *o = report_of(r);
+    assert_true(ky_json_num(ky_json_get(o, "accuracy"), 0) > 0.9);
+    ky_json_free(o);
+}
+
+static void a_model_goes_on_from_another(void **state)
+{
+    (void)state;
+
+    run_well("train|tones.h5|--arch|" ARCH "|-o|first.h5" QUICK);
+    ran *r = run("train|tones.h5|--model|first.h5|-o|second.h5|-e|1|-q|--json");
+
+    assert_int_equal(r->code, 0);
+    ky_json *o = report_of(r);
+    assert_true(ky_json_num(ky_json_get(ky_json_get(o, "test"), "accuracy"), 0) > 0.9);
+    ky_json_free(o);
+}
+
+static void groups_are_not_split(void **state)
+{
+    (void)state;
+    static float x[TRAIN * T * F];
+    static int32_t y[TRAIN], group[TRAIN];
+    ky_h5 *f = create("one.h5");
+    tones(x, y, TRAIN, 1);
+    put_x(f, "/X", x, TRAIN);
+    put_ints(f, "/y", y, TRAIN);
+    put_ints(f, "/group", group, TRAIN); /* all of one */
+    commit(f);
+
+    ran *r = run("train|one.h5|--arch|" ARCH "|-o|g.h5|-q");
+
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err, "one group"));
+    run_well("train|one.h5|--arch|" ARCH "|-o|g.h5|-q|-e|1|--memory|stream");
+}
+
+static void an_interrupt_keeps_the_best_so_far(void **state)
+{
+    (void)state;
+    char said[4096] = "", path[4096];
+    ky_model *m = NULL;
+    size_t n = 0;
+    int io[2], null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pipe2(io, O_CLOEXEC), 0);
+    pid_t pid = start("train|tones.h5|--arch|" ARCH "|-o|i.h5|-e|1000000|-p|1000000", null, io[1]);
+    close(io[1]);
+    close(null);
+
+    while (strstr(said, "epoch 2 of") == NULL && n < sizeof said - 1) {
+        ssize_t got = read(io[0], said + n, sizeof said - 1 - n);
+
+        assert_true(got > 0);
+        n += (size_t)got;
+        said[n] = 0;
+    }
+    kill(pid, SIGINT);
+    while (read(io[0], said, sizeof said) > 0)
+        continue;
+    close(io[0]);
+
+    assert_int_equal(end_of(pid), 0);
+    assert_int_equal(ky_model_load(in_dir("i.h5", path), &m, NULL), KY_OK);
+    ky_model_free(m);
+}
+
+/* -- what is refused
+ * -------------------------------------------------------------------------------- */
+
+/* Writes bad.h5, one thing of it spoilt. */
+typedef struct spoilt {
+    const char *says;
+    const char *command;
+    void (*make)(float *x, int32_t *y);
+} spoilt;
+
+static void plain(float *x, const int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    put_x(f, "/X", x, TRAIN);
+    put_ints(f, "/y", y, TRAIN);
+    commit(f);
+}
+
+static void plain_data(float *x, int32_t *y)
+{
+    plain(x, y);
+}
+
+static void with_nan(float *x, int32_t *y)
+{
+    x[(7 * T + 3) * F + 1] = NAN;
+    plain(x, y);
+}
+
+static void with_infinity(float *x, int32_t *y)
+{
+    x[(7 * T + 3) * F + 1] = -INFINITY;
+    plain(x, y);
+}
+
+static void with_one_class(float *x, int32_t *y)
+{
+    memset(y, 0, TRAIN * sizeof *y);
+    plain(x, y);
+}
+
+static void listed(float *x, const int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    put_x(f, "/X", x, TRAIN);
+    put_ints(f, "/y", y, TRAIN);
+    ky_h5_set_attr_strs(f, "/", "class_names", names, 3, NULL);
+    commit(f);
+}
+
+static void with_label_too_high(float *x, int32_t *y)
+{
+    y[11] = 3;
+    listed(x, y);
+}
+
+static void with_label_below_zero(float *x, int32_t *y)
+{
+    y[11] = -1;
+    listed(x, y);
+}
+
+static void with_two_dimensions(float *x, int32_t *y)
+{
+    const uint64_t dims[] = { TRAIN, T * F };
+    ky_h5 *f = create("bad.h5");
+
+    ky_h5_put(f, "/X", KY_H5_F32, 2, dims, x, NULL);
+    put_ints(f, "/y", y, TRAIN);
+    commit(f);
+}
+
+static void with_no_rows(float *x, int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    put_x(f, "/X", x, 0);
+    put_ints(f, "/y", y, 0);
+    commit(f);
+}
+
+static void with_words_as_values(float *x, int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    (void)x;
+    put_names(f, "/X", y, TRAIN);
+    put_ints(f, "/y", y, TRAIN);
+    commit(f);
+}
+
+static void with_no_labels(float *x, int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    (void)y;
+    put_x(f, "/X", x, TRAIN);
+    commit(f);
+}
+
+static void with_labels_missing(float *x, int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    put_x(f, "/X", x, TRAIN);
+    put_ints(f, "/y", y, TRAIN - 1);
+    commit(f);
+}
+
+static void with_one_hot_labels(float *x, int32_t *y)
+{
+    const uint64_t dims[] = { TRAIN / 2, 2 };
+    ky_h5 *f = create("bad.h5");
+
+    put_x(f, "/X", x, TRAIN / 2);
+    ky_h5_put(f, "/y", KY_H5_I32, 2, dims, y, NULL);
+    commit(f);
+}
+
+static void with_fractions_as_labels(float *x, int32_t *y)
+{
+    const uint64_t dims[] = { TRAIN };
+    ky_h5 *f = create("bad.h5");
+    double v[TRAIN];
+
+    for (int i = 0; i < TRAIN; i++)
+        v[i] = y[i] + (i == 9 ? 0.5 : 0);
+    put_x(f, "/X", x, TRAIN);
+    ky_h5_put(f, "/y", KY_H5_F64, 1, dims, v, NULL);
+    commit(f);
+}
+
+static void with_few_rows(float *x, int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+
+    put_x(f, "/X", x, 3);
+    put_ints(f, "/y", y, 3);
+    commit(f);
+}
+
+static void with_other_steps(float *x, int32_t *y)
+{
+    const uint64_t dims[] = { TRAIN, T / 2, F };
+    ky_h5 *f = create("bad.h5");
+
+    ky_h5_put(f, "/X", KY_H5_F32, 3, dims, x, NULL);
+    put_ints(f, "/y", y, TRAIN);
+    commit(f);
+}
+
+static void with_other_features(float *x, int32_t *y)
+{
+    const uint64_t dims[] = { TRAIN, T, 1 };
+    ky_h5 *f = create("bad.h5");
+
+    ky_h5_put(f, "/X", KY_H5_F32, 3, dims, x, NULL);
+    put_ints(f, "/y", y, TRAIN);
+    commit(f);
+}
+
+static void with_unknown_class(float *x, int32_t *y)
+{
+    ky_h5 *f = create("bad.h5");
+    const char *text[TRAIN];
+
+    (void)y;
+    for (int i = 0; i < TRAIN; i++)
+        text[i] = i == 5 ? "<\x1b[31mred" : "slow";
+    put_x(f, "/X", x, TRAIN);
+    ky_h5_put_strs(f, "/y", text, TRAIN, NULL);
+    commit(f);
+}
+
+static void cut_short(float *x, int32_t *y)
+{
+    char path[4096];
+    struct stat st;
+
+    plain(x, y);
+    assert_int_equal(stat(in_dir("bad.h5", path), &st), 0);
+    assert_int_equal(truncate(path, st.st_size / 2), 0);
+}
+
+static void not_hdf5(float *x, int32_t *y)
+{
+    char path[4096];
+    FILE *f = fopen(in_dir("bad.h5", path), "w");
+
+    (void)x;
+    (void)y;
+    fputs("X,y\n1,2\n", f);
+    fclose(f);
+}
+
+static void missing(float *x, int32_t *y)
+{
+    char path[4096];
+
+    (void)x;
+    (void)y;
+    unlink(in_dir("bad.h5", path));
+}
+
+#define TRAIN_BAD "train|bad.h5|--arch|" ARCH "|-o|new.h5|-q"
+
+static const spoilt table[] = {
+    { "row 7, step 3, value 1 is nan", TRAIN_BAD, with_nan },
+    { "row 7, step 3, value 1 is -inf", TRAIN_BAD, with_infinity },
+    { "row 7, step 3, value 1 is nan", "predict|good.h5|bad.h5|-o|new.h5", with_nan },
+    { "only the class '0'", TRAIN_BAD, with_one_class },
+    { "row 11 is class 3, but class_names has 0..2", TRAIN_BAD, with_label_too_high },
+    { "row 11 is class -1", TRAIN_BAD, with_label_below_zero },
+    { "has 2 dimensions", TRAIN_BAD, with_two_dimensions },
+    { "[0,12,2]", TRAIN_BAD, with_no_rows },
+    { "1 dimensions", TRAIN_BAD, with_words_as_values },
+    { "no labels", TRAIN_BAD, with_no_labels },
+    { "no labels", "eval|good.h5|bad.h5", with_no_labels },
+    { "'y' has 119 rows, 'X' has 120", TRAIN_BAD, with_labels_missing },
+    { "'y' has 2 dimensions", TRAIN_BAD, with_one_hot_labels },
+    { "row 9 is 0.5, not a whole number", TRAIN_BAD, with_fractions_as_labels },
+    { "too few", TRAIN_BAD, with_few_rows },
+    { "6 steps", "predict|window.h5|bad.h5|-o|new.h5", with_other_steps },
+    { "6 steps", "eval|window.h5|bad.h5", with_other_steps },
+    { "the data have 6", "train|bad.h5|--model|window.h5|-o|new.h5|-q", with_other_steps },
+    { "1 values a step", "predict|good.h5|bad.h5|-o|new.h5", with_other_features },
+    { "1 values a step", "train|bad.h5|--model|good.h5|-o|new.h5|-q", with_other_features },
+    { "'<\\x1b[31mred', which model", "eval|good.h5|bad.h5", with_unknown_class },
+    { "bad.h5", TRAIN_BAD, cut_short },
+    { "bad.h5", TRAIN_BAD, not_hdf5 },
+    { "bad.h5", TRAIN_BAD, missing },
+    { "bad.h5", "eval|bad.h5|tones.h5", plain_data },
+    { "no dataset 'Z'", "predict|good.h5|tones.h5:Z|-o|new.h5", missing },
+    { "no dataset 'X_test'", "predict|good.h5|words.h5:X_test|-o|new.h5", missing },
+    { "lstn", "train|tones.h5|--arch|lstn:4, dense|-o|new.h5|-q", missing },
+    { "cannot be written", "train|tones.h5|--arch|" ARCH "|-o|no/such/new.h5|-q", missing },
+};
+
+static void bad_data_get_one_clear_sentence_and_leave_nothing(void **state)
+{
+    (void)state;
+    static float x[TRAIN * T * F];
+    static int32_t y[TRAIN];
+    run_well("train|tones.h5|--arch|" ARCH "|-o|good.h5|-e|1|-q");
+    run_well("train|tones.h5|--arch|conv1d:3x3 relu, flatten, dense|-o|window.h5|-e|1|-q");
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        tones(x, y, TRAIN, 1);
+        table[i].make(x, y);
+        int before = files_in_dir();
+        ran *r = run(table[i].command);
+
+        if (r->code != 1 || strstr(r->err, table[i].says) == NULL ||
+            strncmp(r->err, "kymo: ", 6) != 0 ||
+            strchr(r->err, '\n') != r->err + strlen(r->err) - 1)
+            fail_msg("%s: exit %d, '%s' does not say '%s' in a line", table[i].command, r->code,
+                     r->err, table[i].says);
+        assert_int_equal(files_in_dir(), before);
+    }
+}
+
+static void wrong_usage_ends_with_two(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "train",
+        "train|tones.h5|-o|m.h5",
+        "train|tones.h5|--arch|dense|--model|m.h5|-o|m.h5",
+        "train|tones.h5|--arch|dense",
+        "train|tones.h5|--arch|dense|-o|m.h5|--epochs|0",
+        "train|tones.h5|--arch|dense|-o|m.h5|--memory|disk",
+        "train|tones.h5|--arch|dense|-o|m.h5|--lr|fast",
+        "eval|m.h5",
+        "predict|m.h5|tones.h5",
+    };
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ran *r = run(wrong[i]);
+
+        if (r->code != 2 || strncmp(r->err, "kymo: ", 6) != 0)
+            fail_msg("%s: exit %d: %s", wrong[i], r->code, r->err);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_is_trained_scored_and_asked),
+        cmocka_unit_test(windows_of_a_convolution_are_the_same_stepped),
+        cmocka_unit_test(the_same_seed_writes_the_same_file),
+        cmocka_unit_test(the_test_part_has_no_say),
+        cmocka_unit_test(the_file_keeps_how_the_model_came_about),
+        cmocka_unit_test(labels_may_be_names_or_any_whole_numbers),
+        cmocka_unit_test(a_model_goes_on_from_another),
+        cmocka_unit_test(groups_are_not_split),
+        cmocka_unit_test(an_interrupt_keeps_the_best_so_far),
+        cmocka_unit_test(bad_data_get_one_clear_sentence_and_leave_nothing),
+        cmocka_unit_test(wrong_usage_ends_with_two),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
