@@ -9,13 +9,31 @@ libkyconfig_la_CFLAGS = $(AM_CFLAGS) $(INIH_CFLAGS)
 libkyconfig_la_LIBADD = libkymo.la $(INIH_LIBS)
 
 libkydaemon_la_SOURCES = \
+	daemon/accept.c daemon/accept.h \
 	daemon/archiver.c daemon/archiver.h \
 	daemon/child.c daemon/child.h \
+	daemon/commit.c daemon/commit.h \
 	daemon/control.c daemon/control.h \
+	daemon/core.c daemon/core.h \
+	daemon/intake.c daemon/intake.h \
+	daemon/lane.c daemon/lane.h \
 	daemon/log.c daemon/log.h \
+	daemon/names.c daemon/names.h \
 	daemon/notify.c daemon/notify.h \
-	daemon/retrain.c daemon/retrain.h
+	daemon/pipeline.c daemon/pipeline.h \
+	daemon/publish.c daemon/publish.h \
+	daemon/queue.c daemon/queue.h \
+	daemon/recover.c daemon/recover.h \
+	daemon/retrain.c daemon/retrain.h \
+	daemon/served.c daemon/served.h \
+	daemon/status.c \
+	daemon/stream.c daemon/stream.h
 libkydaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DKY_BINDIR='"$(bindir)"'
 libkydaemon_la_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 libkydaemon_la_LIBADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la \
 	$(SYSTEMD_LIBS)
+
+EXTRA_PROGRAMS += kymod
+kymod_SOURCES = daemon/kymod.c
+kymod_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
+kymod_LDADD = libkydaemon.la libkymo.la

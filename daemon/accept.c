@@ -1,0 +1,1243 @@
+#include "daemon/accept.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "connectors/source.h"
+#include "daemon/intake.h"
+#include "daemon/lane.h"
+#include "daemon/log.h"
+#include "daemon/names.h"
+#include "daemon/stream.h"
+#include "models/clock.h"
+
+enum {
+    BATCH_BYTES = 1 << 20, /* a batch is synced at the latest with so many bytes of records */
+    TURN = 256,            /* records of one source before the next has its turn */
+    REASON = 256,
+    UNIT_BYTES = 16 << 20,
+    NO_SENDER = UINT32_MAX,
+};
+
+/* A stream as the accept stage knows it. */
+typedef struct known {
+    bool there, resumed; /* resumed: its first sample after the start has come */
+    uint16_t class_;
+    int64_t n;
+    uint64_t pos; /* recovery: records before this are in its row */
+    ky_window window;
+    float *held; /* the last values, where holes are filled with them */
+} known;
+
+/* How far a sender, or a Kafka partition, is. */
+typedef struct sender {
+    uint32_t name; /* row in the table of names */
+    int source;
+    bool begun, dirty, owed; /* owed: an acknowledgement, when the batch is on disk */
+    uint8_t session[KY_SESSION];
+    uint64_t last, cookie;
+} sender;
+
+/* A record between the journal's buffer and the lanes; the record follows. */
+typedef struct staged {
+    uint64_t cookie, file_first;
+    uint32_t sender;
+    bool new_file; /* it is the first of a journal file */
+} staged;
+
+enum ask { ASK_SWAP, ASK_SEAL, ASK_EVENT };
+
+/* What another thread wants; it waits, unless it is an event. */
+typedef struct request {
+    enum ask what;
+    ky_swap swap;
+    char *event[4];
+    int rc;
+    bool done;
+    ky_err err;
+    struct request *next;
+} request;
+
+typedef struct port {
+    ky_queue *records, *answers;
+    enum ky_delivery delivery;
+    bool answered; /* something for its thread since it was last told */
+} port;
+
+struct ky_accept {
+    ky_pipeline *p;
+    ky_bell bell;
+    pthread_t thread;
+    bool started;
+    port *ports; /* [sources] */
+    ky_names stream_names, sender_names;
+    known *streams;
+    uint32_t n_streams, cap_streams;
+    int64_t *per_class; /* [classes] streams */
+    sender *senders;
+    uint32_t n_senders, cap_senders;
+    uint32_t *dirty, *owed; /* [cap_senders] rows of senders */
+    uint32_t n_dirty, n_owed;
+    char *stage;
+    size_t stage_len, stage_cap;
+    uint64_t file_first, routed;
+    uint64_t *sent;     /* [lanes] */
+    uint64_t booked;    /* recovery: rejects, senders and swaps before this are in results.db */
+    uint64_t *imported; /* [models] */
+    bool *imported_dirty;
+    ky_outbox out;
+    int64_t since_ns, ticked_ns;
+    uint64_t handed;
+    _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
+    /* requests */
+    pthread_mutex_t lock;
+    pthread_cond_t answered;
+    request *asked, **asked_last;
+    _Atomic bool asking;
+    bool stopped;
+};
+
+static ky_unit *unit(ky_accept *a)
+{
+    return ky_outbox_unit(&a->out);
+}
+
+static ky_span text(ky_accept *a, const char *s)
+{
+    return ky_unit_bytes(unit(a), s, strlen(s));
+}
+
+static void begin_clock(ky_accept *a)
+{
+    if (a->since_ns == 0)
+        a->since_ns = ky_clock_mono_ns();
+}
+
+static void no_memory(void)
+{
+    ky_core_die(EX_OSERR, "accept", "no memory");
+}
+
+/* -- the tables -- */
+
+static known *known_at(ky_accept *a, uint32_t id)
+{
+    if (id >= a->cap_streams) {
+        uint32_t cap = a->cap_streams ? a->cap_streams : 256;
+
+        while (cap <= id)
+            cap *= 2;
+        known *more = realloc(a->streams, cap * sizeof(*more));
+
+        if (more == NULL)
+            no_memory();
+        memset(more + a->cap_streams, 0, (cap - a->cap_streams) * sizeof(*more));
+        a->streams = more;
+        a->cap_streams = cap;
+    }
+    if (id >= a->n_streams)
+        a->n_streams = id + 1;
+    return &a->streams[id];
+}
+
+static known *know(ky_accept *a, uint32_t id, int class_, const char *name, size_t len)
+{
+    known *k = known_at(a, id);
+
+    if (ky_names_add(&a->stream_names, (uint16_t)class_, name, len, id) == NULL)
+        no_memory();
+    k->there = true;
+    k->class_ = (uint16_t)class_;
+    ky_window_init(&k->window);
+    a->per_class[class_]++;
+    return k;
+}
+
+static sender *sender_make(ky_accept *a, int source, const char *name, size_t len)
+{
+    if (a->n_senders == a->cap_senders) {
+        uint32_t cap = a->cap_senders ? 2 * a->cap_senders : 64;
+        sender *more = realloc(a->senders, cap * sizeof(*more));
+        uint32_t *dirty = realloc(a->dirty, cap * sizeof(*dirty));
+        uint32_t *owed = realloc(a->owed, cap * sizeof(*owed));
+
+        if (more == NULL || dirty == NULL || owed == NULL)
+            no_memory();
+        a->senders = more;
+        a->dirty = dirty;
+        a->owed = owed;
+        a->cap_senders = cap;
+    }
+    if (ky_names_add(&a->sender_names, (uint16_t)source, name, len, a->n_senders) == NULL)
+        no_memory();
+    sender *s = &a->senders[a->n_senders];
+
+    *s = (sender){ .name = a->n_senders++, .source = source };
+    return s;
+}
+
+static sender *sender_find(const ky_accept *a, int source, const char *name, size_t len)
+{
+    const ky_name *n = ky_names_find(&a->sender_names, (uint16_t)source, name, len);
+
+    return n != NULL ? &a->senders[n->value] : NULL;
+}
+
+static void sender_took(ky_accept *a, sender *s, const ky_record *r)
+{
+    s->begun = true;
+    memcpy(s->session, r->session, KY_SESSION);
+    s->last = r->number;
+    if (!s->dirty)
+        a->dirty[a->n_dirty++] = (uint32_t)(s - a->senders);
+    s->dirty = true;
+    begin_clock(a);
+}
+
+static void owe(ky_accept *a, sender *s, uint64_t cookie)
+{
+    s->cookie = cookie;
+    if (!s->owed)
+        a->owed[a->n_owed++] = (uint32_t)(s - a->senders);
+    s->owed = true;
+}
+
+/* -- answers to the sources' threads -- */
+
+static void answer(ky_accept *a, int source, const ky_answer *what, const char *reason)
+{
+    port *p = &a->ports[source];
+    size_t len = reason != NULL ? strlen(reason) + 1 : 0;
+    ky_answer *to = ky_queue_reserve(p->answers, sizeof(*to) + len);
+
+    if (to == NULL) { /* it will be asked for again */
+        KY_COUNT(a->p->count.acks_dropped);
+        return;
+    }
+    *to = *what;
+    to->reason_len = (uint32_t)len;
+    if (len > 0)
+        memcpy(to + 1, reason, len);
+    ky_queue_commit(p->answers, sizeof(*to) + len);
+    p->answered = true;
+    KY_COUNT(a->p->count.acks);
+}
+
+static void answer_up_to(ky_accept *a, const sender *s, uint64_t number, uint64_t cookie,
+                         const char *reason)
+{
+    ky_answer what = { .cookie = cookie, .number = number };
+
+    memcpy(what.session, s->session, KY_SESSION);
+    answer(a, s->source, &what, reason);
+}
+
+static void tell_sources(ky_accept *a)
+{
+    for (int i = 0; i < a->p->cfg->n_sources; i++) {
+        if (a->ports[i].answered)
+            ky_intake_wake(a->p->intakes[i]);
+        a->ports[i].answered = false;
+    }
+}
+
+static void refuse_session(ky_accept *a, int source, const ky_arrival *v, const ky_record *r,
+                           const char *reason)
+{
+    ky_answer what = { .cookie = v->cookie };
+
+    memcpy(what.session, r->session, KY_SESSION);
+    answer(a, source, &what, reason);
+    KY_COUNT(a->p->count.sessions_refused);
+}
+
+/* -- is it the next one? -- */
+
+/* A1: of a session only last + 1 is taken. */
+static sender *next_acknowledged(ky_accept *a, int source, const ky_arrival *v, const ky_record *r)
+{
+    const char *id = ky_record_sender(r);
+    sender *s = sender_find(a, source, id, r->sender_len);
+    bool same = s != NULL && s->begun && memcmp(s->session, r->session, KY_SESSION) == 0;
+
+    if (!same && r->number != 1) {
+        refuse_session(a, source, v, r, "this session is not known: begin a new one at 1");
+        return NULL;
+    }
+    if (s == NULL) {
+        if (a->n_senders >= (uint64_t)a->p->cfg->max_senders) {
+            refuse_session(a, source, v, r, "there are max_senders senders already");
+            return NULL;
+        }
+        return sender_make(a, source, id, r->sender_len);
+    }
+    if (!same)
+        return s;
+    if (r->number <= s->last) {
+        KY_COUNT(a->p->count.duplicates);
+        owe(a, s, v->cookie);
+        return NULL;
+    }
+    if (r->number > s->last + 1) {
+        KY_COUNT(a->p->count.ahead);
+        return NULL;
+    }
+    return s;
+}
+
+/* B2: what is at or below the last offset has been taken. */
+static sender *next_offset(ky_accept *a, int source, const ky_record *r)
+{
+    sender *s = sender_find(a, source, ky_record_sender(r), r->sender_len);
+
+    if (s == NULL)
+        return sender_make(a, source, ky_record_sender(r), r->sender_len);
+    if (s->begun && r->number <= s->last) {
+        KY_COUNT(a->p->count.duplicates);
+        return NULL;
+    }
+    return s;
+}
+
+/* False: it is known already, or not the next. *ret is NULL where nothing is numbered. */
+static bool next_of(ky_accept *a, int source, const ky_arrival *v, const ky_record *r, sender **ret)
+{
+    enum ky_delivery delivery = a->ports[source].delivery;
+
+    *ret = NULL;
+    /* A message so broken that it did not tell its number is nobody's next. */
+    if (delivery == KY_AT_MOST_ONCE || r->sender_len == 0 ||
+        (delivery == KY_ACKNOWLEDGED && r->number == 0))
+        return true;
+    *ret = delivery == KY_OFFSETS ? next_offset(a, source, r) : next_acknowledged(a, source, v, r);
+    return *ret != NULL;
+}
+
+/* -- samples -- */
+
+/* Fills holes from the step before. */
+static bool fill_holes(const known *k, ky_record *r)
+{
+    float *x = (float *)(uintptr_t)ky_record_x(r);
+
+    for (uint32_t t = 0; t < r->steps; t++)
+        for (uint32_t f = 0; f < r->features; f++) {
+            float *v = &x[(size_t)t * r->features + f];
+
+            if (!isnan(*v))
+                continue;
+            if (t == 0 && k->held == NULL)
+                return false;
+            *v = t > 0 ? v[-(ptrdiff_t)r->features] : k->held[f];
+        }
+    return true;
+}
+
+/* Books a sample: the same live and in recovery. */
+static void book_sample(ky_accept *a, known *k, const ky_record *r)
+{
+    size_t len = r->features * sizeof(float);
+
+    k->n = r->n + r->steps - 1;
+    if (r->flags & KY_COUNTED)
+        ky_window_take(&k->window, r->seq);
+    if (!a->p->holds[k->class_])
+        return;
+    if (k->held == NULL && (k->held = malloc(len)) == NULL)
+        no_memory();
+    memcpy(k->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
+}
+
+static void event(ky_accept *a, const char *level, const char *object, const char *what,
+                  const char *detail)
+{
+    ky_row_event row = { .at_us = ky_clock_wall_us() };
+
+    row.level = text(a, level);
+    row.object = text(a, object);
+    row.what = text(a, what);
+    row.detail = text(a, detail);
+    *KY_ADD(&unit(a)->events) = row;
+    begin_clock(a);
+}
+
+static void event_anew(ky_accept *a, const ky_record *r)
+{
+    char object[KY_STREAM_MAX + 16], detail[80];
+
+    snprintf(object, sizeof(object), "stream %.*s", r->stream_len, ky_record_stream(r));
+    snprintf(detail, sizeof(detail), "seq fell to %lld: the sender began anew", (long long)r->seq);
+    event(a, "info", object, "epoch", detail);
+    KY_COUNT(a->p->count.anew);
+}
+
+enum verdict { TAKE, SKIP, REFUSE };
+
+/* What a sequence number on a source without promises says. */
+static enum verdict judge_seq(ky_accept *a, const known *k, ky_record *r, char *reason)
+{
+    enum ky_seen seen = ky_window_look(&k->window, r->seq);
+
+    if (seen == KY_SEEN_DUPLICATE) {
+        KY_COUNT(a->p->count.duplicates);
+        return SKIP;
+    }
+    if (seen == KY_SEEN_LATE) {
+        KY_COUNT(a->p->count.late);
+        snprintf(reason, REASON, "late: seq %lld came after %lld", (long long)r->seq,
+                 (long long)k->window.high);
+        return REFUSE;
+    }
+    if (seen == KY_SEEN_ANEW)
+        event_anew(a, r);
+    r->flags |= KY_COUNTED;
+    return TAKE;
+}
+
+static enum verdict judge_stream(ky_accept *a, const ky_record *r, known **ret, char *reason)
+{
+    const ky_class_cfg *c = &a->p->cfg->classes[r->class_];
+    const ky_name *name =
+        ky_names_find(&a->stream_names, r->class_, ky_record_stream(r), r->stream_len);
+
+    if (name != NULL) {
+        *ret = &a->streams[name->value];
+        return TAKE;
+    }
+    if (r->type == KY_REC_LABEL) {
+        snprintf(reason, REASON, "a label for a stream that never sent a sample");
+        return REFUSE;
+    }
+    if (a->per_class[r->class_] >= c->max_streams) {
+        snprintf(reason, REASON, "class '%s' has max_streams streams already: %lld", c->name,
+                 (long long)c->max_streams);
+        return REFUSE;
+    }
+    *ret = know(a, a->n_streams, r->class_, ky_record_stream(r), r->stream_len);
+    return TAKE;
+}
+
+static enum verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_record *r, char *reason)
+{
+    known *k = NULL;
+    enum verdict is = judge_stream(a, r, &k, reason);
+
+    if (is != TAKE)
+        return is;
+    r->stream = (uint32_t)(k - a->streams);
+    r->n = KY_NONE;
+    if (r->type == KY_REC_LABEL)
+        return TAKE;
+    if (r->seq != KY_NONE && a->ports[source].delivery == KY_AT_MOST_ONCE &&
+        (is = judge_seq(a, k, r, reason)) != TAKE)
+        return is;
+    if (v->holes > 0 && !fill_holes(k, r)) {
+        snprintf(reason, REASON, "%u values are missing and there are no earlier ones to hold",
+                 v->holes);
+        return REFUSE;
+    }
+    r->n = k->n + 1;
+    if (!k->resumed)
+        r->flags |= KY_RESUMED;
+    k->resumed = true;
+    book_sample(a, k, r);
+    return TAKE;
+}
+
+/* Turns a record into the REJECT that stands in its place. The stage has room for the reason. */
+static void become_reject(ky_record *r, const char *reason)
+{
+    size_t len = strlen(reason);
+    size_t names = (size_t)r->sender_len + r->stream_len;
+
+    r->type = KY_REC_REJECT;
+    r->flags = KY_LAST;
+    r->n = KY_NONE;
+    r->stream = 0;
+    r->steps = r->features = r->body_len = 0;
+    r->text_len = (uint32_t)len;
+    r->size = (uint32_t)ky_record_size(r->sender_len, r->stream_len, len, 0);
+    memset((char *)(r + 1) + names, 0, r->size - sizeof(*r) - names);
+    memcpy((char *)(r + 1) + names, reason, len);
+}
+
+/* -- the stage -- */
+
+static staged *stage_new(ky_accept *a, size_t record)
+{
+    size_t need = a->stage_len + sizeof(staged) + record;
+
+    if (need > a->stage_cap) {
+        size_t cap = need + BATCH_BYTES;
+        char *more = realloc(a->stage, cap);
+
+        if (more == NULL)
+            no_memory();
+        a->stage = more;
+        a->stage_cap = cap;
+    }
+    staged *s = (staged *)(a->stage + a->stage_len);
+
+    *s = (staged){ .sender = NO_SENDER };
+    return s;
+}
+
+static ky_record *record_of(staged *s)
+{
+    return (ky_record *)(s + 1);
+}
+
+static staged *staged_at(ky_accept *a, size_t at)
+{
+    return (staged *)(a->stage + at);
+}
+
+static size_t staged_size(ky_accept *a, size_t at)
+{
+    return sizeof(staged) + record_of(staged_at(a, at))->size;
+}
+
+/* The record is complete but for its position. */
+static void stage_append(ky_accept *a, staged *s)
+{
+    ky_record *r = record_of(s);
+    ky_err err;
+
+    if (ky_journal_append(a->p->journal, r, &err) < 0)
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    s->file_first = ky_journal_file_first(a->p->journal);
+    s->new_file = s->file_first != a->file_first;
+    a->file_first = s->file_first;
+    a->stage_len += sizeof(*s) + r->size;
+}
+
+static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record *in)
+{
+    char reason[REASON];
+    sender *from;
+
+    KY_COUNT(a->p->count.received);
+    if (!next_of(a, source, v, in, &from))
+        return;
+    staged *s = stage_new(a, in->size + REASON + 8);
+    ky_record *r = record_of(s);
+
+    memcpy(r, in, in->size);
+    if (r->type != KY_REC_REJECT) {
+        enum verdict is = judge(a, source, v, r, reason);
+
+        if (is == SKIP)
+            return;
+        if (is == REFUSE)
+            become_reject(r, reason);
+    }
+    if (r->type != KY_REC_REJECT)
+        KY_COUNT(a->p->count.accepted);
+    if (from != NULL) {
+        sender_took(a, from, r);
+        s->sender = (uint32_t)(from - a->senders);
+        s->cookie = v->cookie;
+    }
+    stage_append(a, s);
+}
+
+/* -- behind the disk -- */
+
+static void add_reject(ky_accept *a, const ky_record *r)
+{
+    ky_unit *u = unit(a);
+    ky_row_reject row = { .pos = r->pos, .at_us = r->arrival_us };
+
+    row.source =
+        text(a, r->source < a->p->cfg->n_sources ? a->p->cfg->sources[r->source].name : "");
+    row.stream = ky_unit_bytes(u, ky_record_stream(r), r->stream_len);
+    row.reason = ky_unit_bytes(u, ky_record_text(r), r->text_len);
+    row.body = ky_unit_bytes(u, ky_record_body(r), r->body_len);
+    *KY_ADD(&u->rejects) = row;
+    KY_COUNT(a->p->count.rejected);
+    ky_reasons_count(&a->p->reasons, ky_record_text(r), r->text_len);
+    begin_clock(a);
+}
+
+static void add_version(ky_accept *a, int model, uint32_t version, uint64_t hash, uint64_t pos)
+{
+    *KY_ADD(&unit(a)->swaps) =
+        (ky_row_swap){ .pos = pos, .model = (uint16_t)model, .version = version, .hash = hash };
+    atomic_store(&a->p->current[model], version);
+    begin_clock(a);
+}
+
+static void add_swap(ky_accept *a, const ky_record *r)
+{
+    const ky_swap *swap = ky_record_body(r);
+    int model = ky_served_model(a->p->cfg, swap->model);
+    char object[KY_NAME_MAX + 16], detail[120];
+
+    if (model < 0)
+        return;
+    add_version(a, model, swap->version, swap->new_hash, r->pos);
+    snprintf(object, sizeof(object), "model %s", swap->model);
+    snprintf(detail, sizeof(detail), "version %u, %s", swap->version,
+             swap->policy == KY_SWAP_RESET ? "all streams from zeros at once"
+                                           : "each stream when it next starts");
+    event(a, "info", object, "swap", detail);
+    KY_COUNT(a->p->count.swaps);
+}
+
+static void serve_writer(ky_accept *a)
+{
+    uint64_t wanted = atomic_load(&a->wanted);
+    ky_err err;
+
+    if (a->p->cfg->journal == KY_JOURNAL_NO || wanted <= ky_journal_durable(a->p->journal))
+        return;
+    if (ky_journal_sync(a->p->journal, &err) < 0)
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    KY_COUNT(a->p->count.syncs);
+    ky_bell_ring(&a->p->writer->bell);
+}
+
+/* Waits for room; the writer is served meanwhile, as the lane may be waiting for it. */
+static void send(ky_accept *a, int lane, const ky_record *r)
+{
+    ky_queue *q = ky_lane_queue(a->p->lanes[lane]);
+    void *to;
+
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&a->bell);
+
+        if ((to = ky_queue_reserve(q, r->size)) != NULL)
+            break;
+        ky_queue_ring(q);
+        serve_writer(a);
+        ky_bell_wait(&a->bell, heard, -1);
+    }
+    memcpy(to, r, r->size);
+    ky_queue_commit(q, r->size);
+    a->sent[lane] = r->type == KY_REC_MARK ? r->pos : ky_record_end(r);
+}
+
+static void send_all(ky_accept *a, const ky_record *r)
+{
+    for (int i = 0; i < a->p->n_lanes; i++)
+        send(a, i, r);
+}
+
+static void send_mark(ky_accept *a, int type, uint64_t pos)
+{
+    ky_record mark = { .size = sizeof(mark), .type = (uint8_t)type, .pos = pos };
+
+    send_all(a, &mark);
+}
+
+static void ring_lanes(ky_accept *a)
+{
+    for (int i = 0; i < a->p->n_lanes; i++)
+        ky_queue_ring(ky_lane_queue(a->p->lanes[i]));
+}
+
+static void route(ky_accept *a, const ky_record *r)
+{
+    if (r->type == KY_REC_SWAP) {
+        add_swap(a, r);
+        send_all(a, r);
+    } else if (r->type == KY_REC_REJECT) {
+        add_reject(a, r);
+    } else {
+        send(a, (int)(r->stream % (uint32_t)a->p->n_lanes), r);
+    }
+}
+
+/* Lanes that had nothing lately hear how far everybody is. */
+static void mark_idle(ky_accept *a)
+{
+    for (int i = 0; i < a->p->n_lanes; i++) {
+        ky_record mark = { .size = sizeof(mark), .type = KY_REC_MARK, .pos = a->routed };
+
+        if (a->sent[i] < a->routed)
+            send(a, i, &mark);
+    }
+    ring_lanes(a);
+}
+
+static void acknowledge(ky_accept *a, staged *s)
+{
+    const ky_record *r = record_of(s);
+
+    if (s->sender == NO_SENDER)
+        return;
+    sender *from = &a->senders[s->sender];
+
+    /* A refused one is told by itself, with its reason. */
+    if (r->type == KY_REC_REJECT && a->ports[from->source].delivery == KY_ACKNOWLEDGED) {
+        char reason[REASON];
+
+        snprintf(reason, sizeof(reason), "%.*s", (int)r->text_len, ky_record_text(r));
+        answer_up_to(a, from, r->number, s->cookie, reason);
+    }
+    owe(a, from, s->cookie);
+}
+
+static void pay_owed(ky_accept *a)
+{
+    for (uint32_t i = 0; i < a->n_owed; i++) {
+        sender *s = &a->senders[a->owed[i]];
+
+        answer_up_to(a, s, s->last, s->cookie, NULL);
+        s->owed = false;
+    }
+    a->n_owed = 0;
+    tell_sources(a);
+}
+
+/* A2: disk, then acknowledgements and lanes. */
+static void finish_batch(ky_accept *a)
+{
+    enum ky_journal_mode mode = a->p->cfg->journal;
+    ky_err err;
+    int rc = KY_OK;
+
+    if (mode == KY_JOURNAL_SYNC)
+        rc = ky_journal_sync(a->p->journal, &err);
+    else if (mode == KY_JOURNAL_ASYNC)
+        rc = ky_journal_flush(a->p->journal, &err);
+    if (rc < 0)
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    KY_COUNT(a->p->count.batches);
+    for (size_t at = 0; at < a->stage_len; at += staged_size(a, at))
+        acknowledge(a, staged_at(a, at));
+    pay_owed(a);
+    for (size_t at = 0; at < a->stage_len; at += staged_size(a, at)) {
+        staged *s = staged_at(a, at);
+        ky_record *r = record_of(s);
+
+        if (s->new_file)
+            send_mark(a, KY_REC_CONFIG, s->file_first);
+        route(a, r);
+        a->routed = ky_record_end(r);
+    }
+    a->stage_len = 0;
+    begin_clock(a);
+    ring_lanes(a);
+}
+
+/* -- its own unit -- */
+
+static void add_source(ky_accept *a, const char *source, const char *key, size_t key_len,
+                       const uint8_t *session, int64_t number)
+{
+    ky_row_source row = { .number = number };
+
+    row.source = text(a, source);
+    row.key = ky_unit_bytes(unit(a), key, key_len);
+    if (session != NULL)
+        memcpy(row.session, session, KY_SESSION);
+    *KY_ADD(&unit(a)->sources) = row;
+}
+
+static void add_sources(ky_accept *a)
+{
+    for (uint32_t i = 0; i < a->n_dirty; i++) {
+        sender *s = &a->senders[a->dirty[i]];
+        const ky_name *n = &a->sender_names.row[s->name];
+
+        add_source(a, a->p->cfg->sources[s->source].name, n->text, n->len, s->session,
+                   (int64_t)s->last);
+        s->dirty = false;
+    }
+    a->n_dirty = 0;
+    for (int i = 0; i < a->p->cfg->n_models; i++) {
+        const char *name = a->p->cfg->models[i].name;
+
+        if (a->imported_dirty[i])
+            add_source(a, KY_ACCEPT_MODEL, name, strlen(name), NULL, (int64_t)a->imported[i]);
+        a->imported_dirty[i] = false;
+    }
+    if (!ky_unit_empty(unit(a))) /* so that recovery books nothing of this twice */
+        add_source(a, KY_ACCEPT_JOURNAL, "", 0, NULL, (int64_t)a->routed);
+}
+
+static void wait_for_writer(ky_accept *a)
+{
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&a->bell);
+
+        if (ky_outbox_ready(&a->out))
+            return;
+        serve_writer(a);
+        KY_COUNT(a->p->count.stalls);
+        ky_bell_wait(&a->bell, heard, -1);
+    }
+}
+
+static void hand_over(ky_accept *a)
+{
+    wait_for_writer(a);
+    add_sources(a);
+    ky_outbox_hand(&a->out, a->routed, a->routed);
+    a->since_ns = 0;
+    a->handed = a->routed;
+}
+
+/* -- what others ask for -- */
+
+static int do_swap(ky_accept *a, const ky_swap *swap)
+{
+    size_t size = ky_record_size(0, 0, 0, sizeof(*swap));
+    staged *s = stage_new(a, size);
+    ky_record *r = record_of(s);
+
+    memset(r, 0, size);
+    r->size = (uint32_t)size;
+    r->type = KY_REC_SWAP;
+    r->flags = KY_LAST;
+    r->n = r->seq = r->ts_us = KY_NONE;
+    r->arrival_us = ky_clock_wall_us();
+    r->body_len = sizeof(*swap);
+    memcpy(r + 1, swap, sizeof(*swap));
+    stage_append(a, s);
+    finish_batch(a);
+    return KY_OK;
+}
+
+static int do_seal(ky_accept *a, ky_err *err)
+{
+    return a->p->cfg->journal == KY_JOURNAL_NO ? KY_OK : ky_journal_seal(a->p->journal, err);
+}
+
+static void serve(ky_accept *a, request *q)
+{
+    if (q->what == ASK_EVENT) {
+        event(a, q->event[0], q->event[1], q->event[2], q->event[3]);
+        for (int i = 0; i < 4; i++)
+            free(q->event[i]);
+        free(q);
+        return;
+    }
+    int rc = q->what == ASK_SWAP ? do_swap(a, &q->swap) : do_seal(a, &q->err);
+
+    pthread_mutex_lock(&a->lock);
+    q->rc = rc;
+    q->done = true;
+    pthread_cond_broadcast(&a->answered);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* Between two batches: whatever was staged has gone. */
+static bool serve_requests(ky_accept *a)
+{
+    if (!atomic_load(&a->asking))
+        return false;
+    pthread_mutex_lock(&a->lock);
+    request *q = a->asked, *next;
+
+    a->asked = NULL;
+    a->asked_last = &a->asked;
+    atomic_store(&a->asking, false);
+    pthread_mutex_unlock(&a->lock);
+    for (; q != NULL; q = next) {
+        next = q->next;
+        serve(a, q);
+    }
+    return true;
+}
+
+/* -- the thread -- */
+
+static bool collect(ky_accept *a)
+{
+    bool any = true, some = false;
+
+    while (any && a->stage_len < BATCH_BYTES) {
+        any = false;
+        for (int i = 0; i < a->p->cfg->n_sources; i++) {
+            ky_queue *q = a->ports[i].records;
+            const ky_arrival *v;
+            size_t size;
+
+            for (int n = 0;
+                 n < TURN && a->stage_len < BATCH_BYTES && (v = ky_queue_next(q, &size)) != NULL;
+                 n++) {
+                take(a, i, v, (const ky_record *)(v + 1));
+                ky_queue_pop(q);
+                any = some = true;
+            }
+        }
+    }
+    return some;
+}
+
+static bool all_ended(ky_accept *a)
+{
+    for (int i = 0; i < a->p->cfg->n_sources; i++)
+        if (!ky_queue_ended(a->ports[i].records))
+            return false;
+    return true;
+}
+
+static int64_t tick_us(const ky_accept *a)
+{
+    int64_t us = a->p->cfg->commit_interval_us;
+
+    return us < 1000000 ? us : 1000000;
+}
+
+/* Now and then: positions of idle lanes, an old file's seal, the unit. */
+static void tick(ky_accept *a)
+{
+    int64_t now = ky_clock_mono_ns();
+    ky_err err;
+
+    if (unit(a)->bytes.n > UNIT_BYTES ||
+        (a->since_ns != 0 && now - a->since_ns >= a->p->cfg->commit_interval_us * 1000 &&
+         ky_outbox_ready(&a->out)))
+        hand_over(a);
+    if (now - a->ticked_ns < tick_us(a) * 1000)
+        return;
+    a->ticked_ns = now;
+    mark_idle(a);
+    if (a->p->cfg->journal != KY_JOURNAL_NO && ky_journal_sync(a->p->journal, &err) < 0)
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+}
+
+static void refuse_requests(ky_accept *a)
+{
+    serve_requests(a);
+    pthread_mutex_lock(&a->lock);
+    a->stopped = true;
+    pthread_mutex_unlock(&a->lock);
+    serve_requests(a);
+}
+
+static void drain(ky_accept *a)
+{
+    ky_err err;
+
+    refuse_requests(a);
+    if (a->p->cfg->journal != KY_JOURNAL_NO && ky_journal_sync(a->p->journal, &err) < 0)
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    mark_idle(a);
+    hand_over(a);
+    for (int i = 0; i < a->p->n_lanes; i++)
+        ky_queue_close(ky_lane_queue(a->p->lanes[i]));
+    wait_for_writer(a);
+    ky_outbox_close(&a->out);
+}
+
+static void *run(void *arg)
+{
+    ky_accept *a = arg;
+
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&a->bell);
+        bool ended = all_ended(a);
+        bool worked = collect(a);
+
+        if (a->stage_len > 0)
+            finish_batch(a);
+        pay_owed(a);
+        worked |= serve_requests(a);
+        serve_writer(a);
+        tick(a);
+        if (worked)
+            continue;
+        if (ended)
+            break;
+        ky_bell_wait(&a->bell, heard, tick_us(a));
+    }
+    drain(a);
+    return NULL;
+}
+
+/* -- recovery -- */
+
+int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, ky_err *err)
+{
+    size_t label = sizeof(int32_t);
+
+    if (class_ < 0) { /* no longer configured: its number stays its own */
+        known_at(a, s->row.stream);
+        return KY_OK;
+    }
+    if (known_at(a, s->row.stream)->there)
+        return ky_fail(err, KY_ECORRUPT, "stream number %u is given twice", s->row.stream);
+    known *k = know(a, s->row.stream, class_, s->name, strlen(s->name));
+
+    if (s->model == NULL)
+        return KY_OK;
+    k->n = s->row.n;
+    k->pos = s->row.pos;
+    k->window = (ky_window){ s->row.seq_high, s->row.seq_mask, s->row.epoch };
+    if (a->p->holds[class_] && s->extra != NULL && s->extra_len > label) {
+        k->held = malloc(s->extra_len - label);
+        if (k->held == NULL)
+            no_memory();
+        memcpy(k->held, (const char *)s->extra + label, s->extra_len - label);
+    }
+    return KY_OK;
+}
+
+int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
+                             const uint8_t session[KY_SESSION], int64_t number, ky_err *err)
+{
+    (void)err;
+    int model = ky_served_model(a->p->cfg, key);
+
+    if (strcmp(source, KY_ACCEPT_JOURNAL) == 0)
+        a->booked = (uint64_t)number;
+    if (strcmp(source, KY_ACCEPT_MODEL) == 0 && model >= 0)
+        a->imported[model] = (uint64_t)number;
+    for (int i = 0; i < a->p->cfg->n_sources; i++) {
+        if (strcmp(a->p->cfg->sources[i].name, source) != 0)
+            continue;
+        sender *s = sender_make(a, i, key, strlen(key));
+
+        s->begun = true;
+        s->last = (uint64_t)number;
+        memcpy(s->session, session, KY_SESSION);
+    }
+    return KY_OK;
+}
+
+static void replay_sender(ky_accept *a, const ky_record *r)
+{
+    if (r->source >= a->p->cfg->n_sources || r->sender_len == 0 || !(r->flags & KY_LAST) ||
+        a->ports[r->source].delivery == KY_AT_MOST_ONCE ||
+        (a->ports[r->source].delivery == KY_ACKNOWLEDGED && r->number == 0))
+        return;
+    sender *s = sender_find(a, r->source, ky_record_sender(r), r->sender_len);
+
+    if (s == NULL)
+        s = sender_make(a, r->source, ky_record_sender(r), r->sender_len);
+    sender_took(a, s, r);
+}
+
+static void replay_stream(ky_accept *a, const ky_record *r)
+{
+    known *k = known_at(a, r->stream);
+
+    if (!k->there)
+        k = know(a, r->stream, r->class_, ky_record_stream(r), r->stream_len);
+    if (r->pos < k->pos)
+        return;
+    KY_COUNT(a->p->count.recovered);
+    if (r->type == KY_REC_SAMPLE)
+        book_sample(a, k, r);
+}
+
+int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
+{
+    (void)err;
+    if (r->pos >= a->booked && r->type != KY_REC_CONFIG)
+        replay_sender(a, r);
+    if (r->type == KY_REC_CONFIG) {
+        send_mark(a, KY_REC_CONFIG, r->pos);
+    } else if (r->type == KY_REC_REJECT || r->type == KY_REC_SWAP) {
+        if (r->pos >= a->booked)
+            route(a, r);
+        else if (r->type == KY_REC_SWAP)
+            send_all(a, r);
+    } else {
+        replay_stream(a, r);
+        route(a, r);
+    }
+    a->routed = ky_record_end(r);
+    begin_clock(a);
+    ring_lanes(a);
+    tick(a);
+    return KY_OK;
+}
+
+void ky_accept_live(ky_accept *a, uint64_t pos)
+{
+    a->routed = a->routed > pos ? a->routed : pos;
+}
+
+uint64_t ky_accept_imported(const ky_accept *a, int model)
+{
+    return a->imported[model];
+}
+
+void ky_accept_set_imported(ky_accept *a, int model, uint64_t hash)
+{
+    a->imported[model] = hash;
+    a->imported_dirty[model] = true;
+    begin_clock(a);
+}
+
+int64_t ky_accept_offset(const ky_accept *a, int source, const char *key)
+{
+    const sender *s = sender_find(a, source, key, strlen(key));
+
+    return s != NULL && s->begun ? (int64_t)s->last : -1;
+}
+
+void ky_accept_note_version(ky_accept *a, const ky_version *v)
+{
+    add_version(a, v->model, v->version, v->hash, 0);
+}
+
+/* -- the pipeline -- */
+
+int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
+{
+    ky_accept *a = calloc(1, sizeof(*a));
+
+    if (a == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    a->p = p;
+    a->file_first = UINT64_MAX;
+    a->asked_last = &a->asked;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_cond_init(&a->answered, NULL);
+    ky_names_init(&a->stream_names);
+    ky_names_init(&a->sender_names);
+    a->ports = calloc((size_t)p->cfg->n_sources + 1, sizeof(*a->ports));
+    a->per_class = calloc((size_t)p->cfg->n_classes + 1, sizeof(*a->per_class));
+    a->imported = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->imported));
+    a->imported_dirty = calloc((size_t)p->cfg->n_models + 1, sizeof(bool));
+    a->sent = calloc((size_t)p->n_lanes, sizeof(*a->sent));
+    if (a->ports == NULL || a->per_class == NULL || a->imported == NULL ||
+        a->imported_dirty == NULL || a->sent == NULL) {
+        ky_accept_free(a);
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    }
+    for (int i = 0; i < p->cfg->n_sources; i++)
+        a->ports[i].delivery =
+            ky_source_delivery_of(p->cfg->sources[i].type, p->cfg->sources[i].socket);
+    for (int i = 0; i < p->n_lanes; i++)
+        ky_lane_queue(p->lanes[i])->producer = &a->bell;
+    ky_accept_live(a, low);
+    ky_writer_add(p->writer, &a->out, &a->bell);
+    *ret = a;
+    return KY_OK;
+}
+
+ky_bell *ky_accept_bell(ky_accept *a)
+{
+    return &a->bell;
+}
+
+void ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *answers)
+{
+    a->ports[source].records = records;
+    a->ports[source].answers = answers;
+}
+
+int ky_accept_start(ky_accept *a, ky_err *err)
+{
+    int rc = ky_core_thread(&a->thread, "kymod-accept", run, a, err);
+
+    a->started = rc == KY_OK;
+    return rc;
+}
+
+void ky_accept_join(ky_accept *a)
+{
+    if (a->started)
+        pthread_join(a->thread, NULL);
+    else
+        ky_outbox_close(&a->out);
+    a->started = false;
+}
+
+void ky_accept_free(ky_accept *a)
+{
+    if (a == NULL)
+        return;
+    for (uint32_t i = 0; i < a->cap_streams; i++)
+        free(a->streams[i].held);
+    for (int i = 0; i < 2; i++)
+        ky_unit_done(&a->out.batch[i].unit);
+    ky_names_done(&a->stream_names);
+    ky_names_done(&a->sender_names);
+    pthread_mutex_destroy(&a->lock);
+    pthread_cond_destroy(&a->answered);
+    free(a->ports);
+    free(a->streams);
+    free(a->per_class);
+    free(a->senders);
+    free(a->dirty);
+    free(a->owed);
+    free(a->stage);
+    free(a->sent);
+    free(a->imported);
+    free(a->imported_dirty);
+    free(a);
+}
+
+/* -- any thread -- */
+
+/* False when the stage has stopped. */
+static bool ask(ky_accept *a, request *q)
+{
+    pthread_mutex_lock(&a->lock);
+    bool open = !a->stopped;
+
+    if (open) {
+        *a->asked_last = q;
+        a->asked_last = &q->next;
+        atomic_store(&a->asking, true);
+    }
+    pthread_mutex_unlock(&a->lock);
+    ky_bell_ring(&a->bell);
+    return open;
+}
+
+static int ask_and_wait(ky_accept *a, request *q, ky_err *err)
+{
+    if (!ask(a, q))
+        return ky_fail(err, KY_EBUSY, "the daemon is stopping");
+    pthread_mutex_lock(&a->lock);
+    while (!q->done)
+        pthread_cond_wait(&a->answered, &a->lock);
+    pthread_mutex_unlock(&a->lock);
+    if (q->rc < 0 && err != NULL)
+        *err = q->err;
+    return q->rc;
+}
+
+int ky_accept_swap(ky_accept *a, const ky_swap *s, ky_err *err)
+{
+    request q = { .what = ASK_SWAP, .swap = *s };
+
+    return ask_and_wait(a, &q, err);
+}
+
+int ky_accept_seal(ky_accept *a, ky_err *err)
+{
+    request q = { .what = ASK_SEAL };
+
+    return ask_and_wait(a, &q, err);
+}
+
+void ky_accept_event(ky_accept *a, const char *level, const char *object, const char *what,
+                     const char *detail)
+{
+    const char *from[4] = { level, object, what, detail };
+    request *q = calloc(1, sizeof(*q));
+    bool whole = q != NULL;
+
+    for (int i = 0; whole && i < 4; i++)
+        whole = (q->event[i] = strdup(from[i])) != NULL;
+    if (q == NULL)
+        return;
+    q->what = ASK_EVENT;
+    if (whole && ask(a, q))
+        return;
+    for (int i = 0; i < 4; i++)
+        free(q->event[i]);
+    free(q);
+}
+
+void ky_accept_want_durable(ky_accept *a, uint64_t pos)
+{
+    uint64_t was = atomic_load(&a->wanted);
+
+    while (was < pos && !atomic_compare_exchange_weak(&a->wanted, &was, pos))
+        ;
+    ky_bell_ring(&a->bell);
+}

@@ -1,0 +1,221 @@
+#include "daemon/commit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "daemon/accept.h"
+#include "daemon/log.h"
+#include "models/clock.h"
+
+enum { RETRY_US = 100000 };
+
+/* -- outboxes -- */
+
+ky_unit *ky_outbox_unit(ky_outbox *o)
+{
+    return &o->batch[o->filling].unit;
+}
+
+bool ky_outbox_ready(ky_outbox *o)
+{
+    return !atomic_load(&o->batch[1 - o->filling].full);
+}
+
+void ky_outbox_hand(ky_outbox *o, uint64_t pos, uint64_t needed)
+{
+    ky_batch *b = &o->batch[o->filling];
+
+    b->pos = pos;
+    b->needed = needed;
+    atomic_store(&b->full, true);
+    o->filling = 1 - o->filling;
+    ky_bell_ring(&o->writer->bell);
+}
+
+void ky_outbox_close(ky_outbox *o)
+{
+    atomic_store(&o->closed, true);
+    ky_bell_ring(&o->writer->bell);
+}
+
+/* -- the writer -- */
+
+/* The lowest position over all stages, had `o` done everything before pos. */
+static uint64_t low_water(const ky_writer *w, const ky_outbox *o, uint64_t pos)
+{
+    uint64_t low = UINT64_MAX;
+
+    for (int i = 0; i < w->n_outboxes; i++) {
+        uint64_t done = w->outboxes[i] == o ? pos : w->outboxes[i]->done;
+
+        if (done < low)
+            low = done;
+    }
+    return low;
+}
+
+static bool worth_waiting(int rc)
+{
+    return rc == KY_EBUSY || rc == KY_EAGAIN || rc == KY_EFULL || rc == -ENOSPC || rc == -EDQUOT;
+}
+
+static void commit(ky_writer *w, ky_unit *u)
+{
+    ky_complaint trouble = { 0 };
+    ky_err err;
+    int rc;
+
+    u->models = w->p->model_names;
+    u->classes = w->p->class_names;
+    u->keep_rejects = w->p->cfg->max_rejects;
+    while ((rc = ky_results_commit(w->r, u, &err)) < 0) {
+        if (!worth_waiting(rc))
+            ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "commit", "%s", err.text);
+        KY_COUNT(w->p->count.commit_retries);
+        ky_complain(&trouble, KY_WARN, "commit", NULL, "%s; everything waits", err.text);
+        ky_bell_wait(&w->bell, ky_bell_listen(&w->bell), RETRY_US);
+    }
+    ky_complaint_over(&trouble, "commit", NULL, "committing again");
+    KY_COUNT(w->p->count.commits);
+    atomic_fetch_add_explicit(&w->p->count.commit_rows, u->predictions.n, memory_order_relaxed);
+    atomic_store(&w->low_water, u->low_water);
+}
+
+/* Without a journal there is nothing to wait for. */
+static void wait_for_disk(ky_writer *w, uint64_t needed)
+{
+    if (w->p->cfg->journal == KY_JOURNAL_NO)
+        return;
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&w->bell);
+
+        if (ky_journal_durable(w->p->journal) >= needed)
+            return;
+        ky_accept_want_durable(w->p->accept, needed);
+        ky_bell_wait(&w->bell, heard, -1);
+    }
+}
+
+static void take(ky_writer *w, ky_outbox *o)
+{
+    ky_batch *b = &o->batch[o->taking];
+
+    if (!ky_unit_empty(&b->unit)) {
+        wait_for_disk(w, b->needed);
+        b->unit.low_water = low_water(w, o, b->pos);
+        commit(w, &b->unit);
+        ky_unit_clear(&b->unit);
+    }
+    o->done = b->pos;
+    o->taking = 1 - o->taking;
+    atomic_store(&b->full, false);
+    ky_bell_ring(o->stage);
+}
+
+/* One unit of each stage that has one. */
+static bool one_each(ky_writer *w)
+{
+    bool any = false;
+
+    for (int i = 0; i < w->n_outboxes; i++) {
+        ky_outbox *o = w->outboxes[i];
+
+        if (atomic_load(&o->batch[o->taking].full)) {
+            take(w, o);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static bool all_closed(ky_writer *w)
+{
+    for (int i = 0; i < w->n_outboxes; i++)
+        if (!atomic_load(&w->outboxes[i]->closed))
+            return false;
+    return true;
+}
+
+/* Positions move without rows too (markers); they are worth a transaction only when idle. */
+static void commit_low_water(ky_writer *w)
+{
+    uint64_t low = low_water(w, NULL, 0);
+    ky_unit u = { .low_water = low };
+
+    if (low == atomic_load(&w->low_water))
+        return;
+    wait_for_disk(w, low);
+    commit(w, &u);
+}
+
+static void *run(void *arg)
+{
+    ky_writer *w = arg;
+
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&w->bell);
+        bool closed = all_closed(w);
+
+        if (one_each(w))
+            continue;
+        if (closed)
+            break;
+        ky_bell_wait(&w->bell, heard, w->p->cfg->commit_interval_us);
+        if (ky_bell_listen(&w->bell) == heard) /* nobody had anything for so long */
+            commit_low_water(w);
+    }
+    commit_low_water(w);
+    return NULL;
+}
+
+/* -- the pipeline -- */
+
+int ky_writer_new(ky_pipeline *p, ky_results *r, uint64_t low, ky_writer **ret, ky_err *err)
+{
+    ky_writer *w = calloc(1, sizeof(*w));
+
+    if (w == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    w->p = p;
+    w->r = r;
+    atomic_store(&w->low_water, low);
+    w->outboxes = calloc((size_t)p->n_lanes + 1, sizeof(ky_outbox *));
+    if (w->outboxes == NULL) {
+        free(w);
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    }
+    *ret = w;
+    return KY_OK;
+}
+
+void ky_writer_add(ky_writer *w, ky_outbox *o, ky_bell *stage)
+{
+    o->writer = w;
+    o->stage = stage;
+    o->done = atomic_load(&w->low_water);
+    w->outboxes[w->n_outboxes++] = o;
+}
+
+int ky_writer_start(ky_writer *w, ky_err *err)
+{
+    int rc = ky_core_thread(&w->thread, "kymod-writer", run, w, err);
+
+    w->started = rc == KY_OK;
+    return rc;
+}
+
+void ky_writer_join(ky_writer *w)
+{
+    if (w->started)
+        pthread_join(w->thread, NULL);
+    w->started = false;
+}
+
+void ky_writer_free(ky_writer *w)
+{
+    if (w == NULL)
+        return;
+    free(w->outboxes);
+    free(w);
+}

@@ -1,0 +1,59 @@
+#include "daemon/core.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+void ky_core_die(int exit_code, const char *stage, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    ky_log(KY_ERROR, stage, NULL, "%s; ending at once", text);
+    _exit(exit_code);
+}
+
+int ky_core_thread(pthread_t *t, const char *name, void *(*run)(void *), void *arg, ky_err *err)
+{
+    sigset_t all, was;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &was);
+    int rc = pthread_create(t, NULL, run, arg);
+
+    pthread_sigmask(SIG_SETMASK, &was, NULL);
+    if (rc != 0)
+        return ky_fail(err, -rc, "thread %s: %s", name, ky_strerror(-rc));
+    pthread_setname_np(*t, name);
+    return KY_OK;
+}
+
+void ky_reasons_count(ky_reasons *r, const char *text, size_t len)
+{
+    size_t n = 0;
+
+    while (n < len && n < sizeof(r->row[0].text) - 1 && text[n] != ':' &&
+           !(text[n] >= '0' && text[n] <= '9'))
+        n++;
+    pthread_mutex_lock(&r->lock);
+    int i = 0;
+
+    while (i < r->n && (strncmp(r->row[i].text, text, n) != 0 || r->row[i].text[n] != 0))
+        i++;
+    if (i == r->n && r->n < KY_MAX_REASONS - 1) {
+        memcpy(r->row[i].text, text, n);
+        r->n++;
+    } else if (i == r->n && r->n == KY_MAX_REASONS - 1) {
+        memcpy(r->row[i].text, "other", 6);
+        r->n++;
+    }
+    r->row[i < r->n ? i : KY_MAX_REASONS - 1].times++;
+    pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,91 @@
+/*
+ * What the stages share: made before their threads start, read-only from then on but for the
+ * counters. Only the stages and pipeline.c include this.
+ */
+#ifndef KY_CORE_H
+#define KY_CORE_H
+
+#include <stdatomic.h>
+
+#include "daemon/config.h"
+#include "daemon/pipeline.h"
+#include "daemon/served.h"
+#include "storage/journal.h"
+
+/* Counted by the stages, told by ky_pipeline_status. */
+typedef struct ky_counters {
+    _Atomic uint64_t received, accepted, rejected, duplicates, late, anew, ahead, sessions_refused;
+    _Atomic uint64_t acks, acks_dropped, batches, syncs;
+    _Atomic uint64_t steps, answers, quarantined, gaps, resets, swaps, labels;
+    _Atomic uint64_t published, unpublished;
+    _Atomic uint64_t commits, commit_rows, commit_retries, stalls;
+    _Atomic uint64_t recovered; /* journal records that results.db did not include at the start */
+    _Atomic uint64_t streams;
+    _Atomic uint64_t *waves; /* [max_wave + 1] by size */
+} ky_counters;
+
+#define KY_COUNT(counter)      atomic_fetch_add_explicit(&(counter), 1, memory_order_relaxed)
+#define KY_COUNTED_AT(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
+
+enum { KY_MAX_REASONS = 64 };
+
+/* Rejects by reason, the part of it before a colon or digit: few and bounded. */
+typedef struct ky_reasons {
+    pthread_mutex_t lock;
+    int n;
+    struct {
+        char text[64];
+        uint64_t times;
+    } row[KY_MAX_REASONS];
+} ky_reasons;
+
+struct ky_intake;
+struct ky_accept;
+struct ky_lane;
+struct ky_writer;
+struct ky_publisher;
+
+struct ky_pipeline {
+    const ky_config *cfg;
+    int n_lanes;
+    size_t queue_bytes;        /* of the lanes' queues: as large as the largest source's */
+    const char **class_names;  /* [classes], for units */
+    const char **model_names;  /* [models] */
+    int *class_model;          /* [classes]: row of its model */
+    bool *holds;               /* [classes]: a source of theirs fills holes with the last values */
+    uint64_t live_from;        /* records before this position are replayed, not published */
+    _Atomic uint32_t *current; /* [models]: the version that took over last, for those who ask */
+    int lock_fd;
+    ky_served served;
+    ky_journal *journal;
+    struct ky_results *results; /* the writer's while it runs */
+    char uuid[37];
+    ky_counters count;
+    ky_reasons reasons;
+    struct ky_intake **intakes; /* [sources] */
+    struct ky_accept *accept;
+    struct ky_lane **lanes; /* [n_lanes] */
+    struct ky_writer *writer;
+    struct ky_publisher *publisher;
+};
+
+/* Travels to a lane in place of a record: everything before pos has been sent. Never on disk. */
+enum { KY_REC_MARK = 255 };
+
+static inline uint64_t ky_record_end(const ky_record *r)
+{
+    return r->pos + r->size;
+}
+
+/** Count a reject under its reason. */
+void ky_reasons_count(ky_reasons *r, const char *text, size_t len);
+
+/** The process cannot go on without harm: says why and ends it at once. What was acknowledged is
+ *  on disk; the next start recovers. */
+_Noreturn void ky_core_die(int exit_code, const char *stage, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/** Starts a thread with all signals blocked, under a name that `top -H` shows. */
+int ky_core_thread(pthread_t *t, const char *name, void *(*run)(void *), void *arg, ky_err *err);
+
+#endif

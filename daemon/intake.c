@@ -1,0 +1,458 @@
+#include "daemon/intake.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "daemon/accept.h"
+#include "daemon/log.h"
+#include "daemon/queue.h"
+#include "models/clock.h"
+
+struct ky_intake {
+    ky_pipeline *p;
+    int number;
+    const ky_source_cfg *cfg;
+    ky_queue records, answers;
+    ky_bell bell;
+    pthread_t thread;
+    bool started;
+    ky_source *source;
+    ky_codec *codec;
+    char *address;
+    ky_complaint trouble;
+    bool unrung; /* records that the accept stage was not told of */
+    _Atomic bool closing, finishing;
+    /* the start: the thread opens the source, as it is its own, and says how it went */
+    ky_bell begun;
+    _Atomic bool ready;
+    _Atomic(ky_source *) open; /* for those who wake it */
+    int rc;
+    ky_err err;
+};
+
+/* -- classes -- */
+
+static bool has_source(const ky_class_cfg *c, const char *name)
+{
+    for (int i = 0; i < c->sources.n; i++)
+        if (strcmp(c->sources.item[i], name) == 0)
+            return true;
+    return c->sources.n == 0;
+}
+
+int ky_intake_class(const ky_config *cfg, int source, const char *stream, size_t len)
+{
+    char name[KY_STREAM_MAX + 1];
+
+    if (len > KY_STREAM_MAX)
+        return -1;
+    memcpy(name, stream, len);
+    name[len] = 0;
+    for (int i = 0; i < cfg->n_classes; i++) {
+        const ky_class_cfg *c = &cfg->classes[i];
+
+        if (has_source(c, cfg->sources[source].name) &&
+            (c->match == NULL || strcmp(c->match, "*") == 0 || fnmatch(c->match, name, 0) == 0))
+            return i;
+    }
+    return -1;
+}
+
+/* -- answers on their way back -- */
+
+static void send_answers(ky_intake *i)
+{
+    size_t size;
+    const ky_answer *a;
+
+    while ((a = ky_queue_next(&i->answers, &size)) != NULL) {
+        ky_ack ack = { .cookie = a->cookie,
+                       .number = a->number,
+                       .reason = a->reason_len > 0 ? (const char *)(a + 1) : NULL };
+
+        memcpy(ack.session, a->session, KY_SESSION);
+        ky_source_ack(i->source, &ack);
+        ky_queue_pop(&i->answers);
+    }
+}
+
+/* -- records -- */
+
+static ky_arrival *reserve(ky_intake *i, size_t record)
+{
+    size_t size = sizeof(ky_arrival) + record;
+    void *to;
+
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&i->bell);
+
+        if ((to = ky_queue_reserve(&i->records, size)) != NULL)
+            return to;
+        ky_queue_ring(&i->records);
+        send_answers(i);
+        ky_bell_wait(&i->bell, heard, -1);
+    }
+}
+
+static ky_record *begin(ky_intake *i, const ky_message *m, size_t stream, size_t text, size_t body)
+{
+    size_t size = ky_record_size(m->sender_len, stream, text, body);
+    ky_arrival *v = reserve(i, size);
+    ky_record *r = (ky_record *)(v + 1);
+
+    *v = (ky_arrival){ .cookie = m->cookie };
+    memset(r, 0, size);
+    r->size = (uint32_t)size;
+    r->flags = KY_LAST;
+    r->source = (uint16_t)i->number;
+    r->partition = m->partition;
+    r->number = m->number;
+    r->n = r->seq = r->ts_us = KY_NONE;
+    r->arrival_us = m->arrived_us;
+    memcpy(r->session, m->session, KY_SESSION);
+    r->sender_len = (uint16_t)m->sender_len;
+    r->stream_len = (uint16_t)stream;
+    r->text_len = (uint32_t)text;
+    r->body_len = (uint32_t)body;
+    memcpy(r + 1, m->sender, m->sender_len);
+    return r;
+}
+
+static void end(ky_intake *i, const ky_record *r)
+{
+    ky_queue_commit(&i->records, sizeof(ky_arrival) + r->size);
+    i->unrung = true;
+}
+
+static char *names_of(ky_record *r)
+{
+    return (char *)(r + 1) + r->sender_len;
+}
+
+static void put_reject(ky_intake *i, const ky_message *m, const char *stream, size_t stream_len,
+                       const char *reason)
+{
+    size_t text = strlen(reason), body = m->len < KY_REJECT_KEEP ? m->len : KY_REJECT_KEEP;
+
+    if (stream_len > KY_STREAM_MAX ||
+        ky_codec_check_name("", stream, stream_len, KY_STREAM_MAX, NULL) < 0)
+        stream_len = 0;
+    ky_record *r = begin(i, m, stream_len, text, body);
+
+    r->type = KY_REC_REJECT;
+    if (stream_len > 0)
+        memcpy(names_of(r), stream, stream_len);
+    memcpy(names_of(r) + stream_len, reason, text);
+    if (body > 0)
+        memcpy((char *)(uintptr_t)ky_record_body(r), m->data, body);
+    end(i, r);
+}
+
+/* DESIGN 2: its own time, else Kafka's, else its arrival. */
+static void stamp(ky_record *r, const ky_message *m, const ky_sample *s)
+{
+    static const uint8_t from[] = { KY_TIME_SAMPLE, KY_TIME_KAFKA, KY_TIME_ARRIVAL };
+    const int64_t time[] = { s->ts_us, m->ts_us, m->arrived_us };
+    int k = 0;
+
+    while (time[k] == KY_NONE && k < 2)
+        k++;
+    r->ts_us = time[k];
+    r->time_source = from[k];
+}
+
+static void put_sample(ky_intake *i, const ky_message *m, const ky_sample *s, int class_)
+{
+    size_t body = (size_t)s->steps * (size_t)s->features * sizeof(float);
+    ky_record *r = begin(i, m, s->stream_len, s->label != NULL ? s->label_len : 0, body);
+
+    r->type = s->steps > 0 ? KY_REC_SAMPLE : KY_REC_LABEL;
+    r->flags |= s->flags & (KY_START | KY_END | KY_RESET);
+    r->class_ = (uint16_t)class_;
+    r->seq = s->seq;
+    r->steps = (uint32_t)s->steps;
+    r->features = (uint32_t)s->features;
+    if (s->steps > 0)
+        stamp(r, m, s);
+    else
+        r->ts_us = s->ts_us;
+    memcpy(names_of(r), s->stream, s->stream_len);
+    if (r->text_len > 0)
+        memcpy(names_of(r) + s->stream_len, s->label, r->text_len);
+    if (body > 0)
+        memcpy((char *)(uintptr_t)ky_record_body(r), s->x, body);
+    ((ky_arrival *)r - 1)->holes = (uint32_t)s->holes;
+    end(i, r);
+}
+
+static int features_of(const ky_pipeline *p, int class_)
+{
+    int model = p->class_model[class_];
+
+    return ky_served_find(&p->served, model, atomic_load(&p->current[model]))->facts->features;
+}
+
+/* Everything about a decoded sample that does not need the stream's past. */
+static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class, ky_err *err)
+{
+    const ky_config *cfg = i->p->cfg;
+
+    if (s->stream == NULL) {
+        if (m->key_len == 0)
+            return ky_fail(err, KY_EREJECT, "no stream: the message names none");
+        s->stream = m->key;
+        s->stream_len = m->key_len;
+        if (ky_codec_check_name("stream id", m->key, m->key_len, KY_STREAM_MAX, err) < 0)
+            return KY_EREJECT;
+    }
+    *ret_class = ky_intake_class(cfg, i->number, s->stream, s->stream_len);
+    if (*ret_class < 0)
+        return ky_fail(err, KY_EREJECT, "no class: no [stream:...] matches");
+    if (s->steps == 0) {
+        if (s->label == NULL)
+            return ky_fail(err, KY_EREJECT, "no values and no label");
+        if (s->seq == KY_NONE && s->ts_us == KY_NONE)
+            return ky_fail(err, KY_EREJECT, "a label without values needs a seq or a ts");
+        return KY_OK;
+    }
+    int want = features_of(i->p, *ret_class);
+
+    if (s->features != want)
+        return ky_fail(err, KY_EREJECT, "wrong number of values: class '%s' takes %d, here are %d",
+                       cfg->classes[*ret_class].name, want, s->features);
+    return KY_OK;
+}
+
+static void take(ky_intake *i, const ky_message *m)
+{
+    ky_sample s = { .seq = KY_NONE, .ts_us = KY_NONE };
+    int class_ = -1;
+    ky_err err;
+    int rc = m->tombstone ? ky_fail(&err, KY_EREJECT, "no value: a tombstone")
+                          : ky_codec_decode(i->codec, m->data, m->len, &s, &err);
+
+    if (rc == KY_OK)
+        rc = check(i, m, &s, &class_, &err);
+    if (rc == KY_OK)
+        put_sample(i, m, &s, class_);
+    else if (s.stream != NULL)
+        put_reject(i, m, s.stream, s.stream_len, err.text);
+    else
+        put_reject(i, m, m->key, m->key_len, err.text);
+}
+
+/* -- the thread -- */
+
+static int64_t resume(const char *key, void *arg)
+{
+    ky_intake *i = arg;
+
+    return ky_accept_offset(i->p->accept, i->number, key);
+}
+
+static int open_source(ky_intake *i)
+{
+    const ky_source_cfg *c = i->cfg;
+    ky_codec_opts codec = { .format = c->format,
+                            .stream_field = c->stream_field,
+                            .time_field = c->time_field,
+                            .label_field = c->label_field,
+                            .values = c->values.n > 0 ? (const char *const *)c->values.item : NULL,
+                            .n_values = c->values.n,
+                            .time_unit_ns = c->time_unit_ns,
+                            .missing = c->missing,
+                            .max_values = (int)(ky_queue_largest(&i->records) / 8) };
+    ky_source_opts o = { .name = c->name,
+                         .type = c->type,
+                         .endpoint = c->endpoint,
+                         .socket = c->socket,
+                         .bind = c->bind,
+                         .subscribe = c->subscribe,
+                         .hwm = (int)c->hwm,
+                         .max_message = c->max_message,
+                         .brokers = c->brokers,
+                         .topic = c->topic,
+                         .partitions = c->partitions,
+                         .group = c->group,
+                         .uuid = i->p->uuid,
+                         .rdkafka = c->rdkafka,
+                         .n_rdkafka = c->n_rdkafka,
+                         .resume = resume,
+                         .resume_arg = i };
+    int rc = ky_codec_new(&codec, &i->codec, &i->err);
+
+    if (rc == KY_OK)
+        rc = ky_source_open(&o, &i->source, &i->err);
+    if (rc < 0)
+        return ky_context(&i->err, rc, "[source:%s]", c->name);
+    i->address = strdup(ky_source_address(i->source));
+    return KY_OK;
+}
+
+static void say_trouble(ky_intake *i)
+{
+    const char *trouble = ky_source_trouble(i->source);
+    ky_object object = KY_OBJECT("source", i->cfg->name);
+
+    if (trouble != NULL)
+        ky_complain(&i->trouble, KY_WARN, "intake", object, "%s", trouble);
+    else
+        ky_complaint_over(&i->trouble, "intake", object, "works again");
+}
+
+static void receive(ky_intake *i)
+{
+    enum { AT_ONCE = 64 };
+    ky_message m;
+    ky_err err;
+
+    /* Only the first may wait; the accept stage hears of all of them at once. */
+    for (int n = 0; n < AT_ONCE; n++) {
+        memset(&m, 0, sizeof(m));
+        int rc = ky_source_recv(i->source, &m, n == 0 ? 500 : 0, &err);
+
+        if (rc == KY_OK)
+            take(i, &m);
+        else if (rc == KY_EREJECT)
+            put_reject(i, &m, m.key, m.key_len, err.text);
+        else if (rc == KY_EAGAIN)
+            break;
+        else
+            ky_core_die(EX_UNAVAILABLE, "intake", "source %s: %s", i->cfg->name, err.text);
+    }
+    if (i->unrung)
+        ky_queue_ring(&i->records);
+    i->unrung = false;
+    say_trouble(i);
+}
+
+static void *run(void *arg)
+{
+    ky_intake *i = arg;
+
+    i->rc = open_source(i);
+    atomic_store(&i->open, i->rc == KY_OK ? i->source : NULL);
+    atomic_store(&i->ready, true);
+    ky_bell_ring(&i->begun);
+    while (i->rc == KY_OK && !atomic_load(&i->closing)) {
+        ky_heart_beat(&i->bell.heart);
+        receive(i);
+        send_answers(i);
+    }
+    ky_queue_close(&i->records);
+    while (i->rc == KY_OK) {
+        uint32_t heard = ky_bell_listen(&i->bell);
+        bool last = atomic_load(&i->finishing);
+
+        send_answers(i);
+        if (last)
+            break;
+        ky_bell_wait(&i->bell, heard, -1);
+    }
+    if (i->source != NULL)
+        ky_source_close(i->source);
+    ky_codec_free(i->codec);
+    return NULL;
+}
+
+/* -- the pipeline -- */
+
+int ky_intake_new(ky_pipeline *p, int source, ky_intake **ret, ky_err *err)
+{
+    ky_intake *i = calloc(1, sizeof(*i));
+
+    if (i == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    i->p = p;
+    i->number = source;
+    i->cfg = &p->cfg->sources[source];
+    int rc = ky_queue_init(&i->records, (size_t)i->cfg->queue_bytes, ky_accept_bell(p->accept),
+                           &i->bell, err);
+
+    if (rc == KY_OK)
+        rc = ky_queue_init(&i->answers, 1 << 18, &i->bell, NULL, err);
+    if (rc < 0) {
+        ky_intake_free(i);
+        return rc;
+    }
+    ky_accept_connect(p->accept, source, &i->records, &i->answers);
+    *ret = i;
+    return KY_OK;
+}
+
+int ky_intake_start(ky_intake *i, ky_err *err)
+{
+    char name[16];
+
+    snprintf(name, sizeof(name), "kymod-in-%d", i->number % 1000);
+    int rc = ky_core_thread(&i->thread, name, run, i, err);
+
+    if (rc < 0)
+        return rc;
+    i->started = true;
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&i->begun);
+
+        if (atomic_load(&i->ready))
+            break;
+        ky_bell_wait(&i->begun, heard, -1);
+    }
+    if (i->rc < 0 && err != NULL)
+        *err = i->err;
+    return i->rc;
+}
+
+void ky_intake_wake(ky_intake *i)
+{
+    ky_source *s = atomic_load(&i->open);
+
+    ky_bell_ring(&i->bell);
+    if (s != NULL)
+        ky_source_wake(s);
+}
+
+void ky_intake_close(ky_intake *i)
+{
+    atomic_store(&i->closing, true);
+    ky_intake_wake(i);
+    if (!i->started)
+        ky_queue_close(&i->records);
+}
+
+void ky_intake_join(ky_intake *i)
+{
+    atomic_store(&i->finishing, true);
+    ky_bell_ring(&i->bell);
+    if (i->started)
+        pthread_join(i->thread, NULL);
+    i->started = false;
+}
+
+void ky_intake_free(ky_intake *i)
+{
+    if (i == NULL)
+        return;
+    ky_queue_done(&i->records);
+    ky_queue_done(&i->answers);
+    free(i->address);
+    free(i);
+}
+
+const char *ky_intake_address(const ky_intake *i)
+{
+    return i->address != NULL ? i->address : "";
+}
+
+size_t ky_intake_fill(const ky_intake *i, size_t *ret_bytes)
+{
+    *ret_bytes = i->records.bytes;
+    return ky_queue_fill(&i->records);
+}
+
+const ky_heart *ky_intake_heart(const ky_intake *i)
+{
+    return &i->bell.heart;
+}

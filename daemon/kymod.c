@@ -1,0 +1,304 @@
+/* kymod: reads its configuration, runs the pipeline, waits for signals. */
+#include <errno.h>
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/config.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/pipeline.h"
+#include "daemon/served.h"
+#include "models/model.h"
+#include "models/plan.h"
+
+enum { MAX_OVERRIDES = 256, WATCH_US = 500000 };
+
+typedef struct options {
+    const char *path, *log_level;
+    const char *overrides[MAX_OVERRIDES + 1];
+    int n_overrides;
+    bool check, example;
+} options;
+
+static const char usage_text[] =
+    "Usage: kymod [options]\n"
+    "Turns streams of sensor samples into live classifications, and remembers.\n"
+    "\n"
+    "  -c, --config FILE        read this instead of " KY_CONFIG_PATH "\n"
+    "  -o SECTION.KEY=VALUE     a setting, over what the files say; may be repeated\n"
+    "      --check-config       say everything that is wrong with the configuration and its\n"
+    "                           models, prove the models, and end (exit 78 if anything is)\n"
+    "      --example-config     print a configuration with every setting, and end\n"
+    "      --log-level LEVEL    error, warn, notice, info or debug\n"
+    "  -h, --help               this\n"
+    "  -V, --version            the version\n"
+    "\n"
+    "SIGTERM and SIGINT end it when all it has taken is committed; a second one at once.\n"
+    "Exit: 0 done, 64 usage, 65 damaged data, 69 a source is gone, 73 and 74 files,\n"
+    "75 try again (another daemon, an endpoint taken), 78 configuration.\n";
+
+/* Returns -1 to go on, else the exit code. */
+static int parse(int argc, char **argv, options *o)
+{
+    enum { CHECK = 256, EXAMPLE, LEVEL };
+    static const struct option longs[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "check-config", no_argument, NULL, CHECK },
+        { "example-config", no_argument, NULL, EXAMPLE },
+        { "log-level", required_argument, NULL, LEVEL },
+        { "help", no_argument, NULL, 'h' },
+        { "version", no_argument, NULL, 'V' },
+        { 0 },
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "c:o:hV", longs, NULL)) != -1) {
+        if (c == 'c')
+            o->path = optarg;
+        else if (c == 'o' && o->n_overrides < MAX_OVERRIDES)
+            o->overrides[o->n_overrides++] = optarg;
+        else if (c == CHECK)
+            o->check = true;
+        else if (c == EXAMPLE)
+            o->example = true;
+        else if (c == LEVEL)
+            o->log_level = optarg;
+        else if (c == 'h')
+            return fputs(usage_text, stdout) < 0 ? EX_IOERR : EX_OK;
+        else if (c == 'V')
+            return printf("kymod %s\n", VERSION) < 0 ? EX_IOERR : EX_OK;
+        else
+            return EX_USAGE;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "kymod: '%s': no arguments are expected (see --help)\n", argv[optind]);
+        return EX_USAGE;
+    }
+    return -1;
+}
+
+static int exit_code_of(int rc)
+{
+    static const struct {
+        int rc, exit;
+    } rows[] = {
+        { KY_OK, EX_OK },
+        { KY_EINVAL, EX_CONFIG },
+        { KY_ESHAPE, EX_CONFIG },
+        { KY_EUNSUPPORTED, EX_CONFIG },
+        { KY_ENOENT, EX_CONFIG },
+        { KY_EFORMAT, EX_DATAERR },
+        { KY_ECORRUPT, EX_DATAERR },
+        { KY_EBUSY, EX_TEMPFAIL },
+        { KY_EAGAIN, EX_TEMPFAIL },
+        { KY_ENOMEM, EX_OSERR },
+        { -EACCES, EX_CANTCREAT },
+        { -EPERM, EX_CANTCREAT },
+        { -EROFS, EX_CANTCREAT },
+        { -ENOTDIR, EX_CANTCREAT },
+        { -EADDRINUSE, EX_TEMPFAIL },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+        if (rows[i].rc == rc)
+            return rows[i].exit;
+    return EX_IOERR;
+}
+
+/* -- configuration -- */
+
+static int load(const options *o, ky_config **ret)
+{
+    ky_problems problems = { 0 };
+    int rc = ky_config_load(o->path, o->overrides, ret, &problems);
+
+    for (int i = 0; i < problems.n; i++)
+        fprintf(stderr, "kymod: %s\n", problems.text[i]);
+    ky_problems_done(&problems);
+    return rc;
+}
+
+/* Loads and proves every model, and says what a stream costs. */
+static int check_models(const ky_config *cfg)
+{
+    int worst = KY_OK;
+
+    for (int i = 0; i < cfg->n_models; i++) {
+        ky_model *m = NULL;
+        ky_err err;
+        int rc = ky_served_read(cfg, i, &m, &err);
+
+        if (rc < 0) {
+            fprintf(stderr, "kymod: %s\n", err.text);
+            worst = worst < 0 ? worst : rc;
+            continue;
+        }
+        for (int c = 0; c < cfg->n_classes; c++) {
+            const ky_class_cfg *k = &cfg->classes[c];
+            ky_plan *plan;
+
+            if (strcmp(k->model, cfg->models[i].name) != 0 ||
+                ky_plan_new(m, k->memory, (int)k->window, k->hop > 0 ? (int)k->hop : 1, &plan,
+                            NULL) < 0)
+                continue;
+            printf("stream:%s: model %s, %zu weights, %zu bytes a stream\n", k->name,
+                   cfg->models[i].name, ky_model_facts(m)->params, ky_plan_state_bytes(plan));
+            ky_plan_free(plan);
+        }
+        ky_model_free(m);
+    }
+    return worst;
+}
+
+/* -- signals -- */
+
+/* Blocked before any thread starts, so that only the main thread's waits see them. */
+static void block_signals(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGINT);
+    sigaddset(ret, SIGHUP);
+    sigaddset(ret, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, ret, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_end(const sigset_t *signals, ky_watchdog *w)
+{
+    const struct timespec step = { .tv_nsec = WATCH_US * 1000 };
+
+    for (;;) {
+        int s = sigtimedwait(signals, NULL, &step);
+
+        if (s == SIGTERM || s == SIGINT) {
+            ky_log(KY_NOTICE, "main", NULL, "%s: finishing what was taken",
+                   s == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+        if (s == SIGHUP)
+            ky_log(KY_NOTICE, "main", NULL,
+                   "SIGHUP: settings are read at the start only; restart to change them");
+        ky_watchdog_check(w);
+    }
+}
+
+/* While the main thread drains: a second signal, or too much time, ends it at once. */
+typedef struct impatience {
+    sigset_t signals;
+    int64_t timeout_us;
+} impatience;
+
+static void *lose_patience(void *arg)
+{
+    const impatience *i = arg;
+    struct timespec left = { .tv_sec = i->timeout_us / 1000000,
+                             .tv_nsec = i->timeout_us % 1000000 * 1000 };
+    int s = sigtimedwait(&i->signals, NULL, &left);
+
+    ky_log(KY_ERROR, "main", NULL, "%s: ending at once; the next start recovers",
+           s > 0 ? "a second signal" : "shutdown_timeout");
+    _exit(s > 0 ? 128 + s : EX_TEMPFAIL);
+}
+
+static void stop(ky_pipeline *p, const ky_config *cfg)
+{
+    impatience i = { .timeout_us = cfg->shutdown_timeout_us };
+    pthread_t t;
+
+    sigemptyset(&i.signals);
+    sigaddset(&i.signals, SIGTERM);
+    sigaddset(&i.signals, SIGINT);
+    ky_notify_stopping();
+    ky_notify_extend(cfg->shutdown_timeout_us);
+    bool watched = pthread_create(&t, NULL, lose_patience, &i) == 0;
+
+    ky_pipeline_stop(p);
+    if (watched) {
+        pthread_cancel(t);
+        pthread_join(t, NULL);
+    }
+}
+
+/* -- running -- */
+
+static void say_ready(ky_pipeline *p)
+{
+    ky_json *status = ky_pipeline_status(p);
+    static const char *const kinds[] = { "sources", "publishers" };
+
+    for (int k = 0; k < 2; k++) {
+        const ky_json *list = ky_json_get(status, kinds[k]);
+
+        for (const char *name = ky_json_next_key(list, NULL); name != NULL;
+             name = ky_json_next_key(list, name))
+            ky_log(KY_NOTICE, "main", KY_OBJECT(k == 0 ? "source" : "publisher", name), "at %s",
+                   ky_json_str(ky_json_get(ky_json_get(list, name), "address"), ""));
+    }
+    ky_json_free(status);
+    ky_log(KY_NOTICE, "main", NULL, "ready");
+    ky_notify_ready("serving");
+}
+
+static int run(const ky_config *cfg, const sigset_t *signals, ky_watchdog *w, ky_err *err)
+{
+    ky_pipeline *p;
+    int rc = ky_pipeline_new(cfg, &p, err);
+
+    if (rc < 0)
+        return rc;
+    ky_pipeline_watch(p, w);
+    say_ready(p);
+    wait_for_end(signals, w);
+    stop(p, cfg);
+    ky_pipeline_free(p);
+    return KY_OK;
+}
+
+static int serve(const ky_config *cfg, const sigset_t *signals)
+{
+    ky_watchdog *w = ky_watchdog_new();
+    ky_err err;
+    int rc = w != NULL ? run(cfg, signals, w, &err) : ky_fail(&err, KY_ENOMEM, "no memory");
+
+    if (rc < 0)
+        ky_log(KY_ERROR, "main", NULL, "%s", err.text);
+    else
+        ky_log(KY_NOTICE, "main", NULL, "everything taken is committed");
+    ky_watchdog_free(w);
+    return exit_code_of(rc);
+}
+
+int main(int argc, char **argv)
+{
+    options o = { .path = KY_CONFIG_PATH };
+    ky_config *cfg = NULL;
+    sigset_t signals;
+    int rc = parse(argc, argv, &o);
+
+    if (rc >= 0)
+        return rc;
+    if (o.example) {
+        ky_config_example(stdout);
+        return EX_OK;
+    }
+    umask(0027);
+    block_signals(&signals);
+    if (load(&o, &cfg) < 0)
+        return EX_CONFIG;
+    ky_log_init(o.log_level != NULL ? o.log_level : cfg->log_level);
+    if (o.check)
+        rc = check_models(cfg) < 0 ? EX_CONFIG : EX_OK;
+    else
+        rc = serve(cfg, &signals);
+    ky_config_free(cfg);
+    return rc;
+}

@@ -1,0 +1,1037 @@
+#include "daemon/lane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "daemon/log.h"
+#include "daemon/publish.h"
+#include "daemon/stream.h"
+#include "models/clock.h"
+
+enum {
+    SLOTS = 1 << 13, /* records waiting in line at once, a power of two */
+    NO_SLOT = UINT32_MAX,
+    CHUNK = 1024,         /* streams allocated at a time */
+    UNIT_BYTES = 64 << 20 /* a unit this large is handed over at once */
+};
+
+/* A record in line, and what was decided about it when it became its stream's first. */
+typedef struct slot {
+    const ky_record *r;
+    ky_stream *s;
+    struct ky_works *works; /* the version it will be stepped by */
+    uint32_t step, next;
+    bool done, zero, gap, reset; /* reset: zero because of a gap in time */
+} slot;
+
+/* A model version at work in this lane, for one class. */
+typedef struct ky_works {
+    const ky_version *v;
+    const ky_plan *plan;
+    ky_wave *wave;
+    size_t state_bytes, block; /* block: what a state takes, a multiple of 64 */
+    void *free;                /* blocks, linked through their first bytes */
+    ky_stream *first, *last;   /* ready streams */
+    float *y;                  /* [max_wave, outputs] */
+    char *backup;              /* [max_wave] states before the step */
+    char *extra;               /* a label and [features] values, on their way into a unit */
+    struct ky_works *next;
+} ky_works;
+
+struct ky_lane {
+    ky_pipeline *p;
+    int number;
+    ky_queue in;
+    ky_bell bell;
+    pthread_t thread;
+    bool started;
+    ky_outbox out;
+    ky_queue *told; /* to the publisher; NULL without one */
+    bool told_any;
+    ky_stream **chunks; /* [n_chunks] of CHUNK streams: their addresses stay */
+    size_t n_chunks;
+    ky_works **works;           /* [classes] lists */
+    const ky_version **current; /* [models] */
+    slot *slots;
+    uint32_t head, tail; /* of slots, counting on */
+    int midway;          /* streams in the middle of a record */
+    const ky_record *fence;
+    uint64_t file_first, done, handed, needed;
+    ky_stream **dirty;
+    size_t n_dirty, cap_dirty;
+    size_t dirty_bytes;
+    int64_t since_ns; /* when the oldest thing not handed over was done; 0: nothing */
+    void **blocks;    /* everything the works' blocks were cut from */
+    size_t n_blocks;
+    /* a wave */
+    ky_stream **rows;
+    const float **x;
+    void **state;
+    float **y;
+    bool *answered;
+};
+
+/* -- versions at work -- */
+
+static void *block_new(ky_lane *l, ky_works *w)
+{
+    enum { AT_ONCE = 64 };
+
+    if (w->free == NULL) {
+        char *more = aligned_alloc(64, AT_ONCE * w->block);
+        void **blocks = realloc(l->blocks, (l->n_blocks + 1) * sizeof(void *));
+
+        if (more == NULL || blocks == NULL)
+            ky_core_die(EX_OSERR, "lane", "no memory for the states of more streams");
+        l->blocks = blocks;
+        l->blocks[l->n_blocks++] = more;
+        for (int i = 0; i < AT_ONCE; i++) {
+            void *b = more + (size_t)i * w->block;
+
+            memcpy(b, &w->free, sizeof(void *));
+            w->free = b;
+        }
+    }
+    void *b = w->free;
+
+    memcpy(&w->free, b, sizeof(void *));
+    return b;
+}
+
+static void block_free(ky_works *w, void *b)
+{
+    memcpy(b, &w->free, sizeof(void *));
+    w->free = b;
+}
+
+static ky_works *works_new(ky_lane *l, int class_, const ky_version *v)
+{
+    ky_works *w = calloc(1, sizeof(*w));
+    size_t rows = (size_t)l->p->cfg->max_wave;
+
+    if (w == NULL)
+        return NULL;
+    w->v = v;
+    w->plan = v->plan[class_];
+    w->state_bytes = ky_plan_state_bytes(w->plan);
+    w->block = (w->state_bytes + 64) / 64 * 64;
+    w->wave = ky_wave_new(w->plan, (int)rows);
+    w->y = calloc(rows * (size_t)v->facts->outputs, sizeof(float));
+    w->backup = aligned_alloc(64, rows * w->block);
+    w->extra = malloc(sizeof(int32_t) + (size_t)v->facts->features * sizeof(float));
+    if (w->wave == NULL || w->y == NULL || w->backup == NULL || w->extra == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for waves of %zu streams", rows);
+    w->next = l->works[class_];
+    l->works[class_] = w;
+    return w;
+}
+
+/* Made at a version's first use in the lane: at recovery or a swap, never in a wave's path. */
+static ky_works *works_of(ky_lane *l, int class_, const ky_version *v)
+{
+    for (ky_works *w = l->works[class_]; w != NULL; w = w->next)
+        if (w->v == v)
+            return w;
+    ky_works *w = works_new(l, class_, v);
+
+    if (w == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory");
+    return w;
+}
+
+static void works_free(ky_works *w)
+{
+    for (ky_works *next; w != NULL; w = next) {
+        next = w->next;
+        ky_wave_free(w->wave);
+        free(w->y);
+        free(w->backup);
+        free(w->extra);
+        free(w);
+    }
+}
+
+/* -- streams -- */
+
+static ky_stream *stream_at(ky_lane *l, uint32_t id)
+{
+    size_t i = id / (uint32_t)l->p->n_lanes, chunk = i / CHUNK;
+
+    if (chunk >= l->n_chunks) {
+        ky_stream **chunks = realloc(l->chunks, (chunk + 1) * sizeof(ky_stream *));
+
+        if (chunks == NULL)
+            ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+        l->chunks = chunks;
+        while (l->n_chunks <= chunk)
+            l->chunks[l->n_chunks++] = NULL;
+    }
+    if (l->chunks[chunk] == NULL && (l->chunks[chunk] = calloc(CHUNK, sizeof(ky_stream))) == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+    return &l->chunks[chunk][i % CHUNK];
+}
+
+static ky_stream *stream_make(ky_lane *l, uint32_t id, int class_, const char *name, size_t len)
+{
+    ky_stream *s = stream_at(l, id);
+
+    s->id = id;
+    s->class_ = (uint16_t)class_;
+    s->name = malloc(len + 1);
+    if (s->name == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+    memcpy(s->name, name, len);
+    s->name[len] = 0;
+    s->name_len = (uint8_t)len;
+    s->ended = true;
+    s->ts_us = KY_NONE;
+    s->label = KY_EXTRA_NONE;
+    s->told = KY_EXTRA_NONE;
+    s->first = s->last = NO_SLOT;
+    ky_window_init(&s->window);
+    return s;
+}
+
+static ky_stream *stream_of(ky_lane *l, const ky_record *r)
+{
+    ky_stream *s = stream_at(l, r->stream);
+
+    return s->name != NULL
+               ? s
+               : stream_make(l, r->stream, r->class_, ky_record_stream(r), r->stream_len);
+}
+
+/* From zeros, by this version. */
+static void stream_zero(ky_lane *l, ky_stream *s, ky_works *w)
+{
+    if (s->works != w) {
+        if (s->state != NULL)
+            block_free(s->works, s->state);
+        s->works = w;
+        s->state = block_new(l, w);
+    }
+    ky_plan_zero(w->plan, s->state);
+}
+
+/* -- the unit -- */
+
+static ky_unit *unit(ky_lane *l)
+{
+    return ky_outbox_unit(&l->out);
+}
+
+static ky_span bytes_of_text(ky_unit *u, const char *s)
+{
+    return ky_unit_bytes(u, s, strlen(s));
+}
+
+static void fill_state(ky_lane *l, const ky_stream *s, ky_row_state *row)
+{
+    const ky_works *w = s->works;
+    ky_unit *u = unit(l);
+    size_t held = s->held != NULL ? (size_t)w->v->facts->features * sizeof(float) : 0;
+    int32_t label = s->label;
+
+    *row = (ky_row_state){ .stream = s->id,
+                           .model = (uint16_t)w->v->model,
+                           .version = w->v->version,
+                           .n = s->n,
+                           .start_n = s->start_n,
+                           .epoch = s->window.epoch,
+                           .pos = s->pos,
+                           .seq_high = s->window.high,
+                           .seq_mask = s->window.mask,
+                           .ts_us = s->ts_us,
+                           .ended = s->ended,
+                           .layout = ky_plan_layout(w->plan),
+                           .file_first = (int64_t)s->file_first };
+    row->blob = ky_unit_bytes(u, s->state, w->state_bytes);
+    memcpy(w->extra, &label, sizeof(label));
+    if (held > 0)
+        memcpy(w->extra + sizeof(label), s->held, held);
+    row->extra = ky_unit_bytes(u, w->extra, sizeof(label) + held);
+}
+
+static void begin_clock(ky_lane *l)
+{
+    if (l->since_ns == 0)
+        l->since_ns = ky_clock_mono_ns();
+}
+
+static void make_dirty(ky_lane *l, ky_stream *s)
+{
+    if (s->dirty)
+        return;
+    if (l->n_dirty == l->cap_dirty) {
+        size_t cap = l->cap_dirty ? 2 * l->cap_dirty : 1024;
+        ky_stream **more = realloc(l->dirty, cap * sizeof(*more));
+
+        if (more == NULL)
+            ky_core_die(EX_OSERR, "lane", "no memory");
+        l->dirty = more;
+        l->cap_dirty = cap;
+    }
+    s->dirty = true;
+    l->dirty[l->n_dirty++] = s;
+    l->dirty_bytes += s->works->state_bytes;
+    begin_clock(l);
+}
+
+/* Before a stream's row changes: it has a row, a state to save, and its state0 in this file. */
+static void touch(ky_lane *l, ky_stream *s)
+{
+    ky_unit *u = unit(l);
+
+    if (!s->known) {
+        ky_row_stream *row = KY_ADD(&u->streams);
+
+        *row = (ky_row_stream){ .id = s->id, .class_ = s->class_ };
+        row->name = ky_unit_bytes(u, s->name, s->name_len);
+        s->known = true;
+        KY_COUNT(l->p->count.streams);
+    }
+    if (s->state == NULL)
+        stream_zero(l, s, works_of(l, s->class_, l->current[l->p->class_model[s->class_]]));
+    if (l->p->cfg->classes[s->class_].archive && s->file_first != l->file_first) {
+        ky_row_state row;
+
+        s->file_first = l->file_first;
+        fill_state(l, s, &row);
+        ky_row_state0 *row0 = KY_ADD(&u->states0);
+
+        row0->file_first = l->file_first;
+        row0->row = row;
+    }
+    make_dirty(l, s);
+}
+
+static void add_event(ky_lane *l, const char *level, const ky_stream *s, const char *what,
+                      const char *detail)
+{
+    ky_unit *u = unit(l);
+    char object[KY_STREAM_MAX + 16];
+
+    snprintf(object, sizeof(object), "stream %s", s->name);
+    ky_row_event row = { .at_us = ky_clock_wall_us() };
+
+    row.level = bytes_of_text(u, level);
+    row.object = bytes_of_text(u, object);
+    row.what = bytes_of_text(u, what);
+    row.detail = bytes_of_text(u, detail);
+    *KY_ADD(&u->events) = row;
+}
+
+static void add_gap(ky_lane *l, const ky_stream *s, const slot *t)
+{
+    ky_unit *u = unit(l);
+    ky_row_gap row = { .stream = s->id,
+                       .n = s->n + 1,
+                       .from_us = s->ts_us,
+                       .to_us = t->r->ts_us,
+                       .from_seq = s->window.high,
+                       .to_seq = t->r->seq };
+
+    row.what = bytes_of_text(u, t->reset ? "reset" : "kept");
+    *KY_ADD(&u->gaps) = row;
+    KY_COUNT(l->p->count.gaps);
+}
+
+static void add_label(ky_lane *l, const ky_record *r, int64_t n)
+{
+    ky_unit *u = unit(l);
+    ky_row_label row = {
+        .stream = r->stream, .n = n, .seq = r->seq, .ts_us = r->ts_us, .at_us = r->arrival_us
+    };
+
+    row.label = ky_unit_bytes(u, ky_record_text(r), r->text_len);
+    *KY_ADD(&u->labels) = row;
+    KY_COUNT(l->p->count.labels);
+}
+
+/* -- records in line -- */
+
+static slot *slot_at(ky_lane *l, uint32_t i)
+{
+    return &l->slots[i % SLOTS];
+}
+
+/* Frees records from the queue's head as far as they are applied. */
+static void slot_done(ky_lane *l, slot *t)
+{
+    t->done = true;
+    while (l->head != l->tail && slot_at(l, l->head)->done) {
+        const ky_record *r = slot_at(l, l->head)->r;
+
+        l->done = r->type == KY_REC_MARK ? r->pos : ky_record_end(r);
+        ky_queue_pop(&l->in);
+        l->head++;
+        begin_clock(l);
+    }
+}
+
+static bool time_gap(const ky_class_cfg *c, const ky_stream *s, const ky_record *r)
+{
+    if (c->max_gap_us == 0 || s->ts_us == KY_NONE || r->ts_us <= s->ts_us)
+        return false;
+    /* Timed by arrival, a restart of ours is not a gap of theirs. */
+    if (r->flags & KY_RESUMED && r->time_source == KY_TIME_ARRIVAL)
+        return false;
+    return (uint64_t)r->ts_us - (uint64_t)s->ts_us > (uint64_t)c->max_gap_us;
+}
+
+/* What the stream's first record will do, and the version it needs; changes nothing yet. */
+static void decide(ky_lane *l, ky_stream *s, slot *t)
+{
+    const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
+    const ky_record *r = t->r;
+    bool silent = time_gap(c, s, r);
+
+    t->zero = r->flags & (KY_START | KY_RESET) || s->ended || s->state == NULL;
+    t->gap = silent && !t->zero;
+    t->reset = t->gap && c->on_gap == KY_GAP_RESET;
+    t->zero |= t->reset;
+    if (r->flags & KY_COUNTED && ky_window_look(&s->window, r->seq) == KY_SEEN_GAP)
+        t->gap = true;
+    t->works =
+        t->zero ? works_of(l, s->class_, l->current[l->p->class_model[s->class_]]) : s->works;
+}
+
+static void ready(ky_stream *s, ky_works *w)
+{
+    s->ready = NULL;
+    if (w->first == NULL)
+        w->first = s;
+    else
+        w->last->ready = s;
+    w->last = s;
+}
+
+static void leave_line(ky_lane *l, ky_stream *s)
+{
+    slot *t = slot_at(l, s->first);
+
+    s->first = t->next;
+    if (s->first == NO_SLOT)
+        s->last = NO_SLOT;
+    slot_done(l, t);
+}
+
+/* The stream's position goes behind the record. */
+static void applied(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    s->pos = ky_record_end(r);
+    if (l->needed < s->pos)
+        l->needed = s->pos;
+}
+
+static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    touch(l, s);
+    add_label(l, r, r->n);
+    applied(l, s, r);
+}
+
+static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    touch(l, s);
+    if (r->n == s->n)
+        s->ended = true;
+    applied(l, s, r);
+}
+
+/* Goes through the stream's line up to its next sample, which makes it ready. */
+static void next_in_line(ky_lane *l, ky_stream *s)
+{
+    while (s->first != NO_SLOT) {
+        slot *t = slot_at(l, s->first);
+
+        if (t->r->type == KY_REC_SAMPLE) {
+            decide(l, s, t);
+            ready(s, t->works);
+            return;
+        }
+        if (t->r->type == KY_REC_LABEL)
+            apply_label(l, s, t->r);
+        else
+            apply_end(l, s, t->r);
+        leave_line(l, s);
+    }
+}
+
+static void admit_record(ky_lane *l, const ky_record *r)
+{
+    uint32_t i = l->tail++;
+    slot *t = slot_at(l, i);
+
+    *t = (slot){ .r = r, .next = NO_SLOT };
+    if (r->type == KY_REC_MARK) {
+        slot_done(l, t);
+        return;
+    }
+    t->s = stream_of(l, r);
+    if (r->pos < t->s->pos) { /* replayed, and its row has it already */
+        slot_done(l, t);
+        return;
+    }
+    bool alone = t->s->first == NO_SLOT;
+
+    if (alone)
+        t->s->first = i;
+    else
+        slot_at(l, t->s->last)->next = i;
+    t->s->last = i;
+    if (alone)
+        next_in_line(l, t->s);
+}
+
+static bool admit(ky_lane *l)
+{
+    bool any = false;
+    size_t size;
+    const ky_record *r;
+
+    while (l->fence == NULL && l->tail - l->head < SLOTS &&
+           (r = ky_queue_next(&l->in, &size)) != NULL) {
+        if (r->type == KY_REC_CONFIG || r->type == KY_REC_SWAP)
+            l->fence = r;
+        else
+            admit_record(l, r);
+        any = true;
+    }
+    return any;
+}
+
+/* -- fences -- */
+
+static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
+{
+    for (size_t i = 0; i < l->n_chunks * CHUNK; i++) {
+        ky_stream *s = l->chunks[i / CHUNK] != NULL ? &l->chunks[i / CHUNK][i % CHUNK] : NULL;
+
+        if (s == NULL || s->name == NULL || s->state == NULL || s->pos > r->pos ||
+            s->works->v->model != v->model)
+            continue;
+        touch(l, s);
+        stream_zero(l, s, works_of(l, s->class_, v));
+        applied(l, s, r);
+        KY_COUNT(l->p->count.resets);
+    }
+}
+
+static void apply_swap(ky_lane *l, const ky_record *r)
+{
+    const ky_swap *swap = ky_record_body(r);
+    int model = ky_served_model(l->p->cfg, swap->model);
+
+    if (model < 0) /* no longer configured */
+        return;
+    const ky_version *v = ky_served_find(&l->p->served, model, swap->version);
+
+    if (v == NULL)
+        ky_core_die(EX_DATAERR, "lane", "the journal swaps to %s@%u, which is not there",
+                    swap->model, swap->version);
+    ky_lane_set_version(l, v);
+    if (swap->policy == KY_SWAP_RESET)
+        reset_all(l, v, r);
+}
+
+/* Everything before the fence is applied: pass it. */
+static bool pass_fence(ky_lane *l)
+{
+    if (l->fence == NULL || l->head != l->tail)
+        return false;
+    if (l->fence->type == KY_REC_CONFIG)
+        l->file_first = l->fence->pos;
+    else
+        apply_swap(l, l->fence);
+    l->done = l->fence->type == KY_REC_CONFIG ? l->fence->pos : ky_record_end(l->fence);
+    l->fence = NULL;
+    ky_queue_pop(&l->in);
+    begin_clock(l);
+    return true;
+}
+
+/* -- waves -- */
+
+/* The record's first step: what was decided is done. */
+static void begin(ky_lane *l, ky_stream *s, slot *t)
+{
+    const ky_record *r = t->r;
+
+    if (r->n != s->n + 1)
+        ky_core_die(EX_DATAERR, "lane", "stream %s is at step %lld, its next record is for %lld",
+                    s->name, (long long)s->n, (long long)r->n);
+    touch(l, s);
+    if (t->gap)
+        add_gap(l, s, t);
+    if (t->zero) {
+        if (r->flags & KY_START || s->ended)
+            s->start_n = s->n + 1;
+        stream_zero(l, s, t->works);
+        s->ended = false;
+    }
+    if (r->steps > 1)
+        l->midway++;
+}
+
+static void tell(ky_lane *l, const ky_said *a, const float *y)
+{
+    size_t len = (size_t)a->v->facts->outputs * sizeof(float), size = sizeof(*a) + len;
+    ky_said *to;
+
+    if (size > ky_queue_largest(l->told)) {
+        KY_COUNT(l->p->count.unpublished);
+        return;
+    }
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&l->bell);
+
+        if ((to = ky_queue_reserve(l->told, size)) != NULL)
+            break;
+        ky_queue_ring(l->told);
+        ky_bell_wait(&l->bell, heard, -1);
+    }
+    *to = *a;
+    memcpy(to + 1, y, len);
+    ky_queue_commit(l->told, size);
+    l->told_any = true;
+}
+
+static void log_answer(ky_lane *l, const ky_said *a, const ky_record *r, int64_t now_us,
+                       const float *y)
+{
+    ky_unit *u = unit(l);
+    const ky_model_info *f = a->v->facts;
+    char number[12];
+    ky_row_prediction row = { .stream = a->s->id,
+                              .model = (uint16_t)a->v->model,
+                              .version = a->v->version,
+                              .n = a->n,
+                              .seq = a->seq,
+                              .ts_us = a->ts_us,
+                              .answered_us = now_us,
+                              .latency_us = a->latency_us,
+                              .label = (int16_t)a->label,
+                              .quality = a->quality,
+                              .time_source = r->time_source,
+                              .score = a->score };
+
+    if (a->label >= 0)
+        row.name = bytes_of_text(u, ky_served_label(f, a->label, number));
+    row.y = ky_unit_bytes(u, y, (size_t)f->outputs * sizeof(float));
+    *KY_ADD(&u->predictions) = row;
+}
+
+static void answer(ky_lane *l, ky_stream *s, const slot *t, const float *y, int64_t now_us)
+{
+    const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
+    const ky_record *r = t->r;
+    bool last = t->step + 1 == r->steps;
+    ky_said a = { .s = s,
+                  .v = s->works->v,
+                  .n = s->n,
+                  .seq = r->seq,
+                  .ts_us = r->ts_us,
+                  .latency_us = now_us - r->arrival_us,
+                  .end = last && r->flags & KY_END,
+                  .quality = r->flags & KY_LATE       ? KY_Q_LATE
+                             : t->gap && t->step == 0 ? KY_Q_GAP
+                                                      : KY_Q_OK };
+
+    a.label = ky_served_decide(a.v->facts, y, &a.score);
+    if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != s->label))
+        log_answer(l, &a, r, now_us, y);
+    s->label = a.label;
+    KY_COUNT(l->p->count.answers);
+    if (l->told != NULL && r->pos >= l->p->live_from)
+        tell(l, &a, y);
+}
+
+static bool finite_all(const float *y, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!(y[i] - y[i] == 0.0f))
+            return false;
+    return true;
+}
+
+/* The step ran away to infinity: the stream goes on from the state before it. */
+static void quarantine(ky_lane *l, ky_stream *s, const char *backup)
+{
+    memcpy(s->state, backup, s->works->state_bytes);
+    KY_COUNT(l->p->count.quarantined);
+    if (!s->bad)
+        add_event(l, "warn", s, "quarantine",
+                  "a step gave an answer or a state that is not finite; it was undone");
+    s->bad = true;
+}
+
+static void end_record(ky_lane *l, ky_stream *s, const slot *t)
+{
+    const ky_record *r = t->r;
+
+    if (r->steps > 1)
+        l->midway--;
+    if (r->flags & KY_COUNTED)
+        ky_window_take(&s->window, r->seq);
+    if (r->text_len > 0)
+        add_label(l, r, s->n);
+    if (l->p->holds[s->class_]) {
+        size_t len = r->features * sizeof(float);
+
+        if (s->held == NULL && (s->held = malloc(len)) == NULL)
+            ky_core_die(EX_OSERR, "lane", "no memory");
+        memcpy(s->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
+    }
+    if (r->ts_us > s->ts_us || s->ts_us == KY_NONE)
+        s->ts_us = r->ts_us;
+    s->ended = r->flags & KY_END;
+    applied(l, s, r);
+}
+
+/* A row of the wave after its step. */
+static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
+{
+    ky_stream *s = l->rows[row];
+    slot *t = slot_at(l, s->first);
+    const char *backup = w->backup + (size_t)row * w->block;
+
+    s->n++;
+    if ((l->answered[row] && !finite_all(l->y[row], w->v->facts->outputs)) ||
+        !ky_plan_state_ok(w->plan, s->state, w->state_bytes)) {
+        quarantine(l, s, backup);
+    } else {
+        s->bad = false;
+        if (l->answered[row])
+            answer(l, s, t, l->y[row], now_us);
+    }
+    if (++t->step < t->r->steps) {
+        ready(s, w);
+        return;
+    }
+    end_record(l, s, t);
+    leave_line(l, s);
+    next_in_line(l, s);
+}
+
+/* The next streams of a list; with midway only those in the middle of a record, the others keep
+ * their place. */
+static int gather(ky_lane *l, ky_works *w, bool midway)
+{
+    ky_stream *s = w->first, *last = w->last, *next;
+    int B = 0;
+
+    w->first = w->last = NULL;
+    for (; s != NULL && B < l->p->cfg->max_wave; s = next) {
+        next = s->ready;
+        if (midway && slot_at(l, s->first)->step == 0)
+            ready(s, w);
+        else
+            l->rows[B++] = s;
+    }
+    if (s != NULL) { /* more are ready than a wave takes */
+        if (w->first == NULL)
+            w->first = s;
+        else
+            w->last->ready = s;
+        w->last = last;
+    }
+    return B;
+}
+
+static bool wave(ky_lane *l, ky_works *w, bool midway)
+{
+    int B = gather(l, w, midway);
+    int outputs = w->v->facts->outputs;
+
+    if (B == 0)
+        return false;
+    for (int i = 0; i < B; i++) {
+        ky_stream *s = l->rows[i];
+        slot *t = slot_at(l, s->first);
+
+        if (t->step == 0)
+            begin(l, s, t);
+        l->x[i] = ky_record_x(t->r) + (size_t)t->step * t->r->features;
+        l->state[i] = s->state;
+        l->y[i] = w->y + (size_t)i * (size_t)outputs;
+        memcpy(w->backup + (size_t)i * w->block, s->state, w->state_bytes);
+    }
+    ky_plan_step(w->plan, w->wave, B, l->x, l->state, l->y, l->answered);
+    KY_COUNT(l->p->count.waves[B]);
+    atomic_fetch_add_explicit(&l->p->count.steps, (uint64_t)B, memory_order_relaxed);
+    int64_t now_us = ky_clock_wall_us();
+
+    for (int i = 0; i < B; i++)
+        finish(l, w, i, now_us);
+    return true;
+}
+
+static bool waves(ky_lane *l, bool midway)
+{
+    bool any = false;
+
+    for (int c = 0; c < l->p->cfg->n_classes; c++)
+        for (ky_works *w = l->works[c]; w != NULL; w = w->next)
+            if (w->first != NULL && wave(l, w, midway))
+                any = true;
+    if (l->told_any)
+        ky_queue_ring(l->told);
+    l->told_any = false;
+    return any;
+}
+
+/* -- committing -- */
+
+static void wait_for_writer(ky_lane *l)
+{
+    while (!ky_outbox_ready(&l->out)) {
+        uint32_t heard = ky_bell_listen(&l->bell);
+
+        if (ky_outbox_ready(&l->out))
+            return;
+        KY_COUNT(l->p->count.stalls);
+        ky_bell_wait(&l->bell, heard, -1);
+    }
+}
+
+/* A unit holds whole records only, so those in the middle come to their end first. */
+static void hand_over(ky_lane *l)
+{
+    ky_unit *u = unit(l);
+
+    wait_for_writer(l);
+    while (l->midway > 0)
+        waves(l, true);
+    for (size_t i = 0; i < l->n_dirty; i++) {
+        ky_row_state row;
+
+        fill_state(l, l->dirty[i], &row);
+        *KY_ADD(&u->states) = row;
+        l->dirty[i]->dirty = false;
+    }
+    l->n_dirty = 0;
+    l->dirty_bytes = 0;
+    l->since_ns = 0;
+    l->handed = l->done;
+    ky_outbox_hand(&l->out, l->done, l->needed);
+}
+
+static bool pressing(ky_lane *l)
+{
+    const ky_unit *u = unit(l);
+
+    return u->predictions.n >= l->p->cfg->commit_rows || u->bytes.n + l->dirty_bytes > UNIT_BYTES;
+}
+
+/* When it is due and the writer is free, or when the unit is too large to grow. */
+static void commit_if_due(ky_lane *l)
+{
+    if (l->since_ns == 0)
+        return;
+    bool due = ky_clock_mono_ns() - l->since_ns >= l->p->cfg->commit_interval_us * 1000;
+
+    if (pressing(l) || (due && ky_outbox_ready(&l->out)))
+        hand_over(l);
+}
+
+static int64_t until_due_us(ky_lane *l)
+{
+    if (l->since_ns == 0 || !ky_outbox_ready(&l->out))
+        return -1; /* until the bell: of the queue, or of a unit coming back */
+    int64_t left = l->p->cfg->commit_interval_us - (ky_clock_mono_ns() - l->since_ns) / 1000;
+
+    return left > 1000 ? left : 1000;
+}
+
+static void *run(void *arg)
+{
+    ky_lane *l = arg;
+
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&l->bell);
+        bool ended = ky_queue_ended(&l->in);
+
+        bool worked = admit(l);
+
+        worked |= waves(l, false);
+        worked |= pass_fence(l);
+        commit_if_due(l);
+        if (worked)
+            continue;
+        if (ended)
+            break;
+        ky_bell_wait(&l->bell, heard, until_due_us(l));
+    }
+    hand_over(l);
+    wait_for_writer(l);
+    ky_outbox_close(&l->out);
+    if (l->told != NULL)
+        ky_queue_close(l->told);
+    return NULL;
+}
+
+/* -- recovery -- */
+
+void ky_lane_set_version(ky_lane *l, const ky_version *v)
+{
+    l->current[v->model] = v;
+}
+
+void ky_lane_set_file(ky_lane *l, uint64_t file_first)
+{
+    l->file_first = file_first;
+}
+
+static void restore_extra(ky_lane *l, ky_stream *s, const ky_saved_stream *saved)
+{
+    int32_t label;
+    size_t held;
+
+    if (saved->extra == NULL || saved->extra_len < sizeof(label))
+        return;
+    memcpy(&label, saved->extra, sizeof(label));
+    s->label = label;
+    held = saved->extra_len - sizeof(label);
+    if (!l->p->holds[s->class_] || s->works == NULL ||
+        held != (size_t)s->works->v->facts->features * sizeof(float))
+        return;
+    if ((s->held = malloc(held)) == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory");
+    memcpy(s->held, (const char *)saved->extra + sizeof(label), held);
+}
+
+int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const ky_version *v,
+                    ky_err *err)
+{
+    const ky_row_state *row = &saved->row;
+    ky_stream *s = stream_make(l, row->stream, class_, saved->name, strlen(saved->name));
+    ky_works *w = v != NULL ? works_of(l, class_, v) : NULL;
+    int rc = KY_OK;
+
+    s->known = true;
+    KY_COUNT(l->p->count.streams);
+    if (saved->model == NULL)
+        return KY_OK;
+    s->n = row->n;
+    s->start_n = row->start_n;
+    s->window = (ky_window){ row->seq_high, row->seq_mask, row->epoch };
+    s->pos = row->pos;
+    s->ts_us = row->ts_us;
+    s->file_first = (uint64_t)row->file_first;
+    if (w != NULL && row->layout == ky_plan_layout(w->plan) &&
+        ky_plan_state_ok(w->plan, saved->blob, saved->blob_len)) {
+        s->works = w;
+        s->state = block_new(l, w);
+        memcpy(s->state, saved->blob, saved->blob_len);
+        s->ended = row->ended;
+    } else {
+        rc =
+            ky_fail(err, KY_EFORMAT, "its state is not one of %s@%u's", saved->model, row->version);
+    }
+    restore_extra(l, s, saved);
+    return rc;
+}
+
+/* -- the pipeline -- */
+
+int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
+{
+    ky_lane *l = calloc(1, sizeof(*l));
+    size_t rows = (size_t)p->cfg->max_wave;
+
+    if (l == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    l->p = p;
+    l->number = number;
+    l->works = calloc((size_t)p->cfg->n_classes + 1, sizeof(*l->works));
+    l->current = calloc((size_t)p->cfg->n_models + 1, sizeof(*l->current));
+    l->slots = calloc(SLOTS, sizeof(slot));
+    l->rows = calloc(rows, sizeof(*l->rows));
+    l->x = calloc(rows, sizeof(*l->x));
+    l->state = calloc(rows, sizeof(*l->state));
+    l->y = calloc(rows, sizeof(*l->y));
+    l->answered = calloc(rows, sizeof(*l->answered));
+    int rc = KY_OK;
+
+    if (l->works == NULL || l->current == NULL || l->slots == NULL || l->rows == NULL ||
+        l->x == NULL || l->state == NULL || l->y == NULL || l->answered == NULL)
+        rc = ky_fail(err, KY_ENOMEM, "no memory");
+    if (rc == KY_OK)
+        rc = ky_queue_init(&l->in, p->queue_bytes, &l->bell, NULL, err);
+    if (rc < 0) {
+        ky_lane_free(l);
+        return rc;
+    }
+    ky_writer_add(p->writer, &l->out, &l->bell);
+    *ret = l;
+    return KY_OK;
+}
+
+ky_queue *ky_lane_queue(ky_lane *l)
+{
+    return &l->in;
+}
+
+int ky_lane_start(ky_lane *l, ky_err *err)
+{
+    char name[16];
+
+    if (l->p->publisher != NULL) {
+        l->told = ky_publisher_queue(l->p->publisher, l->number);
+        l->told->producer = &l->bell;
+    }
+    snprintf(name, sizeof(name), "kymod-lane-%d", l->number % 1000);
+    int rc = ky_core_thread(&l->thread, name, run, l, err);
+
+    l->started = rc == KY_OK;
+    return rc;
+}
+
+void ky_lane_join(ky_lane *l)
+{
+    if (l->started)
+        pthread_join(l->thread, NULL);
+    else
+        ky_outbox_close(&l->out);
+    l->started = false;
+}
+
+static void streams_free(ky_lane *l)
+{
+    for (size_t i = 0; i < l->n_chunks; i++) {
+        for (int k = 0; l->chunks[i] != NULL && k < CHUNK; k++) {
+            free(l->chunks[i][k].name);
+            free(l->chunks[i][k].held);
+        }
+        free(l->chunks[i]);
+    }
+    free(l->chunks);
+}
+
+void ky_lane_free(ky_lane *l)
+{
+    if (l == NULL)
+        return;
+    streams_free(l);
+    for (int c = 0; l->works != NULL && c < l->p->cfg->n_classes; c++)
+        works_free(l->works[c]);
+    for (size_t i = 0; i < l->n_blocks; i++)
+        free(l->blocks[i]);
+    for (int i = 0; i < 2; i++)
+        ky_unit_done(&l->out.batch[i].unit);
+    ky_queue_done(&l->in);
+    free(l->blocks);
+    free(l->works);
+    free(l->current);
+    free(l->slots);
+    free(l->dirty);
+    free(l->rows);
+    free(l->x);
+    free(l->state);
+    free(l->y);
+    free(l->answered);
+    free(l);
+}

@@ -1,0 +1,41 @@
+/*
+ * The publisher: one thread that tells every answer to whoever listens (DESIGN 4.2), on all
+ * [publish:...] sockets. A lane puts answers into its own queue; a subscriber that does not keep
+ * up loses messages in its own socket and sees that by `pub`, nobody waits for it.
+ */
+#ifndef KY_PUBLISH_H
+#define KY_PUBLISH_H
+
+#include "daemon/core.h"
+#include "daemon/queue.h"
+#include "daemon/stream.h"
+
+/* One answer on its way to the publisher; [outputs] floats follow. */
+typedef struct ky_said {
+    ky_stream *s; /* its name never changes; `pub` and `told` are the publisher's */
+    const ky_version *v;
+    int64_t n, seq, ts_us, latency_us;
+    float score;
+    int32_t label;
+    uint8_t quality;
+    bool end; /* of the sequence */
+} ky_said;
+
+typedef struct ky_publisher ky_publisher;
+
+/** Opens nothing yet. */
+int ky_publisher_new(ky_pipeline *p, ky_publisher **ret, ky_err *err);
+/** The queue of a lane; its bell rings when there is room again. Before start. */
+ky_queue *ky_publisher_queue(ky_publisher *b, int lane);
+/** Opens the sockets and starts. KY_EBUSY: an endpoint is taken. */
+int ky_publisher_start(ky_publisher *b, ky_err *err);
+/** Returns when all queues are closed and told. */
+void ky_publisher_join(ky_publisher *b);
+void ky_publisher_free(ky_publisher *b);
+/** Where [publish:...] row i can be reached. */
+const char *ky_publisher_address(const ky_publisher *b, int i);
+
+/** The JSON of one answer, as it is published; returns its length, or what it would take. */
+size_t ky_publisher_json(char *buf, size_t size, const ky_config *cfg, const ky_said *a);
+
+#endif

@@ -1,0 +1,353 @@
+#include "daemon/recover.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/accept.h"
+#include "daemon/lane.h"
+#include "daemon/log.h"
+#include "models/clock.h"
+#include "storage/store.h"
+
+/* -- positions -- */
+
+static int highest_stream(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    ky_recovery *v = arg;
+
+    (void)err;
+    if (s->model != NULL && s->row.pos > v->high)
+        v->high = s->row.pos;
+    return 0;
+}
+
+static int highest_source(const char *source, const char *key, const uint8_t session[16],
+                          int64_t number, void *arg, ky_err *err)
+{
+    ky_recovery *v = arg;
+
+    (void)key;
+    (void)session;
+    (void)err;
+    if (strcmp(source, KY_ACCEPT_JOURNAL) == 0 && (uint64_t)number > v->high)
+        v->high = (uint64_t)number;
+    return 0;
+}
+
+int ky_recover_positions(ky_recovery *v, ky_err *err)
+{
+    int rc = ky_results_low_water(v->r, &v->low, err);
+
+    v->high = v->low;
+    if (rc == KY_OK)
+        rc = ky_results_each_stream(v->r, highest_stream, v, err);
+    if (rc == KY_OK)
+        rc = ky_results_each_source(v->r, highest_source, v, err);
+    return rc;
+}
+
+/* -- models -- */
+
+typedef struct imported {
+    const char *model;
+    uint64_t hash; /* of the file imported last; 0: none */
+} imported;
+
+static int find_imported(const char *source, const char *key, const uint8_t session[16],
+                         int64_t number, void *arg, ky_err *err)
+{
+    imported *i = arg;
+
+    (void)session;
+    (void)err;
+    if (strcmp(source, KY_ACCEPT_MODEL) == 0 && strcmp(key, i->model) == 0)
+        i->hash = (uint64_t)number;
+    return 0;
+}
+
+/* The file as a version: the one it already is, or the next. */
+static int import(ky_pipeline *p, ky_recovery *v, int model, const ky_model *m,
+                  uint32_t *ret_version, ky_err *err)
+{
+    const char *name = p->cfg->models[model].name;
+    uint64_t hash = ky_model_facts(m)->hash;
+    uint32_t version = ky_served_by_hash(&p->served, model, hash);
+    char path[KY_NAME_MAX + 32];
+
+    if (version == 0) {
+        int rc = ky_store_add(p->served.dir, m, name, &version, err);
+
+        if (rc < 0)
+            return ky_context(err, rc, "[model:%s]", name);
+    }
+    snprintf(path, sizeof(path), "%s/%u.h5", name, version);
+    ky_model_row row = { .model = name,
+                         .version = version,
+                         .hash = hash,
+                         .path = path,
+                         .origin = "config",
+                         .created_us = ky_clock_wall_us() };
+
+    *ret_version = version;
+    return ky_results_add_model(v->r, &row, err);
+}
+
+/* Versions in force and in the configuration: the same but after the file was changed. */
+static int recover_model(ky_pipeline *p, ky_recovery *v, int model, ky_err *err)
+{
+    const char *name = p->cfg->models[model].name;
+    imported was = { .model = name };
+    uint64_t hash = 0;
+    uint32_t version = 0, from_file = 0;
+    ky_model *m = NULL;
+    const ky_version *loaded;
+    int rc = ky_results_each_source(v->r, find_imported, &was, err);
+
+    if (rc < 0 || (rc = ky_served_read(p->cfg, model, &m, err)) < 0)
+        return rc;
+    uint64_t file_hash = ky_model_facts(m)->hash;
+
+    /* The first version is recorded at 0, where no record of a swap can be. */
+    rc = ky_results_model_at(v->r, name, v->low > 0 ? v->low : 1, &version, &hash, err);
+    if (rc == KY_ENOENT || (rc == KY_OK && was.hash != file_hash))
+        rc = import(p, v, model, m, &from_file, err);
+    ky_model_free(m);
+    if (rc < 0)
+        return rc;
+    v->from_file[model] = file_hash;
+    v->first[model] = version == 0;
+    if (version == 0)
+        version = from_file;
+    else if (from_file != 0 && from_file != version)
+        v->imported[model] = from_file;
+    rc = ky_served_load(&p->served, model, version, hash, false, &loaded, err);
+    if (rc < 0)
+        return rc;
+    if (from_file != 0)
+        rc = ky_served_load(&p->served, model, from_file, file_hash, true, &loaded, err);
+    atomic_store(&p->current[model], version);
+    return rc;
+}
+
+int ky_recover_models(ky_pipeline *p, ky_recovery *v, ky_err *err)
+{
+    for (int i = 0; i < p->cfg->n_models; i++) {
+        int rc = recover_model(p, v, i, err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return KY_OK;
+}
+
+/* -- states -- */
+
+typedef struct where {
+    ky_pipeline *p;
+    ky_recovery *v;
+    uint64_t damaged;
+} where;
+
+static int class_of(const ky_config *cfg, const char *name)
+{
+    for (int i = 0; i < cfg->n_classes; i++)
+        if (strcmp(cfg->classes[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    where *w = arg;
+    ky_pipeline *p = w->p;
+    int class_ = class_of(p->cfg, s->class_name);
+    const ky_version *v = NULL;
+    ky_err why = { 0 };
+    int rc = ky_accept_restore_stream(p->accept, s, class_, err);
+
+    if (rc < 0 || class_ < 0)
+        return rc;
+    int model = p->class_model[class_];
+
+    if (s->model != NULL && strcmp(s->model, p->cfg->models[model].name) == 0)
+        ky_served_load(&p->served, model, s->row.version, 0, false, &v, &why);
+    if (ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, v, &why) < 0) {
+        w->damaged++;
+        ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
+               "its state cannot be used, it starts from zeros: %s", why.text);
+        ky_accept_event(p->accept, "warn", s->name, "state lost", why.text);
+    }
+    return KY_OK;
+}
+
+static int restore_source(const char *source, const char *key, const uint8_t session[16],
+                          int64_t number, void *arg, ky_err *err)
+{
+    where *w = arg;
+
+    return ky_accept_restore_source(w->p->accept, source, key, session, number, err);
+}
+
+int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
+{
+    where w = { p, v, 0 };
+
+    for (int i = 0; i < p->cfg->n_models; i++)
+        for (int l = 0; l < p->n_lanes; l++)
+            ky_lane_set_version(p->lanes[l],
+                                ky_served_find(&p->served, i, atomic_load(&p->current[i])));
+    int rc = ky_results_each_stream(v->r, restore_stream, &w, err);
+
+    return rc < 0 ? rc : ky_results_each_source(v->r, restore_source, &w, err);
+}
+
+/* -- the tail -- */
+
+/* Classes and sources of a journal file by today's numbers. */
+typedef struct tail {
+    ky_pipeline *p;
+    int *class_, *source; /* [n_...]: -1 no longer configured */
+    int n_classes, n_sources;
+    ky_record *copy;
+    uint64_t strangers;
+} tail;
+
+static int renumber(tail *t, const ky_record *config, ky_err *err)
+{
+    const ky_config *now = t->p->cfg;
+    ky_config *then;
+    int rc = ky_config_of_text(ky_record_text(config), config->text_len, &then, err);
+
+    if (rc < 0)
+        return ky_context(err, rc, "the CONFIG record at %llu", (unsigned long long)config->pos);
+    free(t->class_);
+    free(t->source);
+    t->n_classes = then->n_classes;
+    t->n_sources = then->n_sources;
+    t->class_ = calloc((size_t)then->n_classes + 1, sizeof(int));
+    t->source = calloc((size_t)then->n_sources + 1, sizeof(int));
+    if (t->class_ == NULL || t->source == NULL) {
+        rc = ky_fail(err, KY_ENOMEM, "no memory");
+        goto out;
+    }
+    for (int i = 0; i < then->n_classes; i++)
+        t->class_[i] = class_of(now, then->classes[i].name);
+    for (int i = 0; i < then->n_sources; i++) {
+        t->source[i] = -1;
+        for (int k = 0; k < now->n_sources; k++)
+            if (strcmp(now->sources[k].name, then->sources[i].name) == 0)
+                t->source[i] = k;
+    }
+out:
+    ky_config_free(then);
+    return rc;
+}
+
+static int first_record(const ky_record *r, void *arg, ky_err *err)
+{
+    int rc = r->type == KY_REC_CONFIG ? renumber(arg, r, err) : KY_OK;
+
+    return rc < 0 ? rc : 1;
+}
+
+/* Where the tail begins in the middle of a file, that file's CONFIG record lies before it. */
+static int begin_file(tail *t, uint64_t low, ky_err *err)
+{
+    ky_journal_file *files = NULL;
+    int n = ky_journal_list(t->p->journal, &files, err), rc = n < 0 ? n : KY_OK;
+
+    for (int i = 0; i < n; i++)
+        if (files[i].first <= low && low < files[i].end) {
+            for (int l = 0; l < t->p->n_lanes; l++)
+                ky_lane_set_file(t->p->lanes[l], files[i].first);
+            rc = ky_journal_read_file(files[i].path, first_record, t, err);
+            rc = rc > 0 ? KY_OK : rc;
+        }
+    free(files);
+    return rc;
+}
+
+static int load_swapped(tail *t, const ky_record *r, ky_err *err)
+{
+    const ky_swap *swap = ky_record_body(r);
+    int model = ky_served_model(t->p->cfg, swap->model);
+    const ky_version *v;
+
+    if (model < 0)
+        return KY_OK;
+    return ky_served_load(&t->p->served, model, swap->version, swap->new_hash, false, &v, err);
+}
+
+static int replay(const ky_record *r, void *arg, ky_err *err)
+{
+    tail *t = arg;
+    bool of_stream = r->type == KY_REC_SAMPLE || r->type == KY_REC_LABEL || r->type == KY_REC_END;
+    int rc = KY_OK;
+
+    if (r->type == KY_REC_CONFIG)
+        rc = renumber(t, r, err);
+    else if (r->type == KY_REC_SWAP)
+        rc = load_swapped(t, r, err);
+    if (rc < 0)
+        return rc;
+    ky_record *copy = realloc(t->copy, r->size);
+
+    if (copy == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    t->copy = copy;
+    memcpy(copy, r, r->size);
+    int source = r->source < t->n_sources ? t->source[r->source] : -1;
+    int class_ = r->class_ < t->n_classes ? t->class_[r->class_] : -1;
+
+    copy->source = source < 0 ? UINT16_MAX : (uint16_t)source;
+    if (of_stream && class_ < 0) {
+        t->strangers++;
+        return KY_OK;
+    }
+    copy->class_ = (uint16_t)(class_ < 0 ? 0 : class_);
+    return ky_accept_replay(t->p->accept, copy, err);
+}
+
+static void report(ky_pipeline *p, const ky_recovery *v, const tail *t)
+{
+    uint64_t n = atomic_load(&p->count.recovered);
+    const ky_journal_found *found = ky_journal_was(p->journal);
+    char detail[240];
+
+    if (t->strangers > 0)
+        ky_log(KY_WARN, "recover", NULL,
+               "%llu records of the journal's tail belong to classes that are no longer "
+               "configured and were left out",
+               (unsigned long long)t->strangers);
+    if (n == 0 && found->cut_bytes == 0)
+        return;
+    snprintf(detail, sizeof(detail),
+             "{\"records\":%llu,\"from\":%llu,\"to\":%llu,\"cut_bytes\":%llu}",
+             (unsigned long long)n, (unsigned long long)v->low, (unsigned long long)found->end,
+             (unsigned long long)found->cut_bytes);
+    ky_accept_event(p->accept, "info", "journal", "recovered", detail);
+    ky_log(KY_NOTICE, "recover", NULL,
+           "ran %llu records of the journal that were not committed, cut %llu bytes%s%s",
+           (unsigned long long)n, (unsigned long long)found->cut_bytes, *found->why ? ": " : "",
+           found->why);
+}
+
+int ky_recover_tail(ky_pipeline *p, ky_recovery *v, ky_err *err)
+{
+    tail t = { .p = p };
+    int rc = KY_OK;
+
+    if (p->cfg->journal != KY_JOURNAL_NO) {
+        rc = begin_file(&t, v->low, err);
+        if (rc == KY_OK)
+            rc = ky_journal_replay(p->journal, v->low, replay, &t, err);
+        if (rc == KY_OK)
+            report(p, v, &t);
+    }
+    ky_accept_live(p->accept, p->live_from);
+    free(t.class_);
+    free(t.source);
+    free(t.copy);
+    return rc < 0 ? ky_context(err, rc, "recovering") : KY_OK;
+}

@@ -1,0 +1,64 @@
+/*
+ * A stream as its lane knows it, and the window of sequence numbers that tells a repeated
+ * sample from a late one. A ky_stream belongs to the lane's thread; the publisher reads its
+ * name and keeps its count of what was published.
+ */
+#ifndef KY_STREAM_H
+#define KY_STREAM_H
+
+#include <stdbool.h>
+
+#include "models/sample.h"
+
+/* The numbers seen on a source that promises nothing (pull, sub). All zeros is wrong: begin with
+ * ky_window_init. */
+typedef struct ky_window {
+    int64_t high;  /* the highest number, KY_NONE before the first */
+    uint64_t mask; /* bit i: high - i was seen */
+    int64_t epoch; /* how often the sender began anew */
+} ky_window;
+
+enum ky_seen {
+    KY_SEEN_NEXT,      /* the next number, or the first ever */
+    KY_SEEN_GAP,       /* a later one: some are missing in between */
+    KY_SEEN_DUPLICATE, /* seen before */
+    KY_SEEN_LATE,      /* not seen, but a later one was */
+    KY_SEEN_ANEW,      /* 64 or more below the highest: the sender began anew */
+};
+
+void ky_window_init(ky_window *w);
+/** What this number would be; changes nothing. */
+enum ky_seen ky_window_look(const ky_window *w, int64_t seq);
+/** Take it: the same in the accept stage, in the lane and in recovery. */
+enum ky_seen ky_window_take(ky_window *w, int64_t seq);
+
+struct ky_works;
+
+typedef struct ky_stream {
+    uint32_t id;
+    uint16_t class_;
+    uint8_t name_len;
+    bool known;  /* it has its row in `streams`, or that is in the unit being filled */
+    bool ended;  /* the next sample starts from zeros */
+    bool dirty;  /* its state is newer than what was handed to the writer */
+    bool bad;    /* its last answer was not finite */
+    bool logged; /* `label` is an answer's */
+    int label;   /* of the last answer */
+    char *name;
+    struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
+    void *state;
+    float *held; /* the last values, where a source fills holes with them; else NULL */
+    int64_t n, start_n, ts_us;
+    ky_window window;
+    uint64_t pos;            /* records before this are applied */
+    uint64_t file_first;     /* the journal file in which its state0 was taken */
+    uint32_t first, last;    /* slots of its waiting records */
+    struct ky_stream *ready; /* the next in its model's list of ready streams */
+    uint64_t pub;            /* the publisher's: messages published */
+    int told;                /* the publisher's: label last told, emit = change; -2: none */
+} ky_stream;
+
+/* What a lane keeps in ky_row_state.extra: the last label, then the held values. */
+enum { KY_EXTRA_NONE = -2 };
+
+#endif
