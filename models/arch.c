@@ -332,7 +332,7 @@ static int add_normalization(ky_model *m, ky_err *err)
 
     ky_layer_init(&l, &ky_batchnorm_ops, "normalization");
     l.trainable = l.cfg.center = l.cfg.scale = false;
-    l.cfg.epsilon = 1e-12f;
+    l.cfg.epsilon = 1e-12;
     return ky_model_add(m, &l, err);
 }
 

@@ -30,7 +30,7 @@ static int shape(ky_layer *l, ky_err *err)
     if (!(l->cfg.epsilon >= 0) || !(l->cfg.momentum >= 0 && l->cfg.momentum <= 1))
         return ky_fail(err, KY_EINVAL,
                        "epsilon is %g and momentum %g, must be at least 0 and within 0 and 1",
-                       (double)l->cfg.epsilon, (double)l->cfg.momentum);
+                       l->cfg.epsilon, l->cfg.momentum);
     if (l->cfg.scale)
         ky_layer_declare(l, names[GAMMA], true, C, 0, 0);
     if (l->cfg.center)
@@ -59,7 +59,6 @@ static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
     ky_real *ones[] = { part(l, w, GAMMA), part(l, w, VARIANCE) };
 
     (void)rng;
-    memset(w, 0, l->weight_reals * sizeof(*w));
     for (int i = 0; i < 2; i++)
         for (int c = 0; ones[i] != NULL && c < ky_features(&l->in); c++)
             ones[i][c] = 1;
@@ -217,7 +216,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     x -= (size_t)R * C, dy -= (size_t)R * C, dx -= (size_t)R * C;
     for (int i = 0; i < C; i++) {
         double scale = (double)scale_of(l, const_part(l, w, GAMMA), variance, i);
-        double inverse = 1 / ((double)variance[i] + (double)l->cfg.epsilon);
+        double inverse = 1 / ((double)variance[i] + l->cfg.epsilon);
 
         for (int r = 0; r < R; r++) {
             size_t at = (size_t)r * C + i;

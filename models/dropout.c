@@ -11,7 +11,7 @@ static int shape(ky_layer *l, ky_err *err)
 {
     if (!(l->cfg.rate >= 0 && l->cfg.rate < 1))
         return ky_fail(err, KY_EINVAL, "rate is %g, must be at least 0 and less than 1",
-                       (double)l->cfg.rate);
+                       l->cfg.rate);
     return ky_shape_unchanged(l, err);
 }
 
@@ -32,7 +32,7 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        ky_real factor = ky_rng_uniform(c->rng) < (double)l->cfg.rate ? 0 : kept;
+        ky_real factor = ky_rng_uniform(c->rng) < l->cfg.rate ? 0 : kept;
 
         y[i] = x[i] * factor;
         if (c->tape != NULL)

@@ -149,10 +149,27 @@ static int read_field(const ky_field *f, const ky_json *config, ky_keras_version
 
 /* Options without meaning for an answer, whatever they hold. */
 static const char *const ignored[] = {
-    "name",           "trainable",    "dtype",        "batch_input_shape",    "batch_shape",
-    "input_shape",    "input_dim",    "input_dtype",  "input_length",         "seed",
-    "implementation", "consume_less", "init",         "inner_init",           "forget_bias_init",
-    "beta_init",      "gamma_init",   "synchronized", "zero_output_for_mask", "fused",
+    "name",
+    "trainable",
+    "dtype",
+    "batch_input_shape",
+    "batch_shape",
+    "input_shape",
+    "input_dim",
+    "input_dtype",
+    "input_length",
+    "seed",
+    "implementation",
+    "consume_less",
+    "init",
+    "inner_init",
+    "forget_bias_init",
+    "beta_init",
+    "gamma_init",
+    "synchronized",
+    "zero_output_for_mask",
+    "fused",
+    "renorm_momentum",
 };
 
 /* What ends so says how weights begin and are held while training. */

@@ -97,7 +97,7 @@ double ky_field_get(const ky_field *f, const ky_layer_config *cfg)
     case KY_F_INT:
         return *(const int *)at;
     case KY_F_FLOAT:
-        return *(const float *)at;
+        return *(const double *)at;
     case KY_F_BOOL:
         return *(const bool *)at;
     case KY_F_PADDING:
@@ -117,7 +117,7 @@ void ky_field_set(const ky_field *f, ky_layer_config *cfg, double v)
         *(int *)at = (int)v;
         break;
     case KY_F_FLOAT:
-        *(float *)at = (float)v;
+        *(double *)at = v;
         break;
     case KY_F_BOOL:
         *(bool *)at = v != 0;

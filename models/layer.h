@@ -43,7 +43,7 @@ typedef struct ky_layer_config {
     enum ky_activation activation, recurrent_activation;
     bool use_bias, return_sequences, unit_forget_bias, center, scale, keepdims;
     bool stateful, go_backwards, unroll;
-    float rate, recurrent_dropout, momentum, epsilon;
+    double rate, recurrent_dropout, momentum, epsilon;
 } ky_layer_config;
 
 /* The value is read as a number; paddings and activations by ky_padding_find, ky_activation_find.
@@ -105,7 +105,7 @@ typedef struct ky_layer_ops {
     int (*shape)(ky_layer *l, ky_err *err);
     /** Steps of the output for T steps of input, < 1: too short. NULL: see ky_layer_steps. */
     int (*steps)(const ky_layer *l, int T);
-    /** Initial values of the weights, Keras's initialisers; w is this layer's slice. NULL: none. */
+    /** Initial values as Keras draws them, into this layer's slice of zeros. NULL: zeros. */
     void (*init)(const ky_layer *l, ky_real *w, ky_rng *rng);
     /** Pack for a kernel set, `backward`: also what backward() reads. ret comes zeroed and is
      *  freed by the caller, also after KY_ENOMEM. NULL: nothing to pack. */

@@ -189,6 +189,7 @@ void ky_model_init(ky_model *m, uint64_t seed)
     ky_rng rng;
 
     ky_rng_seed(&rng, seed);
+    memset(m->weights, 0, m->n_weights * sizeof(*m->weights)); /* biases stay so */
     for (int i = 0; i < m->n_layers; i++)
         if (m->layers[i].ops->init != NULL)
             m->layers[i].ops->init(&m->layers[i], m->weights + m->layers[i].weights_at, &rng);

@@ -467,7 +467,8 @@ static void trial_done(trial *t)
 static bool trial_check(trial *t, int s, int i)
 {
     const ky_plan *p = t->p;
-    int T = p->memory == KY_MEMORY_STREAM ? i + 1 : p->T;
+    bool window = p->memory == KY_MEMORY_WINDOW;
+    int T = window ? p->T : p->m->input.timed ? i + 1 : 1; /* without time: each alone */
     const float *x = t->x + ((size_t)s * (size_t)t->steps + (size_t)(i + 1 - T)) * p->F;
     const float *y = t->y + (size_t)s * p->outputs;
 

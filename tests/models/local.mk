@@ -10,6 +10,14 @@ tests_models_test_json_SOURCES = tests/models/test_json.c
 tests_models_test_json_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_json_LDADD = libkymo.la $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/models/test_keras
+tests_models_test_keras_SOURCES = tests/models/test_keras.c
+tests_models_test_keras_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_keras_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+EXTRA_DIST += tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
+	tests/golden/k3_conv_valid.h5 tests/golden/k3_conv_same_causal.h5 \
+	tests/golden/k3_functional.h5 tests/golden/k3_activations.h5 tests/golden/k3_flat_dense.h5
+
 check_PROGRAMS += tests/models/test_h5
 tests_models_test_h5_SOURCES = tests/models/test_h5.c
 tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS)
@@ -37,4 +45,18 @@ tests_models_test_evaluate_SOURCES = tests/models/test_evaluate.c
 tests_models_test_evaluate_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_evaluate_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_layers
+tests_models_test_layers_SOURCES = tests/models/test_layers.c tests/models/net.h
+tests_models_test_layers_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_layers_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_plan
+tests_models_test_plan_SOURCES = tests/models/test_plan.c tests/models/net.h
+tests_models_test_plan_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_plan_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/models/test_arch
+tests_models_test_arch_SOURCES = tests/models/test_arch.c
+tests_models_test_arch_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_arch_LDADD = libkymo.la $(CMOCKA_LIBS)
 endif

@@ -1,0 +1,464 @@
+/* Streaming: answers, states that can be stored, and refusals. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "tests/models/net.h"
+
+/* A plan, a wave of one, and the state of one stream. */
+typedef struct rig {
+    ky_model *m;
+    ky_plan *p;
+    ky_wave *w;
+    void *state;
+    float x[4096], y[64]; /* samples of one stream, its last answer */
+    bool answered;
+} rig;
+
+static void *new_state(const ky_plan *p)
+{
+    void *state = aligned_alloc(64, ky_plan_state_bytes(p));
+
+    ky_plan_zero(p, state);
+    return state;
+}
+
+static rig *rig_new(const char *spec, int T, int F, enum ky_memory memory, int window, int hop)
+{
+    rig *r = calloc(1, sizeof(*r));
+    ky_rng rng;
+    ky_err err;
+
+    if (net_build(spec, T, F, ky_kernels_get(), false, &r->m, &err) < 0 ||
+        ky_plan_new(r->m, memory, window, hop, &r->p, &err) < 0)
+        fail_msg("%s: %s", spec, err.text);
+    r->w = ky_wave_new(r->p, 1);
+    r->state = new_state(r->p);
+    ky_rng_seed(&rng, 2);
+    for (size_t i = 0; i < sizeof(r->x) / sizeof(*r->x); i++)
+        r->x[i] = (float)ky_rng_normal(&rng);
+    return r;
+}
+
+static void rig_free(rig *r)
+{
+    ky_wave_free(r->w);
+    ky_plan_free(r->p);
+    ky_model_free(r->m);
+    free(r->state);
+    free(r);
+}
+
+/* Sample t of the stream; whether there is an answer. */
+static bool rig_step(rig *r, int t)
+{
+    const float *x = r->x + t * ky_model_facts(r->m)->features;
+    float *y = r->y;
+
+    ky_plan_step(r->p, r->w, 1, &x, &r->state, &y, &r->answered);
+    return r->answered;
+}
+
+/* The last answer is, bit for bit, the model's on samples [from, from + T). */
+static void assert_answer_on(const rig *r, int from, int T)
+{
+    size_t n = (size_t)ky_model_facts(r->m)->outputs;
+    ky_work *w = ky_work_new(r->m, T, 1);
+    float want[64];
+
+    ky_model_predict(r->m, w, 1, T, r->x + from * ky_model_facts(r->m)->features, want);
+    assert_memory_equal(r->y, want, n * sizeof(*want));
+    ky_work_free(w);
+}
+
+static void a_window_answers_at_its_last_sample_and_then_every_hop(void **state)
+{
+    static const int hops[] = { 1, 2, 3, 5, 6, 11 };
+    enum { T = 5, STEPS = 40 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(hops) / sizeof(*hops); i++) {
+        rig *r = rig_new("Conv1D filters=4 kernel_size=3 padding=same activation=relu; Flatten; "
+                         "Dense units=3 activation=softmax",
+                         T, 2, KY_MEMORY_WINDOW, 0, hops[i]);
+
+        for (int t = 0; t < STEPS; t++) {
+            bool due = t >= T - 1 && (t - (T - 1)) % hops[i] == 0;
+
+            assert_int_equal(rig_step(r, t), due);
+            if (due)
+                assert_answer_on(r, t + 1 - T, T);
+        }
+        rig_free(r);
+    }
+}
+
+static void a_model_of_any_length_takes_the_window_it_is_given(void **state)
+{
+    rig *r = rig_new("LSTM units=4; Dense units=2", KY_ANY, 3, KY_MEMORY_WINDOW, 7, 2);
+
+    (void)state;
+    for (int t = 0; t < 30; t++)
+        if (rig_step(r, t))
+            assert_answer_on(r, t - 6, 7);
+    assert_true(r->answered == false ||
+                ky_plan_state_ok(r->p, r->state, ky_plan_state_bytes(r->p)));
+    rig_free(r);
+}
+
+static void a_stream_answers_for_its_whole_past(void **state)
+{
+    rig *r = rig_new("Conv1D filters=5 kernel_size=3 activation=relu; MaxPooling1D; LSTM units=4; "
+                     "Dense units=2 activation=softmax",
+                     KY_ANY, 3, KY_MEMORY_STREAM, 0, 1);
+    int answers = 0;
+
+    (void)state;
+    for (int t = 0; t < 60; t++)
+        if (rig_step(r, t)) {
+            assert_answer_on(r, 0, t + 1);
+            assert_true(t >= 3 && (t - 3) % 2 == 0);
+            answers++;
+        }
+    assert_int_equal(answers, 29);
+    rig_free(r);
+}
+
+/* Any company: streams come and go in waves of changing size and order. */
+static void a_wave_gives_each_stream_what_it_gets_alone(void **state)
+{
+    static const struct {
+        const char *spec;
+        enum ky_memory memory;
+    } cases[] = {
+        { "LSTM units=9; Dense units=3 activation=softmax", KY_MEMORY_STREAM },
+        { "Conv1D filters=5 kernel_size=3 padding=causal strides=2; AveragePooling1D; "
+          "LSTM units=6 return_sequences=1; BatchNormalization; LSTM units=3; Dense units=3",
+          KY_MEMORY_STREAM },
+        { "Conv1D filters=4 kernel_size=3; GlobalMaxPooling1D; Dense units=3", KY_MEMORY_WINDOW },
+    };
+    enum { STREAMS = 150, F = 2, STEPS = 60 }; /* more than one batch of windows */
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        rig *alone = rig_new(cases[i].spec, 6, F, cases[i].memory, 0, 2);
+        ky_wave *w = ky_wave_new(alone->p, STREAMS);
+        int done[STREAMS] = { 0 }, who[STREAMS];
+        void *states[STREAMS], *mine[STREAMS], *at[STREAMS];
+        float y[STREAMS][3], *y_at[STREAMS];
+        const float *x[STREAMS];
+        bool answered[STREAMS];
+        ky_rng rng;
+        int answers = 0;
+
+        ky_rng_seed(&rng, 4);
+        for (int s = 0; s < STREAMS; s++) {
+            states[s] = new_state(alone->p);
+            mine[s] = new_state(alone->p);
+        }
+        for (int n = 0; n < STEPS; n++) {
+            int B = 0;
+
+            for (int k = 0; k < STREAMS; k++) {
+                int s = (k * 7 + n) % STREAMS;
+
+                if (ky_rng_below(&rng, 3) == 0)
+                    continue;
+                who[B] = s;
+                at[B] = states[s];
+                x[B] = alone->x + (s + done[s]) * F;
+                y_at[B] = y[B];
+                B++;
+            }
+            ky_plan_step(alone->p, w, B, x, at, y_at, answered);
+            for (int r = 0; r < B; r++) {
+                float *y_alone = alone->y;
+                bool answered_alone;
+
+                ky_plan_step(alone->p, alone->w, 1, &x[r], &mine[who[r]], &y_alone,
+                             &answered_alone);
+                assert_int_equal(answered[r], answered_alone);
+                if (answered_alone)
+                    assert_memory_equal(y[r], alone->y, sizeof(y[r]));
+                answers += answered_alone;
+                done[who[r]]++;
+            }
+        }
+        assert_true(answers > STREAMS);
+        for (int s = 0; s < STREAMS; s++) {
+            assert_memory_equal(states[s], mine[s], ky_plan_state_bytes(alone->p));
+            free(states[s]);
+            free(mine[s]);
+        }
+        ky_wave_free(w);
+        rig_free(alone);
+    }
+}
+
+static void a_stored_state_goes_on_where_it_was(void **state)
+{
+    static const struct {
+        const char *spec;
+        enum ky_memory memory;
+    } cases[] = {
+        { "Conv1D filters=3 kernel_size=4; MaxPooling1D pool_size=3 strides=2; LSTM units=3; "
+          "Dense units=2",
+          KY_MEMORY_STREAM },
+        { "LSTM units=3; Dense units=2", KY_MEMORY_WINDOW },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        for (int cut = 0; cut < 20; cut++) {
+            rig *a = rig_new(cases[i].spec, 9, 2, cases[i].memory, 0, 3);
+            rig *b = rig_new(cases[i].spec, 9, 2, cases[i].memory, 0, 3);
+
+            assert_true(ky_plan_layout(a->p) == ky_plan_layout(b->p));
+            for (int t = 0; t < cut; t++)
+                rig_step(a, t);
+            assert_true(ky_plan_state_ok(b->p, a->state, ky_plan_state_bytes(a->p)));
+            memcpy(b->state, a->state, ky_plan_state_bytes(a->p));
+            for (int t = cut; t < 40; t++) {
+                assert_int_equal(rig_step(a, t), rig_step(b, t));
+                if (a->answered)
+                    assert_memory_equal(a->y, b->y, 2 * sizeof(float));
+            }
+            rig_free(a);
+            rig_free(b);
+        }
+}
+
+static void damaged_states_are_refused(void **state)
+{
+    static const struct {
+        const char *spec;
+        enum ky_memory memory;
+        size_t at; /* of the 32-bit number that is damaged */
+        uint32_t value;
+    } cases[] = {
+        { "LSTM units=3", KY_MEMORY_STREAM, 8, 0x7fc00000 }, /* NaN */
+        { "LSTM units=3", KY_MEMORY_STREAM, 8, 0xff800000 }, /* -inf */
+        { "LSTM units=3", KY_MEMORY_WINDOW, 64 + 8, 0x7f800000 },
+        { "LSTM units=3", KY_MEMORY_WINDOW, 0, 10 }, /* more seen than there is room */
+        { "LSTM units=3", KY_MEMORY_WINDOW, 0, 0xffffffff },
+        { "LSTM units=3", KY_MEMORY_WINDOW, 4, 9 }, /* head */
+        { "LSTM units=3", KY_MEMORY_WINDOW, 4, 0x80000000 },
+        { "LSTM units=3", KY_MEMORY_WINDOW, 8, 3 }, /* wait */
+        { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 0, 3 },
+        { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 4, 2 },
+        { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 4,
+          0xfffffff0 },
+        { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 8, 2 },
+        { "MaxPooling1D; LSTM units=3", KY_MEMORY_STREAM, 8, 0xffffffff },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        rig *r = rig_new(cases[i].spec, 9, 2, cases[i].memory, 0, 3);
+        size_t bytes = ky_plan_state_bytes(r->p);
+
+        for (int t = 0; t < 11; t++)
+            rig_step(r, t);
+        assert_true(ky_plan_state_ok(r->p, r->state, bytes));
+        assert_false(ky_plan_state_ok(r->p, r->state, bytes - 1));
+        memcpy((char *)r->state + cases[i].at, &cases[i].value, 4);
+        if (ky_plan_state_ok(r->p, r->state, bytes))
+            fail_msg("%s: %u at %zu", cases[i].spec, cases[i].value, cases[i].at);
+        rig_free(r);
+    }
+}
+
+/* Every state that is accepted can be stepped without a read or write astray (the sanitizers
+ * watch): random counters on top of a good state. */
+static void whatever_state_is_accepted_can_be_stepped(void **state)
+{
+    rig *r = rig_new("Conv1D filters=2 kernel_size=3 strides=2; MaxPooling1D pool_size=3; "
+                     "LSTM units=3",
+                     KY_ANY, 2, KY_MEMORY_STREAM, 0, 1);
+    ky_rng rng;
+    int accepted = 0;
+
+    (void)state;
+    ky_rng_seed(&rng, 9);
+    for (int i = 0; i < 20000; i++) {
+        int32_t *counters = r->state;
+
+        for (int j = 0; j < 3; j++)
+            counters[j] = (int32_t)ky_rng_below(&rng, 6) - 2;
+        if (!ky_plan_state_ok(r->p, r->state, ky_plan_state_bytes(r->p)))
+            continue;
+        accepted++;
+        for (int t = 0; t < 5; t++)
+            rig_step(r, t);
+    }
+    assert_true(accepted > 100);
+    rig_free(r);
+}
+
+static void what_cannot_be_streamed_is_refused_with_the_layer_and_a_way_out(void **state)
+{
+    static const struct {
+        const char *spec;
+        const char *says[3];
+    } cases[] = {
+        { "Conv1D filters=2 kernel_size=3 padding=same; LSTM units=3",
+          { "'conv1d'", "looks ahead", "memory = window" } },
+        { "Conv1D filters=2 kernel_size=3; Flatten; Dense units=3",
+          { "'flatten' (Flatten)", "whole window", "memory = window" } },
+        { "LSTM units=3 return_sequences=1; GlobalAveragePooling1D",
+          { "'global_average_pooling1d'", "whole window", "memory = window" } },
+        { "MaxPooling1D padding=same; LSTM units=3",
+          { "'max_pooling1d'", "looks ahead", "memory = window" } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        ky_model *m;
+        ky_plan *p = NULL;
+        ky_err err;
+
+        assert_int_equal(net_build(cases[i].spec, 9, 2, ky_kernels_get(), false, &m, &err), KY_OK);
+        assert_int_equal(ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &p, &err), KY_EUNSUPPORTED);
+        for (int j = 0; j < 3; j++)
+            if (strstr(err.text, cases[i].says[j]) == NULL)
+                fail_msg("'%s' does not say %s", err.text, cases[i].says[j]);
+        assert_null(p);
+        assert_int_equal(ky_model_facts(m)->macs_step, 0);
+        assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, 1, &p, &err), KY_OK);
+        ky_plan_free(p);
+        ky_model_free(m);
+    }
+}
+
+static void windows_that_make_no_sense_are_refused(void **state)
+{
+    ky_model *m;
+    ky_plan *p = NULL;
+    ky_err err;
+
+    (void)state;
+    assert_int_equal(net_build("Flatten; Dense units=2", 9, 2, ky_kernels_get(), false, &m, &err),
+                     KY_OK);
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 10, 1, &p, &err), KY_ESHAPE);
+    assert_non_null(strstr(err.text, "window = 10"));
+    assert_non_null(strstr(err.text, "9 steps"));
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, 0, &p, &err), KY_EINVAL);
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, -1, &p, &err), KY_EINVAL);
+    ky_model_free(m);
+    assert_int_equal(net_build("LSTM units=2", KY_ANY, 2, ky_kernels_get(), false, &m, &err),
+                     KY_OK);
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, 1, &p, &err), KY_EINVAL);
+    assert_non_null(strstr(err.text, "window = T"));
+    ky_model_free(m);
+    assert_null(p);
+}
+
+static void the_layout_tells_what_a_states_bytes_mean(void **state)
+{
+    static const struct {
+        const char *spec;
+        enum ky_memory memory;
+        int hop;
+    } cases[] = {
+        { "LSTM units=3; Dense units=2", KY_MEMORY_STREAM, 1 },
+        { "LSTM units=4; Dense units=2", KY_MEMORY_STREAM, 1 },
+        { "LSTM units=3; Dense units=2", KY_MEMORY_WINDOW, 1 },
+        { "LSTM units=3; Dense units=2", KY_MEMORY_WINDOW, 2 },
+        { "Conv1D filters=2 kernel_size=3; LSTM units=3", KY_MEMORY_STREAM, 1 },
+        { "Conv1D filters=2 kernel_size=3 padding=causal; LSTM units=3", KY_MEMORY_STREAM, 1 },
+        { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 1 },
+    };
+    uint64_t layout[sizeof(cases) / sizeof(*cases)];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        rig *r = rig_new(cases[i].spec, 9, 2, cases[i].memory, 0, cases[i].hop);
+        ky_plan *again;
+
+        layout[i] = ky_plan_layout(r->p);
+        net_weights(r->m, 99); /* retrained: the same layout */
+        assert_int_equal(ky_plan_new(r->m, cases[i].memory, 0, cases[i].hop, &again, NULL), KY_OK);
+        assert_true(ky_plan_layout(again) == layout[i]);
+        ky_plan_free(again);
+        rig_free(r);
+        for (size_t j = 0; j < i; j++)
+            assert_true(layout[i] != layout[j]);
+    }
+}
+
+static void the_self_test_passes_every_layer_and_finds_a_broken_model(void **state)
+{
+    (void)state;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++)
+        for (int i = 0; i < NET_CASES; i++)
+            for (int memory = KY_MEMORY_STREAM; memory <= KY_MEMORY_WINDOW; memory++) {
+                const net_case *c = &net_cases[i];
+                ky_model *m;
+                ky_plan *p;
+                ky_err err;
+
+                assert_int_equal(net_build(c->spec, c->T, c->F, *k, false, &m, &err), KY_OK);
+                if (ky_plan_new(m, (enum ky_memory)memory, 0, 2, &p, &err) == KY_OK) {
+                    if (ky_plan_selftest(p, &err) < 0)
+                        fail_msg("%s: %s", c->spec, err.text);
+                    if (m->n_weights > 0 && strncmp(c->spec, "LSTM", 4) == 0) {
+                        m->weights[0] = (ky_real)NAN;
+                        assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+                        assert_int_equal(ky_plan_selftest(p, &err), KY_ECORRUPT);
+                        assert_non_null(strstr(err.text, "model 'net'"));
+                    }
+                    ky_plan_free(p);
+                }
+                ky_model_free(m);
+            }
+}
+
+/* Every input is a sequence of its own. */
+static void a_model_without_time_answers_every_sample(void **state)
+{
+    ky_shape input = { .rank = 1, .d = { 3 } };
+    ky_model *m;
+    ky_layer l;
+
+    (void)state;
+    assert_int_equal(ky_model_new("m", &input, &m, NULL), KY_OK);
+    ky_layer_init(&l, ky_layer_find("Dense"), "");
+    l.cfg.units = 2;
+    assert_int_equal(ky_model_add(m, &l, NULL), KY_OK);
+    ky_layer_init(&l, ky_layer_find("LSTM"), "");
+    l.cfg.units = 2;
+    assert_int_equal(ky_model_add(m, &l, NULL), KY_ESHAPE);
+    assert_int_equal(ky_model_finish(m, NULL), KY_OK);
+    net_weights(m, 3);
+    assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+    assert_int_equal(ky_model_facts(m)->window, 1);
+    for (int memory = KY_MEMORY_STREAM; memory <= KY_MEMORY_WINDOW; memory++) {
+        ky_plan *p;
+
+        assert_int_equal(ky_plan_new(m, (enum ky_memory)memory, 0, 1, &p, NULL), KY_OK);
+        assert_int_equal(ky_plan_selftest(p, NULL), KY_OK);
+        ky_plan_free(p);
+    }
+    ky_model_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_window_answers_at_its_last_sample_and_then_every_hop),
+        cmocka_unit_test(a_model_of_any_length_takes_the_window_it_is_given),
+        cmocka_unit_test(a_stream_answers_for_its_whole_past),
+        cmocka_unit_test(a_wave_gives_each_stream_what_it_gets_alone),
+        cmocka_unit_test(a_stored_state_goes_on_where_it_was),
+        cmocka_unit_test(damaged_states_are_refused),
+        cmocka_unit_test(whatever_state_is_accepted_can_be_stepped),
+        cmocka_unit_test(what_cannot_be_streamed_is_refused_with_the_layer_and_a_way_out),
+        cmocka_unit_test(windows_that_make_no_sense_are_refused),
+        cmocka_unit_test(the_layout_tells_what_a_states_bytes_mean),
+        cmocka_unit_test(the_self_test_passes_every_layer_and_finds_a_broken_model),
+        cmocka_unit_test(a_model_without_time_answers_every_sample),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
