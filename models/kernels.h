@@ -5,8 +5,9 @@
  * and in a wave of a thousand, with the plain kernels, AVX2 or AVX-512.
  *
  * One table a kernel set; the best one this machine runs is chosen at the first call
- * of ky_kernels(). KYMO_KERNELS=plain|avx2|avx512 in the environment, or
- * ky_kernels_use(), choose another. All functions may be called by any thread at once.
+ * of ky_kernels_get(). KYMO_KERNELS=plain|avx2|avx512 in the environment (ignored if this
+ * machine has none such), or ky_kernels_use(), choose another. All functions may be called by any
+ * thread at once.
  *
  * Built with KY_REAL=double (gradient checks) there are only the plain kernels.
  */
@@ -26,7 +27,13 @@ typedef KY_REAL ky_real;
 #define KY_KERNEL_ABI 1
 
 enum ky_activation {
-    KY_LINEAR, KY_RELU, KY_TANH, KY_SIGMOID, KY_HARD_SIGMOID_K2, KY_HARD_SIGMOID_K3, KY_EXPONENTIAL,
+    KY_LINEAR,
+    KY_RELU,
+    KY_TANH,
+    KY_SIGMOID,
+    KY_HARD_SIGMOID_K2,
+    KY_HARD_SIGMOID_K3,
+    KY_EXPONENTIAL,
     KY_SOFTMAX, /* over the last axis: rows, not elements; done by softmax() below */
 };
 

@@ -1,6 +1,6 @@
 /*
  * The kernels beside the machine's limits and oneDNN: LSTM steps of streams whose states
- * lie anywhere, and whole windows of the Conv1D net.
+ * lie anywhere. Then whole models: steps along the serving path, windows of the Conv1D net.
  */
 #include <math.h>
 #include <stdint.h>
@@ -8,12 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/kernels.h"
+#include "models/blueprint.h"
+#include "models/plan.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/onednn.h"
 
 #define FEATURES 9
 #define STREAMS  1024
+#define SCATTER  331 /* no common divisor with STREAMS: i * SCATTER visits all */
+#define T        128
+#define CLASSES  6
 
 static float uniform(void)
 {
@@ -54,8 +58,8 @@ static void waves_init(struct waves *w, int H, int B)
     w->b = floats((size_t)4 * H, scale);
     w->x = floats((size_t)STREAMS * FEATURES, 1);
     w->states = floats((size_t)STREAMS * 2 * H, 0);
-    for (int i = 0; i < STREAMS; i++) /* 331 and STREAMS have no common divisor */
-        w->state[i] = w->states + (size_t)(i * 331 % STREAMS) * 2 * H;
+    for (size_t i = 0; i < STREAMS; i++)
+        w->state[i] = w->states + i * SCATTER % STREAMS * 2 * (size_t)H;
     w->m = w->k->lstm_new(FEATURES, H, w->W, w->U, w->b);
     if (w->m == NULL)
         abort();
@@ -141,92 +145,123 @@ static void bench_lstm(const struct lstm_target *t)
     waves_done(&w);
 }
 
-/* -- the Conv1D net ------------------------------------------------------------------- */
+/* -- models --------------------------------------------------------------------------- */
 
-#define T       128
-#define CONV    64
-#define WIDTH   3
-#define DENSE   100
-#define CLASSES 6
-#define T1      (T - WIDTH + 1)
-#define T2      (T1 - WIDTH + 1)
-#define FLAT    (T2 / 2 * CONV)
-
-/* [conv 64 k3, conv 64 k3, pool 2, dense 100, dense 6] over B windows of 128 x 9. */
-struct net {
-    const ky_kernels *k;
-    int B;
-    ky_mat *conv1, *conv2, *dense1, *dense2;
-    float *x, *c1, *c2, *flat, *d, *y;
-};
-
-static ky_mat *layer(const ky_kernels *k, int taps, int seg, int N)
+/* A model of random weights for steps of FEATURES values and CLASSES classes. */
+static ky_model *model_of(const char *arch, int steps)
 {
-    float scale = 1 / sqrtf((float)(taps * seg));
-    float *W = floats((size_t)taps * seg * N, scale), *b = floats((size_t)N, scale);
-    ky_mat *m = k->mat_new(taps, seg, N, W, b);
-    if (m == NULL)
+    const ky_shape input = { .rank = 2, .d = { steps, FEATURES }, .timed = true };
+    ky_model *m;
+    ky_err err;
+    if (ky_arch_build(arch, &input, CLASSES, false, &m, &err) < 0) {
+        fprintf(stderr, "bench: %s\n", err.text);
+        exit(1);
+    }
+    ky_model_init(m, 1);
+    if (ky_model_pack(m, &err) < 0)
         abort();
-    free(W), free(b);
     return m;
 }
 
-static void net_init(struct net *n, int B)
+/* Whole windows, B at once. */
+struct windows {
+    ky_model *m;
+    ky_work *work;
+    int B;
+    float *x, *y;
+};
+
+static void windows_run(void *arg)
 {
-    *n = (struct net){ .k = ky_kernels_get(), .B = B };
-    n->conv1 = layer(n->k, WIDTH, FEATURES, CONV);
-    n->conv2 = layer(n->k, WIDTH, CONV, CONV);
-    n->dense1 = layer(n->k, 1, FLAT, DENSE);
-    n->dense2 = layer(n->k, 1, DENSE, CLASSES);
-    n->x = floats((size_t)B * T * FEATURES, 1);
-    n->c1 = floats((size_t)T1 * CONV, 0);
-    n->c2 = floats((size_t)T2 * CONV, 0);
-    n->flat = floats((size_t)B * FLAT, 0);
-    n->d = floats((size_t)B * DENSE, 0);
-    n->y = floats((size_t)B * CLASSES, 0);
+    struct windows *w = arg;
+    ky_model_predict(w->m, w->work, w->B, T, w->x, w->y);
 }
 
-static void net_done(struct net *n)
+static void bench_windows(const char *arch, int B, double target)
 {
-    ky_mat *const m[] = { n->conv1, n->conv2, n->dense1, n->dense2 };
-    for (int i = 0; i < 4; i++)
-        n->k->mat_free(m[i]);
-    free(n->x), free(n->c1), free(n->c2), free(n->flat), free(n->d), free(n->y);
-}
-
-static void pool(const float *restrict x, float *restrict y)
-{
-    for (int t = 0; t < T2 / 2; t++, x += 2 * CONV, y += CONV)
-        for (int j = 0; j < CONV; j++)
-            y[j] = x[j] > x[CONV + j] ? x[j] : x[CONV + j];
-}
-
-static void net_run(void *arg)
-{
-    struct net *n = arg;
-    const ky_kernels *k = n->k;
-    for (int r = 0; r < n->B; r++) {
-        k->rows(n->conv1, 0, WIDTH, T1, n->x + (size_t)r * T * FEATURES, FEATURES, FEATURES, n->c1,
-                CONV, KY_RELU);
-        k->rows(n->conv2, 0, WIDTH, T2, n->c1, CONV, CONV, n->c2, CONV, KY_RELU);
-        pool(n->c2, n->flat + (size_t)r * FLAT);
-    }
-    k->rows(n->dense1, 0, 1, n->B, n->flat, FLAT, FLAT, n->d, DENSE, KY_RELU);
-    k->rows(n->dense2, 0, 1, n->B, n->d, DENSE, DENSE, n->y, CLASSES, KY_LINEAR);
-    k->softmax(n->B, CLASSES, n->y, CLASSES, n->y, CLASSES);
-}
-
-static void bench_net(int B, double target)
-{
-    struct net net;
-    net_init(&net, B);
-    double flops = 2.0 * (T1 * WIDTH * FEATURES * CONV + T2 * WIDTH * CONV * CONV + FLAT * DENSE +
-                          DENSE * CLASSES);
-    bench_side sides[] = { bench_fma_peak(), { net_run, &net, B, 0 } };
+    struct windows w = { .m = model_of(arch, T), .B = B };
+    w.work = ky_work_new(w.m, T, B);
+    if (w.work == NULL)
+        abort();
+    w.x = floats((size_t)B * T * FEATURES, 1);
+    w.y = floats((size_t)B * CLASSES, 0);
+    double flops = 2.0 * (double)ky_model_facts(w.m)->macs_window;
+    bench_side sides[] = { bench_fma_peak(), { windows_run, &w, B, 0 } };
     bench_measure(sides, 2);
     double peak = sides[1].rate * flops / sides[0].rate;
     printf("  %4d %10.1f   %6.2f %s\n", B, sides[1].rate / 1e3, peak, bench_verdict(peak, target));
-    net_done(&net);
+    ky_work_free(w.work);
+    ky_model_free(w.m);
+    free(w.x), free(w.y);
+}
+
+/* Steps of a model along the serving path: waves of B out of STREAMS scattered streams. */
+struct serving {
+    ky_model *m;
+    ky_plan *plan;
+    ky_wave *wave;
+    int B, at;
+    char *states;
+    float *x, *y;
+    const float *xs[STREAMS];
+    void *state[STREAMS];
+    float *ys[STREAMS];
+    bool answered[STREAMS];
+};
+
+static void serving_init(struct serving *s, const char *arch, int B)
+{
+    ky_err err;
+    *s = (struct serving){ .m = model_of(arch, KY_ANY), .B = B };
+    if (ky_plan_new(s->m, KY_MEMORY_STREAM, 0, 1, &s->plan, &err) < 0)
+        abort();
+    size_t bytes = ky_plan_state_bytes(s->plan);
+    s->wave = ky_wave_new(s->plan, B);
+    s->states = aligned_alloc(64, STREAMS * bytes);
+    if (s->wave == NULL || s->states == NULL)
+        abort();
+    s->x = floats((size_t)STREAMS * FEATURES, 1);
+    s->y = floats((size_t)STREAMS * CLASSES, 0);
+    for (size_t i = 0; i < STREAMS; i++) {
+        s->xs[i] = s->x + i * FEATURES;
+        s->ys[i] = s->y + i * CLASSES;
+        s->state[i] = s->states + i * SCATTER % STREAMS * bytes;
+        ky_plan_zero(s->plan, s->state[i]);
+    }
+}
+
+static void serving_done(struct serving *s)
+{
+    ky_wave_free(s->wave);
+    ky_plan_free(s->plan);
+    ky_model_free(s->m);
+    free(s->states), free(s->x), free(s->y);
+}
+
+static void serving_run(void *arg)
+{
+    struct serving *s = arg;
+    ky_plan_step(s->plan, s->wave, s->B, s->xs + s->at, s->state + s->at, s->ys + s->at,
+                 s->answered);
+    s->at = (s->at + s->B) % STREAMS;
+}
+
+/* The whole model beside its LSTM kernel alone. */
+static void bench_serving(int H, int B)
+{
+    char arch[32];
+    snprintf(arch, sizeof arch, "lstm:%d, dense", H);
+    struct serving s;
+    struct waves w;
+    serving_init(&s, arch, B);
+    waves_init(&w, H, B);
+    double flops = 2.0 * (double)ky_model_facts(s.m)->macs_step;
+    bench_side sides[] = { bench_fma_peak(), { serving_run, &s, B, 0 }, { kymo_wave, &w, B, 0 } };
+    bench_measure(sides, 3);
+    printf("  %4d %5d %10.0f   %6.2f          %6.2f\n", H, B, sides[1].rate / 1e3,
+           sides[1].rate * flops / sides[0].rate, sides[1].rate / sides[2].rate);
+    serving_done(&s);
+    waves_done(&w);
 }
 
 int main(int argc, char **argv)
@@ -249,9 +284,17 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof lstm_targets / sizeof *lstm_targets; i++)
         bench_lstm(&lstm_targets[i]);
 
-    printf("\nConv1D net, windows of %d x %d, B at once\n", T, FEATURES);
+    printf("\nmodel \"lstm:H, dense\" step by step, waves of B out of %d scattered streams\n",
+           STREAMS);
+    printf("  %4s %5s %10s   %-15s %s\n", "H", "B", "k steps/s", "of fma peak", "of its kernel");
+    for (int B = 1; B <= STREAMS; B = B == 256 ? STREAMS : B * 16)
+        bench_serving(64, B);
+
+    static const char conv[] = "conv1d:64x3 relu, conv1d:64x3 relu, maxpool:2, flatten, "
+                               "dense:100 relu, dense";
+    printf("\nmodel \"%s\", windows of %d x %d, B at once\n", conv, T, FEATURES);
     printf("  %4s %10s   %s\n", "B", "k/s", "of fma peak");
-    bench_net(1, 0);
-    bench_net(64, 0.90);
+    bench_windows(conv, 1, 0);
+    bench_windows(conv, 64, 0.90);
     return 0;
 }

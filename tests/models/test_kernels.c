@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #ifdef __SSE__
 #include <xmmintrin.h>
 #endif
@@ -531,6 +533,33 @@ static void a_set_is_used_by_name_and_unknown_ones_are_refused(void **state)
     assert_true(ky_kernels_use(was->name));
 }
 
+/* Whether a new process under KYMO_KERNELS=name uses the set `used`. */
+static bool chooses(const char *name, const char *used)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("KYMO_KERNELS", name, 1);
+        execl("/proc/self/exe", "test_kernels", used, (char *)NULL);
+        _exit(2);
+    }
+    int status = -1;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 0;
+}
+
+static void the_environment_chooses_a_set_and_the_best_serves_otherwise(void **state)
+{
+    (void)state;
+    const char *best = NULL;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        best = (*k)->name;
+        assert_true(chooses(best, best));
+    }
+    assert_true(chooses("abacus", best));
+    assert_false(chooses("plain", "abacus"));
+}
+
 static void this_thread_rounds_to_nearest_until_told_otherwise(void **state)
 {
     (void)state;
@@ -559,8 +588,10 @@ static void nothing_is_freed_as_nothing(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 2) /* asked by chooses() */
+        return strcmp(ky_kernels_get()->name, argv[1]) != 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_has_the_published_values),
         cmocka_unit_test(crc32c_of_parts_is_that_of_the_whole),
@@ -582,6 +613,7 @@ int main(void)
         cmocka_unit_test(adam_equals_plain),
         cmocka_unit_test(adam_first_step_is_alpha_against_the_gradient),
         cmocka_unit_test(a_set_is_used_by_name_and_unknown_ones_are_refused),
+        cmocka_unit_test(the_environment_chooses_a_set_and_the_best_serves_otherwise),
         cmocka_unit_test(this_thread_rounds_to_nearest_until_told_otherwise),
         cmocka_unit_test(nothing_is_freed_as_nothing),
     };
