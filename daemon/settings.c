@@ -95,7 +95,8 @@ const ky_setting ky_settings[] = {
       "RUNTIME_DIRECTORY, else run/ in the state directory.",
       "/run/kymo" },
     { KY_SECTION_KYMOD, "lanes", KY_SET_NUMBER, KYMOD(lanes), "auto", 1, 64, auto_word, NULL, false,
-      "Threads that run models. auto: one for each processor but one. Answers do not depend on "
+      "Threads that run models; auto takes one for each processor but one. Answers do not depend "
+      "on "
       "it.",
       NULL },
     { KY_SECTION_KYMOD, "commit_interval", KY_SET_TIME, KYMOD(commit_interval_us), "1s", 10 * US_MS,
@@ -105,9 +106,11 @@ const ky_setting ky_settings[] = {
       NULL, false, "They are written earlier when so many answers wait.", NULL },
     { KY_SECTION_KYMOD, "journal", KY_SET_CHOICE, KYMOD(journal), "sync", 0, 0, journals, NULL,
       false,
-      "sync: accepted samples are on disk before they are answered and acknowledged. async: they "
+      "With sync accepted samples are on disk before they are answered and acknowledged. With "
+      "async they "
       "are written, but answers do not wait for the disk; what a power cut takes is lost; refused "
-      "with acknowledged sources. no: nothing is journaled; refused with acknowledged and Kafka "
+      "with acknowledged sources. With no nothing is journaled; refused with acknowledged and "
+      "Kafka "
       "sources, with archive = yes and with retrain.",
       NULL },
     { KY_SECTION_KYMOD, "journal_file_size", KY_SET_SIZE, KYMOD(journal_file_bytes), "64M", 64 * K,
@@ -839,26 +842,29 @@ void ky_config_example(FILE *out)
     }
 }
 
-/* Text as roff takes it: nothing at the beginning of a line is a request, no escapes. */
+/* Text as roff takes it: a sentence begins a line, no line is long, and nothing at the beginning
+ * of a line is a request. */
 static void man_text(const char *text, FILE *out)
 {
-    bool bol = true;
+    size_t column = 0;
 
-    for (; *text != '\0'; text++) {
-        if (bol && (*text == '.' || *text == '\''))
+    while (*text != '\0') {
+        size_t len = strcspn(text, " ");
+        bool sentence = len > 1 && (text[len - 1] == '.' || text[len - 1] == ':') &&
+                        isupper((unsigned char)text[len + strspn(text + len, " ")]);
+
+        if (column > 0 && column + 1 + len > 78)
+            column = 0, fputc('\n', out);
+        if (column == 0 && (*text == '.' || *text == '\''))
             fputs("\\&", out);
-        if (*text == '\\')
-            fputs("\\e", out);
-        else if (text[0] == ' ' && bol)
-            continue;
-        else
-            fputc(*text, out);
-        bol = false;
-        /* One sentence a line, as mdoc wants it. */
-        if ((*text == '.' || *text == ':') && text[1] == ' ' && isupper((unsigned char)text[2]))
-            bol = true, fputc('\n', out);
+        fprintf(out, "%s%.*s", column > 0 ? " " : "", (int)len, text);
+        column += len + 1;
+        if (sentence)
+            column = 0, fputc('\n', out);
+        text += len + strspn(text + len, " ");
     }
-    fputc('\n', out);
+    if (column > 0)
+        fputc('\n', out);
 }
 
 static void man_setting(const ky_setting *s, FILE *out)
@@ -870,7 +876,7 @@ static void man_setting(const ky_setting *s, FILE *out)
     man_text(s->help, out);
     if (s->when != NULL)
         fprintf(out, "Only with\n.Ql %s .\n", s->when);
-    fprintf(out, ".br\nAllowed: ");
+    fprintf(out, ".br\nAllowed:\n");
     man_text(allowed, out);
     if (s->required)
         fprintf(out, ".br\nRequired.\n");
@@ -890,7 +896,7 @@ static const char man_head[] =
     "A line is\n.Ql [section] ,\n.Ql key = value ,\nempty, or a comment, which begins with\n.Ql "
     "\\&;\n"
     "or\n.Ql # .\nA blank and\n.Ql \\&;\nbegin a comment behind a value.\n"
-    "Indentation means nothing, a value ends with its line, a line has at most 65536 bytes.\n"
+    "Indentation means nothing, a value ends with its line, a line has at most\n65536 bytes.\n"
     "A key may stand only once in a file.\n"
     "A relative path is relative to the directory of the file it stands in.\n"
     "Names of sections are letters, digits,\n.Ql -\nand\n.Ql _ ,\nat most 63.\n.Pp\n"
@@ -903,7 +909,7 @@ static const char man_tail[] =
     ".Sh FILES\n.Bl -tag -width Ds\n.It Pa /etc/kymo/kymod.ini\nThe file, unless\n.Ql -c\n"
     "names another.\n.It Pa /etc/kymo/kymod.d/*.ini\nFiles that override and add.\n.El\n"
     ".Sh EXAMPLES\n"
-    "The smallest useful file: samples come in on one port, answers go out on another.\n"
+    "The smallest useful file: samples come in on one port, answers go out on\nanother.\n"
     ".Bd -literal -offset indent\n"
     "[source:plant]\nendpoint = tcp://127.0.0.1:5555\n\n"
     "[stream:vibration]\nmodel = vibration\n\n"
@@ -917,7 +923,7 @@ void ky_config_man(FILE *out)
     for (int section = 0; section < KY_SECTIONS; section++) {
         const ky_section_kind *kind = &ky_sections[section];
 
-        fprintf(out, ".Ss [%s%s]\n", kind->word, kind->named ? ":NAME" : "");
+        fprintf(out, ".Ss Bq %s%s\n", kind->word, kind->named ? ":NAME" : "");
         man_text(kind->help, out);
         fprintf(out, ".Bl -tag -width Ds\n");
         for (int i = 0; i < ky_n_settings; i++)

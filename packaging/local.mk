@@ -1,1 +1,30 @@
-# systemd unit, sysusers.
+# systemd unit, sysusers, the example configurations.
+systemdsystemunitdir = @systemdsystemunitdir@
+sysusersdir = @sysusersdir@
+kymoconfdir = $(sysconfdir)/kymo
+examplesdir = $(docdir)/examples
+
+systemdsystemunit_DATA = packaging/kymod.service
+nodist_sysusers_DATA = packaging/kymo.conf
+kymoconf_DATA = packaging/kymod.ini.example
+dist_examples_DATA = \
+	examples/acknowledged.ini \
+	examples/kafka.ini \
+	examples/minimal.ini \
+	examples/windows.ini
+
+EXTRA_DIST += packaging/kymod.service.in packaging/kymo.sysusers packaging/setup.sh
+CLEANFILES += packaging/kymod.service packaging/kymo.conf packaging/kymod.ini.example
+
+packaging/kymod.service: packaging/kymod.service.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) packaging && \
+	sed -e 's|@sbindir[@]|$(sbindir)|g' -e 's|@sysconfdir[@]|$(sysconfdir)|g' \
+		$(srcdir)/packaging/kymod.service.in >$@.tmp && mv $@.tmp $@
+
+# Installed as sysusers.d/kymo.conf.
+packaging/kymo.conf: packaging/kymo.sysusers
+	$(AM_V_GEN)$(MKDIR_P) packaging && cp $(srcdir)/packaging/kymo.sysusers $@
+
+# A new installation never touches kymod.ini itself.
+packaging/kymod.ini.example: docs/print_settings$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) packaging && ./docs/print_settings example >$@.tmp && mv $@.tmp $@

@@ -19,3 +19,7 @@ tests_daemon_test_control_SOURCES = tests/daemon/test_control.c
 tests_daemon_test_control_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_control_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
+
+# The manual pages are what mandoc wants them to be.
+TESTS += tests/daemon/check_man.sh
+EXTRA_DIST += tests/daemon/check_man.sh
