@@ -8,7 +8,7 @@
 #include "connectors/zmq.h"
 #include "daemon/config.h"
 
-static const char default_config[] = "/etc/kymo/kymod.ini";
+static const char default_config[] = KY_CONFIG_PATH;
 static const char default_dir[] = "/run/kymo";
 
 static int refused(const ky_problems *p, ky_err *err)

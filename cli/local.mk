@@ -8,4 +8,5 @@ kymo_SOURCES += cli/predict.c
 kymo_SOURCES += cli/query.c
 kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c
 kymo_SOURCES += cli/train.c cli/training.h
+kymo_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
 kymo_LDADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la

@@ -76,10 +76,9 @@ int ky_beside_start(const ky_config *cfg, ky_pipeline *p, ky_watchdog *w, ky_bes
     b->cfg = cfg;
     b->p = p;
 
-    const ky_archiver_opts archive = { .state_dir = cfg->state_dir,
-                                       .journal = ky_pipeline_journal(p),
-                                       .labels = labels,
-                                       .arg = b };
+    const ky_archiver_opts archive = {
+        .state_dir = cfg->state_dir, .journal = ky_pipeline_journal(p), .labels = labels, .arg = b
+    };
     const ky_control_ops ops = { .status = status, .retrain = retrain, .arg = b };
 
     if (archive.journal != NULL)

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/beside.h"
 #include "daemon/config.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
@@ -209,7 +210,7 @@ static void *lose_patience(void *arg)
     _exit(s > 0 ? 128 + s : EX_TEMPFAIL);
 }
 
-static void stop(ky_pipeline *p, const ky_config *cfg)
+static void stop(ky_pipeline *p, ky_beside *b, const ky_config *cfg)
 {
     impatience i = { .timeout_us = cfg->shutdown_timeout_us };
     pthread_t t;
@@ -221,6 +222,7 @@ static void stop(ky_pipeline *p, const ky_config *cfg)
     ky_notify_extend(cfg->shutdown_timeout_us);
     bool watched = pthread_create(&t, NULL, lose_patience, &i) == 0;
 
+    ky_beside_stop(b);
     ky_pipeline_stop(p);
     if (watched) {
         pthread_cancel(t);
@@ -250,17 +252,21 @@ static void say_ready(ky_pipeline *p)
 
 static int run(const ky_config *cfg, const sigset_t *signals, ky_watchdog *w, ky_err *err)
 {
+    ky_beside *b = NULL;
     ky_pipeline *p;
     int rc = ky_pipeline_new(cfg, &p, err);
 
     if (rc < 0)
         return rc;
     ky_pipeline_watch(p, w);
-    say_ready(p);
-    wait_for_end(signals, w);
-    stop(p, cfg);
+    rc = ky_beside_start(cfg, p, w, &b, err);
+    if (rc == KY_OK) {
+        say_ready(p);
+        wait_for_end(signals, w);
+    }
+    stop(p, b, cfg);
     ky_pipeline_free(p);
-    return KY_OK;
+    return rc;
 }
 
 static int serve(const ky_config *cfg, const sigset_t *signals)

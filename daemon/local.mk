@@ -11,6 +11,7 @@ libkyconfig_la_LIBADD = libkymo.la $(INIH_LIBS)
 libkydaemon_la_SOURCES = \
 	daemon/accept.c daemon/accept.h \
 	daemon/archiver.c daemon/archiver.h \
+	daemon/beside.c daemon/beside.h \
 	daemon/child.c daemon/child.h \
 	daemon/commit.c daemon/commit.h \
 	daemon/control.c daemon/control.h \
