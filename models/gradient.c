@@ -375,3 +375,8 @@ const ky_real *ky_gradient_sum(ky_gradient *g, size_t at, size_t n)
     }
     return sum;
 }
+
+ky_real *ky_gradient_at(ky_gradient *g, size_t at)
+{
+    return g->shards[0].dw + at;
+}

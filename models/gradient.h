@@ -51,4 +51,7 @@ double ky_gradient_batch(ky_gradient *g, const ky_batch *b, int *hits);
  */
 const ky_real *ky_gradient_sum(ky_gradient *g, size_t at, size_t n);
 
+/** The sum from weight `at` on, where it has been added up; the caller may change it. */
+ky_real *ky_gradient_at(ky_gradient *g, size_t at);
+
 #endif

@@ -31,8 +31,10 @@ typedef struct trainer {
     ky_schedule *order;
     ky_adam adam;
     range *ranges; /* what learns, ascending */
-    int n_ranges;
-    uint32_t *rows; /* [n_train] */
+    int n_ranges, n_chunks;
+    double *squares; /* [n_chunks] of the gradient */
+    ky_real shorten; /* what the gradient is multiplied by, 1 or less */
+    uint32_t *rows;  /* [n_train] */
     int n_train;
     ky_dataset val;           /* the rows held out, copied */
     ky_turn *turns;           /* [batch] */
@@ -56,6 +58,7 @@ void ky_train_defaults(ky_train_opts *o)
         .fit_input = true,
         .learning_rate = 1e-3,
         .validation = 0.15,
+        .clip_norm = 1,
         .seed = 1,
     };
 }
@@ -72,6 +75,9 @@ static int check_options(const ky_train_opts *o, ky_err *err)
     if (!(o->validation > 0 && o->validation < 1))
         return ky_fail(err, KY_EINVAL, "validation share %g: must be between 0 and 1",
                        o->validation);
+    if (!(o->clip_norm >= 0))
+        return ky_fail(err, KY_EINVAL, "gradient norm %g to clip at: must not be negative",
+                       o->clip_norm);
     return KY_OK;
 }
 
@@ -210,8 +216,10 @@ static int fit_input(trainer *t, ky_err *err)
 /* Which weights learn: Adam's, neighbours joined, and moving statistics. */
 static int set_ranges(trainer *t, ky_err *err)
 {
+    t->n_chunks = (int)((t->m->n_weights + CHUNK - 1) / CHUNK);
+    t->squares = calloc((size_t)t->n_chunks + 1, sizeof *t->squares);
     t->ranges = calloc((size_t)t->m->n_layers * KY_MAX_WEIGHTS + 1, sizeof *t->ranges);
-    if (t->ranges == NULL)
+    if (t->ranges == NULL || t->squares == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory to train model '%s'", t->m->name);
     for (int i = 0; i < t->m->n_layers; i++) {
         const ky_layer *l = t->m->layers + i;
@@ -283,25 +291,69 @@ static void follow(ky_real *w, const ky_real *sum, size_t n, float momentum, int
         w[i] = w[i] * momentum + sum[i] / (ky_real)shards * (1 - momentum);
 }
 
+/* The part of a range that lies in a chunk; how long it is. */
+static size_t overlap(const range *a, int chunk, size_t *from)
+{
+    size_t begin = (size_t)chunk * CHUNK, end = begin + CHUNK;
+    size_t to = a->at + a->n < end ? a->at + a->n : end;
+
+    *from = a->at > begin ? a->at : begin;
+    return *from < to ? to - *from : 0;
+}
+
+/* Adds up the shards' gradients of a chunk, and the squares of the sums. */
+static void sum_chunk(void *arg, int i, int worker)
+{
+    trainer *t = arg;
+    double squares = 0;
+
+    (void)worker;
+    for (int r = 0; r < t->n_ranges; r++) {
+        size_t from, n = overlap(t->ranges + r, i, &from);
+        const ky_real *dw = n > 0 ? ky_gradient_sum(t->g, from, n) : NULL;
+
+        for (size_t j = 0; j < n && t->ranges[r].momentum < 0; j++)
+            squares += (double)dw[j] * (double)dw[j];
+    }
+    t->squares[i] = squares;
+}
+
 static void step_chunk(void *arg, int i, int worker)
 {
     trainer *t = arg;
-    size_t begin = (size_t)i * CHUNK, end = begin + CHUNK;
 
     (void)worker;
     for (int r = 0; r < t->n_ranges; r++) {
         const range *a = t->ranges + r;
-        size_t from = a->at > begin ? a->at : begin;
-        size_t to = a->at + a->n < end ? a->at + a->n : end;
+        size_t from, n = overlap(a, i, &from);
+        ky_real *w = t->m->weights + from, *dw;
 
-        if (from >= to)
+        if (n == 0)
             continue;
-        const ky_real *dw = ky_gradient_sum(t->g, from, to - from);
-        if (a->momentum < 0)
-            ky_adam_apply(&t->adam, t->m->kernels, from, to - from, t->m->weights + from, dw);
-        else
-            follow(t->m->weights + from, dw, to - from, a->momentum, ky_gradient_shards(t->g));
+        dw = ky_gradient_at(t->g, from);
+        if (a->momentum >= 0) {
+            follow(w, dw, n, a->momentum, ky_gradient_shards(t->g));
+            continue;
+        }
+        for (size_t j = 0; j < n && t->shorten < 1; j++)
+            dw[j] *= t->shorten;
+        ky_adam_apply(&t->adam, t->m->kernels, from, n, w, dw);
     }
+}
+
+/* One step of all weights along the gradient of the last batch. */
+static void step(trainer *t)
+{
+    double squares = 0;
+
+    ky_pool_run(t->pool, t->n_chunks, sum_chunk, t);
+    for (int i = 0; i < t->n_chunks; i++)
+        squares += t->squares[i];
+    t->shorten = 1;
+    if (t->o->clip_norm > 0 && squares > t->o->clip_norm * t->o->clip_norm)
+        t->shorten = (ky_real)(t->o->clip_norm / sqrt(squares));
+    ky_adam_begin(&t->adam);
+    ky_pool_run(t->pool, t->n_chunks, step_chunk, t);
 }
 
 static int learn(trainer *t, int batch, double *loss, int *hits, ky_err *err)
@@ -319,8 +371,7 @@ static int learn(trainer *t, int batch, double *loss, int *hits, ky_err *err)
             memset(t->state[r], 0, reals * sizeof *t->states);
     }
     *loss = ky_gradient_batch(t->g, &b, hits);
-    ky_adam_begin(&t->adam);
-    ky_pool_run(t->pool, (int)((t->m->n_weights + CHUNK - 1) / CHUNK), step_chunk, t);
+    step(t);
     return ky_model_pack(t->m, err) < 0 ? KY_ENOMEM : b.n;
 }
 
@@ -438,6 +489,7 @@ static void clear(trainer *t)
     free((void *)t->val.group);
     free((void *)t->val.ts);
     free(t->ranges);
+    free(t->squares);
     free(t->rows);
     free(t->turns);
     free(t->row);

@@ -16,6 +16,7 @@ typedef struct ky_train_opts {
     int threads;    /* 0: all cores; the weights do not depend on it */
     bool fit_input; /* fit the input normalisation (a new model); false: keep it (warm start) */
     double learning_rate, validation; /* validation: share of the rows, (0,1) */
+    double clip_norm;                 /* gradients longer than this are shortened to it; 0: never */
     uint64_t seed;
     /** Called after each batch and epoch; nonzero ends the training with the best weights. */
     int (*progress)(const ky_train_progress *p, void *arg);
@@ -35,7 +36,8 @@ typedef struct ky_train_result {
     ky_json *history; /* array of epochs, owned by the caller */
 } ky_train_result;
 
-/** Keras's defaults and ours: 40 epochs, batch 64, patience 8, 1e-3, validation 0.15, all cores. */
+/** Keras's defaults and ours: 40 epochs, batch 64, patience 8, 1e-3, validation 0.15, gradients
+ *  clipped at norm 1, all cores. */
 void ky_train_defaults(ky_train_opts *o);
 
 /** Fit the input normalisation to the training part, train, keep the epoch best on validation. */

@@ -438,6 +438,35 @@ static void an_interrupted_training_keeps_what_it_has(void **state)
     unmake(&t);
 }
 
+/* Far below Adam's epsilon the step is as small as the gradient. */
+static void gradients_longer_than_the_norm_are_shortened(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    double moved[2] = { 0, 0 };
+
+    for (int i = 0; i < 2; i++) {
+        ky_train_opts o = options(1);
+        ky_model *m = build("lstm:4, dense", &t.d, 1);
+        const ky_layer *dense = m->layers + 2;
+        ky_real *w = m->weights + dense->weights_at, *before = malloc(15 * sizeof *before);
+        memcpy(before, w, 15 * sizeof *before);
+        o.batch = 60; /* one step */
+        o.clip_norm = i == 0 ? 0 : 1e-9;
+
+        ky_train_result r = train(m, &t.d, &o);
+
+        for (int j = 0; j < 15; j++)
+            moved[i] += fabs((double)w[j] - (double)before[j]) / 15;
+        free(before);
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+    assert_float_equal(moved[0], 1e-3, 1e-4); /* Adam's first step is the learning rate */
+    assert_true(moved[1] < 1e-4);
+    unmake(&t);
+}
+
 /* -- normalisation and frozen layers --------------------------------------------------------- */
 
 static void input_is_normalised_by_the_training_part_alone(void **state)
@@ -751,6 +780,7 @@ int main(void)
         cmocka_unit_test(the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels),
         cmocka_unit_test(the_epoch_best_on_validation_is_kept),
         cmocka_unit_test(an_interrupted_training_keeps_what_it_has),
+        cmocka_unit_test(gradients_longer_than_the_norm_are_shortened),
         cmocka_unit_test(input_is_normalised_by_the_training_part_alone),
         cmocka_unit_test(going_on_from_a_model_keeps_its_normalisation),
         cmocka_unit_test(frozen_layers_stay_as_they_are),
