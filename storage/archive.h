@@ -1,8 +1,23 @@
 /*
  * The archive: sealed journal files become whole HDF5 segments, one a file and class
- * (DESIGN 4.5): op, x, stream, streams, n, seq, ts, label, flags, state0; attributes class_names,
- * features, kymo_version. Written under a temporary name, synced, renamed, so a file
- * that exists is whole. Any one thread at a time.
+ * (DESIGN 4.5), written under a temporary name, synced, renamed, so a file that exists is whole.
+ * Any one thread at a time.
+ *
+ * A segment `archive/<class>/<utc>-<first position>.h5`: rows are steps, in the journal's order.
+ *
+ *     op [N] u8          record type: 1 sample, 2 label, 3 end, 4 forget
+ *     x [N,F] f32        zeros where op is not sample
+ *     stream [N] u32     index into `streams` [S] str
+ *     n, seq, ts [N] i64 kymo's step number; the sender's; microseconds UTC. INT64_MIN: none.
+ *                        The T steps of one message have its seq and ts.
+ *     label [N] i32      index into class_names, -1 none; a message's is its last step's
+ *     flags [N] u32      ky_sample_flag; a start is its message's first step's, an end the last's
+ *     state0/            the states of its streams before its first record: stream u32,
+ *                        model str, version u32, n i64, start_n i64, layout u64, ended u8;
+ *                        offset u64 says where each begins in data u8
+ *
+ * Attributes: class, class_names (the model's, then others that came), features, kymo_version,
+ * journal_first, journal_end.
  */
 #ifndef KY_ARCHIVE_H
 #define KY_ARCHIVE_H
@@ -10,15 +25,7 @@
 #include "storage/journal.h"
 #include "storage/results.h"
 
-/**
- * Makes the segments of one sealed file for every class in `classes` that asks for it, registers
- * them in results (segments). Doing it again is harmless.
- *
- * @param dir      archive/ in the state directory
- * @param classes  names of classes by number, as in the file's CONFIG record; NULL entries are not
- * archived
- * @param labels   per class: its class names, for label numbers
- */
+/* What the archive must know of a class. */
 typedef struct ky_archive_class {
     const char *name;
     bool archive;
@@ -28,6 +35,16 @@ typedef struct ky_archive_class {
     int n_features;
 } ky_archive_class;
 
+/**
+ * Makes the segments of one sealed file for every class in `classes` that asks for it and has rows
+ * in it, registers them in results (segments). Doing it again is harmless: a segment that is
+ * registered and there stays as it is. The caller has made sure that every stream has applied the
+ * file (ky_results_applied), else state0 is not complete, and drops the file's state0 rows
+ * afterwards.
+ *
+ * @param dir      archive/ in the state directory, made if absent
+ * @param classes  [n_classes] by number, as in the file's CONFIG record
+ */
 int ky_archive_seal(const char *dir, const ky_journal_file *file, const ky_archive_class *classes,
                     int n_classes, ky_results *r, ky_err *err);
 
@@ -37,12 +54,20 @@ typedef struct ky_sequence {
     int64_t first_n, last_n, ts_us; /* ts of its last sample */
     const char *label;              /* of its last labelled step; NULL without */
     int steps, features;
-    const float *x; /* [steps, features], borrowed for the call */
+    bool starts, ends; /* it begins where the stream or sequence began; it is known to be over */
+    const float *x;    /* [steps, features], borrowed for the call */
 } ky_sequence;
 
-/** Reads segments (oldest first, in order of time) and gives each sequence: from a start flag, or
- * the stream's first sample, to an end flag, the next start, or the end of the data; sequences
- * cross segments. `late_label` may supply labels that came later (NULL result: none); may be NULL.
+/* Longer sequences are given in parts. */
+enum { KY_SEQUENCE_MAX = 1 << 20 };
+
+/**
+ * Reads segments of one class in the journal's order and gives each sequence: from a start or
+ * reset, or the first step found, to an end, the next start, a hole in the step numbers, or the end
+ * of the data. Sequences cross segments. Stops at fn's first nonzero, returned.
+ *
+ * @param late_label  asked for every step: a label that came later, which takes the place of one
+ * that came with the step; NULL result: none; may be NULL. Gets `arg` too.
  */
 int ky_archive_each_sequence(const char *const *paths, int n_paths,
                              const char *(*late_label)(const char *stream, int64_t n, void *arg),

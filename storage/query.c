@@ -43,7 +43,8 @@ static int allow(void *arg, int action, const char *a, const char *b, const char
         return SQLITE_OK;
     case SQLITE_FUNCTION:
         return b != NULL && strcasecmp(b, "load_extension") == 0 ? SQLITE_DENY : SQLITE_OK;
-    case SQLITE_UPDATE: /* what declaring a table-valued function (json_each) looks like; not done */
+    case SQLITE_UPDATE: /* what declaring a table-valued function (json_each) looks like; not done
+                         */
         return a != NULL && strcmp(a, "sqlite_master") == 0 ? SQLITE_OK : SQLITE_DENY;
     case SQLITE_PRAGMA:
         return is_harmless(a) ? SQLITE_OK : SQLITE_DENY;

@@ -10,4 +10,9 @@ check_PROGRAMS += tests/storage/test_results
 tests_storage_test_results_SOURCES = tests/storage/test_results.c tests/storage/tools.h
 tests_storage_test_results_CFLAGS = $(KY_TEST_CFLAGS)
 tests_storage_test_results_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/storage/test_archive
+tests_storage_test_archive_SOURCES = tests/storage/test_archive.c tests/storage/tools.h
+tests_storage_test_archive_CFLAGS = $(KY_TEST_CFLAGS)
+tests_storage_test_archive_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
 endif
