@@ -18,6 +18,11 @@ tests_daemon_test_notify_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 tests_daemon_test_control_SOURCES = tests/daemon/test_control.c
 tests_daemon_test_control_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_control_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_child
+tests_daemon_test_child_SOURCES = tests/daemon/test_child.c
+tests_daemon_test_child_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_child_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
 
 # The manual pages are what mandoc wants them to be.
