@@ -563,6 +563,14 @@ static enum ky_h5_type classify(hid_t type)
     }
 }
 
+enum { REF = 16 }; /* bytes of a reference to variable-length text */
+
+/* Bytes of a value in the file; the library tells that of a pointer in memory for such text. */
+static size_t stored_size(hid_t type)
+{
+    return H5Tis_variable_str(type) > 0 ? REF : H5Tget_size(type);
+}
+
 /* Rank, dimensions and count of a dataspace. */
 static int space_shape(hid_t space, ky_h5_info *ret, ky_err *err)
 {
@@ -640,7 +648,7 @@ static int check_dataset(const ky_h5 *f, hid_t set, ky_h5_info *ret, hid_t *ret_
 {
     ky_h5_info info = { 0 };
     hid_t space = H5Dget_space(set), type = H5Dget_type(set), dcpl = H5Dget_create_plist(set);
-    size_t size = type < 0 ? 0 : H5Tget_size(type);
+    size_t size = type < 0 ? 0 : stored_size(type);
     int rc;
 
     if (space < 0 || type < 0 || dcpl < 0 || size == 0)
@@ -842,8 +850,8 @@ static int read_chunked(const ky_h5 *f, hid_t set, hid_t dcpl, hid_t type, hid_t
     hsize_t at[KY_H5_RANK] = { 0 };
     int rc = KY_OK;
 
-    s.size = H5Tget_size(type);
-    s.to_size = H5Tget_size(memory);
+    s.size = stored_size(type);
+    s.to_size = memory == type ? s.size : H5Tget_size(memory);
     for (int i = 0; i < info->rank; i++)
         s.dims[i] = info->dims[i];
     if (H5Pget_chunk(dcpl, KY_H5_RANK, s.chunk) != info->rank ||
@@ -943,8 +951,6 @@ int ky_h5_read_rows(ky_h5 *f, const char *dataset, enum ky_h5_type as, uint64_t 
 
 /* -- reading strings -- */
 
-enum { REF = 16 }; /* bytes of a reference to variable-length text */
-
 /* Text of a fixed field ends at its first NUL, or at the padding spaces. */
 static size_t fixed_length(const char *s, size_t size, bool spaces)
 {
@@ -1009,7 +1015,7 @@ static int read_fixed(const struct text_source *s, size_t n, size_t size, const 
 static int read_some_texts(const struct text_source *s, char ***ret, ky_err *err)
 {
     bool variable = H5Tis_variable_str(s->type) > 0;
-    size_t n = s->info.count, size = variable ? REF : H5Tget_size(s->type), bytes = 0;
+    size_t n = s->info.count, size = stored_size(s->type), bytes = 0;
     int rc = KY_OK;
 
     if (n > MAX_STRINGS || ky_size_mul(n, size, &bytes) < 0 || bytes > MAX_STRING)

@@ -20,8 +20,8 @@ EXTRA_DIST += tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
 
 check_PROGRAMS += tests/models/test_h5
 tests_models_test_h5_SOURCES = tests/models/test_h5.c
-tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS)
-tests_models_test_h5_LDADD = libkymo.la $(HDF5_LIBS) $(CMOCKA_LIBS)
+tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS) $(ZLIB_CFLAGS)
+tests_models_test_h5_LDADD = libkymo.la $(HDF5_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS)
 
 
 check_PROGRAMS += tests/models/test_gradients

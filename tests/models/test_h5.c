@@ -16,6 +16,7 @@
 /* Hostile files are made with the library itself, past our guards. */
 #define H5_USE_110_API 1
 #include <hdf5.h>
+#include <zlib.h>
 
 #include "models/h5.h"
 
@@ -359,6 +360,499 @@ static void same_content_gives_the_same_bytes(void **state)
     H5Fclose(file);
 }
 
+/* -- hostile files --------------------------------------------------------------------------- */
+
+/* A new file, past our guards. */
+static hid_t raw_file(const char *name)
+{
+    hid_t f = H5Fcreate(in_dir(name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+
+    assert_true(f >= 0);
+    return f;
+}
+
+static hid_t raw_chunked(hid_t f, const char *name, hid_t type, int rank, const hsize_t *dims,
+                         const hsize_t *chunk, int deflate)
+{
+    hid_t space = H5Screate_simple(rank, dims, NULL), dcpl = H5Pcreate(H5P_DATASET_CREATE);
+
+    H5Pset_chunk(dcpl, rank, chunk);
+    if (deflate)
+        H5Pset_deflate(dcpl, 9);
+    hid_t d = H5Dcreate2(f, name, type, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
+    assert_true(d >= 0);
+    H5Pclose(dcpl);
+    H5Sclose(space);
+    return d;
+}
+
+/* Reading /x is refused with this code and word, in no memory to speak of. */
+static void assert_refused(const char *name, int code, const char *says)
+{
+    float v[4];
+    ky_h5 *f = NULL;
+    ky_h5_info info;
+    ky_err err = { 0 };
+    struct rusage before, after;
+
+    getrusage(RUSAGE_SELF, &before);
+    assert_int_equal(ky_h5_open(in_dir(name), &f, NULL), KY_OK);
+    int rc = ky_h5_stat(f, "/x", &info, &err);
+    if (rc == KY_OK)
+        rc = ky_h5_read_rows(f, "/x", KY_H5_F32, 0, 1, v, &err);
+    if (rc != code || strstr(err.text, says) == NULL)
+        fail_msg("%s: %d, %s", name, rc, err.text);
+    ky_h5_close(f);
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 64 << 10); /* KiB */
+}
+
+static void shape_bomb_is_refused(void **state)
+{
+    (void)state;
+    const hsize_t dims[2] = { 50000000, 50000000 }, chunk[2] = { 1000, 1000 };
+    hid_t f = raw_file("shape.h5");
+
+    H5Dclose(raw_chunked(f, "x", H5T_IEEE_F32LE, 2, dims, chunk, 1));
+    H5Fclose(f);
+    assert_refused("shape.h5", KY_EFULL, "declares");
+}
+
+static void declared_but_unwritten_dataset_is_refused(void **state)
+{
+    (void)state;
+    const hsize_t dims[1] = { 100000 }, chunk[1] = { 1000 };
+    hid_t f = raw_file("unwritten.h5");
+
+    H5Dclose(raw_chunked(f, "x", H5T_IEEE_F32LE, 1, dims, chunk, 1));
+    H5Fclose(f);
+    assert_refused("unwritten.h5", KY_EFULL, "stores 0");
+}
+
+static void huge_chunk_is_refused(void **state)
+{
+    (void)state;
+    const hsize_t dims[1] = { 1 << 28 }, chunk[1] = { 1 << 28 };
+    hid_t f = raw_file("chunk.h5");
+    hid_t d = raw_chunked(f, "x", H5T_IEEE_F32LE, 1, dims, chunk, 1);
+    const char packed[8] = { 0 };
+
+    H5Dwrite_chunk(d, H5P_DEFAULT, 0, (hsize_t[]){ 0 }, sizeof(packed), packed);
+    H5Dclose(d);
+    H5Fclose(f);
+    assert_refused("chunk.h5", KY_EFULL, "chunks are larger");
+}
+
+/* A chunk of 4 floats whose stored bytes inflate to something else. */
+static void write_packed(const char *name, const void *plain, size_t n, bool cut)
+{
+    const hsize_t dims[1] = { 4 }, chunk[1] = { 4 };
+    unsigned char packed[70000];
+    uLongf size = sizeof(packed);
+    hid_t f = raw_file(name);
+    hid_t d = raw_chunked(f, "x", H5T_IEEE_F32LE, 1, dims, chunk, 1);
+
+    assert_int_equal(compress2(packed, &size, plain, n, 9), Z_OK);
+    H5Dwrite_chunk(d, H5P_DEFAULT, 0, (hsize_t[]){ 0 }, cut ? size / 2 : size, packed);
+    H5Dclose(d);
+    H5Fclose(f);
+}
+
+static void chunk_that_unpacks_to_another_size_is_refused(void **state)
+{
+    (void)state;
+    enum { BOMB = 8 << 20 };
+    unsigned char *zeros = calloc(1, BOMB);
+
+    write_packed("fine.h5", zeros, 16, false);
+    float v[4];
+    ky_h5 *f = NULL;
+    assert_int_equal(ky_h5_open(in_dir("fine.h5"), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/x", KY_H5_F32, v, 4, NULL), KY_OK);
+    ky_h5_close(f);
+    write_packed("short.h5", zeros, 12, false);
+    assert_refused("short.h5", KY_EFORMAT, "chunk");
+    write_packed("long.h5", zeros, 20, false);
+    assert_refused("long.h5", KY_EFORMAT, "chunk");
+    write_packed("cut.h5", zeros, 16, true);
+    assert_refused("cut.h5", KY_EFORMAT, "chunk");
+    write_packed("bomb.h5", zeros, BOMB, false); /* 8 KB of file for 16 bytes */
+    assert_refused("bomb.h5", KY_EFORMAT, "chunk");
+    free(zeros);
+}
+
+static void external_storage_is_refused(void **state)
+{
+    (void)state;
+    const hsize_t dim = 16;
+    hid_t f = raw_file("external.h5"), space = H5Screate_simple(1, &dim, NULL);
+    hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE);
+
+    H5Pset_external(dcpl, "/etc/passwd", 0, 64);
+    H5Dclose(H5Dcreate2(f, "x", H5T_IEEE_F32LE, space, H5P_DEFAULT, dcpl, H5P_DEFAULT));
+    H5Pclose(dcpl);
+    H5Sclose(space);
+    H5Fclose(f);
+    assert_refused("external.h5", KY_EUNSUPPORTED, "another file");
+}
+
+static void virtual_dataset_is_refused(void **state)
+{
+    (void)state;
+    const hsize_t dim = 16;
+    hid_t f = raw_file("virtual.h5"), space = H5Screate_simple(1, &dim, NULL);
+    hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE);
+
+    H5Pset_virtual(dcpl, space, "elsewhere.h5", "/x", space);
+    H5Dclose(H5Dcreate2(f, "x", H5T_IEEE_F32LE, space, H5P_DEFAULT, dcpl, H5P_DEFAULT));
+    H5Pclose(dcpl);
+    H5Sclose(space);
+    H5Fclose(f);
+    assert_refused("virtual.h5", KY_EUNSUPPORTED, "virtual");
+}
+
+static void links_are_not_followed(void **state)
+{
+    (void)state;
+    const float v[1] = { 1 };
+    char names[100] = "";
+    ky_h5 *f = NULL;
+    hid_t raw = raw_file("links.h5");
+
+    H5Lcreate_soft("/x", raw, "x", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_external("elsewhere.h5", "/", raw, "e", H5P_DEFAULT, H5P_DEFAULT);
+    H5Lcreate_hard(raw, "/", raw, "loop", H5P_DEFAULT, H5P_DEFAULT);
+    H5Fclose(raw);
+    assert_refused("links.h5", KY_EUNSUPPORTED, "link");
+    assert_int_equal(ky_h5_open(in_dir("links.h5"), &f, NULL), KY_OK);
+    assert_false(ky_h5_exists(f, "/x") || ky_h5_exists(f, "/e") || ky_h5_exists(f, "/e/y"));
+    assert_int_equal(ky_h5_read(f, "/e/y", KY_H5_F32, (void *)(uintptr_t)v, 1, NULL),
+                     KY_EUNSUPPORTED);
+    assert_int_equal(ky_h5_list(f, "/", join_names, names, NULL), KY_OK);
+    assert_string_equal(names, "loop/ ");
+    /* A cycle of hard links ends at the bound. */
+    char path[6 * 40] = "";
+    for (int i = 0; i < 40; i++)
+        strcat(path, "/loop");
+    assert_false(ky_h5_exists(f, path));
+    ky_h5_close(f);
+}
+
+static void deep_groups_are_bounded(void **state)
+{
+    (void)state;
+    char path[3 * 2001] = "";
+    ky_h5 *f = NULL;
+    hid_t raw = raw_file("deep.h5"), at = H5Gopen2(raw, "/", H5P_DEFAULT);
+
+    for (int i = 0; i < 2000; i++) {
+        hid_t next = H5Gcreate2(at, "a", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+
+        H5Gclose(at);
+        at = next;
+        strcat(path, "/a");
+    }
+    H5Gclose(at);
+    H5Fclose(raw);
+    assert_int_equal(ky_h5_open(in_dir("deep.h5"), &f, NULL), KY_OK);
+    assert_false(ky_h5_exists(f, path));
+    path[2 * 16] = '\0';
+    assert_true(ky_h5_exists(f, path));
+    ky_h5_close(f);
+}
+
+static void unknown_filter_is_refused(void **state)
+{
+    (void)state;
+    const hsize_t dim = 16, chunk = 4;
+    const unsigned option = 0;
+    hid_t f = raw_file("filter.h5"), space = H5Screate_simple(1, &dim, NULL);
+    hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE);
+
+    H5Pset_chunk(dcpl, 1, &chunk);
+    H5Pset_filter(dcpl, 32001, H5Z_FLAG_OPTIONAL, 1, &option); /* blosc */
+    hid_t d = H5Dcreate2(f, "x", H5T_IEEE_F32LE, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
+    assert_true(d >= 0);
+    H5Dclose(d);
+    H5Pclose(dcpl);
+    H5Sclose(space);
+    H5Fclose(f);
+    assert_refused("filter.h5", KY_EUNSUPPORTED, "filter 32001");
+}
+
+static void types_that_are_no_numbers_are_refused(void **state)
+{
+    (void)state;
+    const hsize_t dim = 4;
+    const char bytes[256] = { 0 };
+    hid_t f = raw_file("types.h5"), space = H5Screate_simple(1, &dim, NULL);
+    hid_t pair = H5Tcreate(H5T_COMPOUND, 8), list = H5Tvlen_create(H5T_IEEE_F32LE);
+    hid_t odd = H5Tcopy(H5T_IEEE_F32LE);
+
+    H5Tinsert(pair, "a", 0, H5T_IEEE_F32LE);
+    H5Tset_ebias(odd, 100);
+    const hid_t types[] = { pair, list, odd, H5T_STD_REF_OBJ };
+    for (size_t i = 0; i < 4; i++) {
+        char name[] = { (char)('a' + i), '\0' };
+        hid_t d = H5Dcreate2(f, name, types[i], space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+
+        H5Dwrite(d, types[i], H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes);
+        H5Dclose(d);
+    }
+    H5Tclose(pair);
+    H5Tclose(list);
+    H5Tclose(odd);
+    H5Sclose(space);
+    H5Fclose(f);
+
+    ky_h5 *in = NULL;
+    assert_int_equal(ky_h5_open(in_dir("types.h5"), &in, NULL), KY_OK);
+    for (size_t i = 0; i < 4; i++) {
+        const char name[] = { '/', (char)('a' + i), '\0' };
+        float v[4];
+        char **s;
+        size_t n;
+
+        assert_true(ky_h5_read(in, name, KY_H5_F32, v, 4, NULL) < 0);
+        assert_true(ky_h5_read_strs(in, name, &s, &n, NULL) < 0);
+    }
+    ky_h5_close(in);
+}
+
+/* -- what other writers make ----------------------------------------------------------------- */
+
+static void other_encodings_of_numbers_are_read(void **state)
+{
+    (void)state;
+    enum { ROWS = 23, COLS = 5 };
+    const hsize_t dims[2] = { ROWS, COLS }, chunk[2] = { 4, 3 };
+    const hid_t types[] = { H5T_IEEE_F32BE, H5T_IEEE_F64LE, H5T_STD_I16BE, H5T_STD_U8LE };
+    double x[ROWS][COLS];
+    float all[ROWS][COLS], some[7][COLS];
+
+    for (int i = 0; i < ROWS * COLS; i++)
+        x[i / COLS][i % COLS] = i;
+    for (size_t t = 0; t < 4; t++)
+        for (int filters = 0; filters < 8; filters++) {
+            hid_t f = raw_file("encoded.h5"), space = H5Screate_simple(2, dims, NULL);
+            hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE);
+            ky_h5 *in = NULL;
+
+            H5Pset_chunk(dcpl, 2, chunk);
+            if (filters & 1)
+                H5Pset_shuffle(dcpl);
+            if (filters & 2)
+                H5Pset_deflate(dcpl, 6);
+            if (filters & 4)
+                H5Pset_fletcher32(dcpl);
+            hid_t d = H5Dcreate2(f, "x", types[t], space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
+            assert_true(H5Dwrite(d, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, x) >= 0);
+            H5Dclose(d);
+            H5Pclose(dcpl);
+            H5Sclose(space);
+            H5Fclose(f);
+            assert_int_equal(ky_h5_open(in_dir("encoded.h5"), &in, NULL), KY_OK);
+            assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, all, ROWS * COLS, NULL), KY_OK);
+            assert_int_equal(ky_h5_read_rows(in, "/x", KY_H5_F32, 6, 7, some, NULL), KY_OK);
+            ky_h5_close(in);
+            for (int i = 0; i < ROWS * COLS; i++)
+                assert_true(all[i / COLS][i % COLS] == (float)i);
+            assert_memory_equal(some, all[6], sizeof(some));
+        }
+}
+
+static void chunks_never_written_hold_the_fill_value(void **state)
+{
+    (void)state;
+    const hsize_t dims[1] = { 12 }, chunk[1] = { 4 }, start[1] = { 4 };
+    const float fill = -1, x[4] = { 1, 2, 3, 4 };
+    float v[12];
+    hid_t f = raw_file("fill.h5"), space = H5Screate_simple(1, dims, NULL);
+    hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE), memory = H5Screate_simple(1, chunk, NULL);
+    ky_h5 *in = NULL;
+
+    H5Pset_chunk(dcpl, 1, chunk);
+    H5Pset_fill_value(dcpl, H5T_NATIVE_FLOAT, &fill);
+    hid_t d = H5Dcreate2(f, "x", H5T_IEEE_F32LE, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
+    H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, chunk, NULL);
+    H5Dwrite(d, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, x);
+    H5Dclose(d);
+    H5Pclose(dcpl);
+    H5Sclose(memory);
+    H5Sclose(space);
+    H5Fclose(f);
+    assert_int_equal(ky_h5_open(in_dir("fill.h5"), &in, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, v, 12, NULL), KY_OK);
+    ky_h5_close(in);
+    for (int i = 0; i < 12; i++)
+        assert_true(v[i] == (i / 4 == 1 ? x[i - 4] : fill));
+}
+
+/* Fixed fields padded with NUL or spaces, and text in chunks, in both kinds of object header. */
+static void other_encodings_of_text_are_read(void **state)
+{
+    (void)state;
+    for (int latest = 0; latest < 2; latest++) {
+        hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
+        if (latest)
+            H5Pset_libver_bounds(fapl, H5F_LIBVER_LATEST, H5F_LIBVER_LATEST);
+        hid_t f = H5Fcreate(in_dir("text.h5"), H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+        hid_t fixed = H5Tcopy(H5T_C_S1), spaced = H5Tcopy(H5T_FORTRAN_S1);
+        hid_t variable = H5Tcopy(H5T_C_S1);
+        const hsize_t dim = 3, chunk = 2;
+        const char *const words[] = { "one", NULL, "three" };
+        hid_t space = H5Screate_simple(1, &dim, NULL);
+
+        H5Tset_size(fixed, 4);
+        H5Tset_strpad(fixed, H5T_STR_NULLPAD);
+        H5Tset_size(spaced, 4);
+        H5Tset_size(variable, H5T_VARIABLE);
+        hid_t a = H5Acreate2(f, "fixed", fixed, space, H5P_DEFAULT, H5P_DEFAULT);
+        H5Awrite(a, fixed, "ab\0\0abcd\0\0\0\0");
+        H5Aclose(a);
+        a = H5Acreate2(f, "spaced", spaced, space, H5P_DEFAULT, H5P_DEFAULT);
+        H5Awrite(a, spaced, "ab  abcd    ");
+        H5Aclose(a);
+        a = H5Acreate2(f, "variable", variable, space, H5P_DEFAULT, H5P_DEFAULT);
+        H5Awrite(a, variable, words);
+        H5Aclose(a);
+        hid_t d = raw_chunked(f, "chunked", variable, 1, &dim, &chunk, 1);
+        H5Dwrite(d, variable, H5S_ALL, H5S_ALL, H5P_DEFAULT, words);
+        H5Dclose(d);
+        d = H5Dcreate2(f, "piece", variable, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        H5Dwrite(d, variable, H5S_ALL, H5S_ALL, H5P_DEFAULT, words);
+        H5Dclose(d);
+        H5Tclose(fixed);
+        H5Tclose(spaced);
+        H5Tclose(variable);
+        H5Sclose(space);
+        H5Pclose(fapl);
+        H5Fclose(f);
+
+        ky_h5 *in = NULL;
+        char **s = NULL;
+        size_t n = 0;
+        assert_int_equal(ky_h5_open(in_dir("text.h5"), &in, NULL), KY_OK);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(ky_h5_attr_strs(in, "/", i == 0 ? "fixed" : "spaced", &s, &n, NULL),
+                             KY_OK);
+            assert_int_equal(n, 3);
+            assert_string_equal(s[0], "ab");
+            assert_string_equal(s[1], "abcd");
+            assert_string_equal(s[2], "");
+            free(s);
+        }
+        for (int i = 0; i < 3; i++) {
+            ky_err err = { 0 };
+
+            if ((i == 0 ? ky_h5_attr_strs(in, "/", "variable", &s, &n, &err)
+                        : ky_h5_read_strs(in, i == 1 ? "/chunked" : "/piece", &s, &n, &err)) < 0)
+                fail_msg("%s, %s format", err.text, latest ? "latest" : "old");
+            assert_int_equal(n, 3);
+            assert_string_equal(s[0], "one");
+            assert_string_equal(s[1], "");
+            assert_string_equal(s[2], "three");
+            free(s);
+        }
+        ky_h5_close(in);
+    }
+}
+
+/* -- damage ------------------------------------------------------------------------------------ */
+
+struct walk {
+    ky_h5 *f;
+    char path[600];
+    int depth, objects;
+};
+
+/* Reads whatever a damaged file claims to hold. */
+static int read_everything(const char *name, bool is_group, void *arg)
+{
+    struct walk *w = arg;
+    size_t at = strlen(w->path);
+    ky_h5_info info;
+    char **s = NULL;
+    size_t n;
+
+    if (at + strlen(name) + 2 > sizeof(w->path) || ++w->objects > 1000)
+        return 1;
+    sprintf(w->path + at, "/%s", name);
+    if (is_group && w->depth < 8) {
+        w->depth++;
+        ky_h5_list(w->f, w->path, read_everything, w, NULL);
+        w->depth--;
+    } else if (ky_h5_stat(w->f, w->path, &info, NULL) == KY_OK && info.count < 1 << 20) {
+        double *v = malloc(info.count * sizeof(*v) + 1);
+
+        ky_h5_read(w->f, w->path, KY_H5_F64, v, info.count, NULL);
+        free(v);
+        if (ky_h5_read_strs(w->f, w->path, &s, &n, NULL) == KY_OK)
+            free(s);
+    }
+    if (ky_h5_attr_strs(w->f, w->path, "names", &s, &n, NULL) == KY_OK)
+        free(s);
+    w->path[at] = '\0';
+    return 0;
+}
+
+static void write_sample(const char *name)
+{
+    static const char *const words[] = { "one", "two", "three" };
+    float x[400];
+    ky_h5 *f = NULL;
+
+    for (int i = 0; i < 400; i++)
+        x[i] = (float)i;
+    assert_int_equal(ky_h5_create(in_dir(name), &f, NULL), KY_OK);
+    ky_h5_put(f, "/a/x", KY_H5_F32, 2, (uint64_t[]){ 20, 20 }, x, NULL);
+    ky_h5_table(f, "/a/t", KY_H5_F32, 2, (uint64_t[]){ 20 }, NULL);
+    ky_h5_append(f, "/a/t", x, 20, NULL);
+    ky_h5_put_strs(f, "/b/s", words, 3, NULL);
+    ky_h5_set_attr_strs(f, "/a", "names", words, 3, NULL);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void every_truncation_is_refused(void **state)
+{
+    (void)state;
+    size_t len;
+
+    write_sample("sample.h5");
+    unsigned char *image = slurp(in_dir("sample.h5"), &len);
+    for (size_t percent = 0; percent < 100; percent++) {
+        ky_h5 *f = NULL;
+
+        assert_int_equal(ky_h5_open_image(image, len * percent / 100, &f, NULL), KY_EFORMAT);
+    }
+    free(image);
+}
+
+static void flipped_bits_never_crash_the_reader(void **state)
+{
+    (void)state;
+    size_t len;
+    uint64_t seed = 12345;
+
+    write_sample("sample.h5");
+    unsigned char *image = slurp(in_dir("sample.h5"), &len), *bad = malloc(len);
+    for (int i = 0; i < 2000; i++) {
+        struct walk w = { 0 };
+
+        memcpy(bad, image, len);
+        for (int k = 0; k <= i % 4; k++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            bad[(seed >> 32) % len] ^= (unsigned char)(1 << (seed >> 20) % 8);
+        }
+        if (ky_h5_open_image(bad, len, &w.f, NULL) < 0)
+            continue;
+        ky_h5_list(w.f, "/", read_everything, &w, NULL);
+        ky_h5_close(w.f);
+    }
+    free(image);
+    free(bad);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +866,21 @@ int main(void)
         cmocka_unit_test(reading_works_beside_readers_but_not_beside_a_writer),
         cmocka_unit_test(image_in_memory_reads_like_the_file),
         cmocka_unit_test(same_content_gives_the_same_bytes),
+        cmocka_unit_test(shape_bomb_is_refused),
+        cmocka_unit_test(declared_but_unwritten_dataset_is_refused),
+        cmocka_unit_test(huge_chunk_is_refused),
+        cmocka_unit_test(chunk_that_unpacks_to_another_size_is_refused),
+        cmocka_unit_test(external_storage_is_refused),
+        cmocka_unit_test(virtual_dataset_is_refused),
+        cmocka_unit_test(links_are_not_followed),
+        cmocka_unit_test(deep_groups_are_bounded),
+        cmocka_unit_test(unknown_filter_is_refused),
+        cmocka_unit_test(types_that_are_no_numbers_are_refused),
+        cmocka_unit_test(other_encodings_of_numbers_are_read),
+        cmocka_unit_test(chunks_never_written_hold_the_fill_value),
+        cmocka_unit_test(other_encodings_of_text_are_read),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(flipped_bits_never_crash_the_reader),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
