@@ -105,19 +105,6 @@ static int check_portable(const ky_layer *l, ky_err *err)
 
 /* -- the configuration ------------------------------------------------------------------ */
 
-/* The shortest decimal that is this float: 0.001, not 0.0010000000474974513. */
-static double shortest(float v)
-{
-    char text[32];
-
-    for (int digits = 6; digits <= 9; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, (double)v);
-        if (strtof(text, NULL) == v)
-            break;
-    }
-    return strtod(text, NULL);
-}
-
 static ky_json *field_value(const ky_field *f, const ky_layer_config *cfg)
 {
     double v = ky_field_get(f, cfg);
@@ -126,7 +113,7 @@ static ky_json *field_value(const ky_field *f, const ky_layer_config *cfg)
     case KY_F_INT:
         return ky_json_of_int((int64_t)v);
     case KY_F_FLOAT:
-        return ky_json_of_num(shortest((float)v));
+        return ky_json_of_num(v);
     case KY_F_BOOL:
         return ky_json_of_bool(v != 0);
     case KY_F_PADDING:

@@ -299,9 +299,9 @@ static void draw_options(ky_layer *l, ky_rng *rng)
     l->cfg.return_sequences = below(rng, 2);
     l->cfg.center = below(rng, 2);
     l->cfg.scale = below(rng, 2);
-    l->cfg.rate = (float)ky_rng_uniform(rng);
-    l->cfg.momentum = (float)ky_rng_uniform(rng);
-    l->cfg.epsilon = (float)(1e-5 + 0.01 * ky_rng_uniform(rng));
+    l->cfg.rate = ky_rng_uniform(rng);
+    l->cfg.momentum = ky_rng_uniform(rng);
+    l->cfg.epsilon = 1e-5 + 0.01 * ky_rng_uniform(rng);
     l->trainable = below(rng, 4) > 0;
 }
 
@@ -338,7 +338,9 @@ static void assert_same_layer(const ky_layer *a, const ky_layer *b)
     assert_string_equal(a->name, b->name);
     assert_int_equal(a->trainable, b->trainable);
     for (const ky_field *f = a->ops->fields; f->key != NULL; f++)
-        assert_true(ky_field_get(f, &a->cfg) == ky_field_get(f, &b->cfg));
+        if (ky_field_get(f, &a->cfg) != ky_field_get(f, &b->cfg))
+            fail_msg("%s of %s: %.9g, read back %.9g", f->key, a->ops->class_name,
+                     ky_field_get(f, &a->cfg), ky_field_get(f, &b->cfg));
     assert_memory_equal(a->out.d, b->out.d, (size_t)a->out.rank * sizeof(int));
 }
 
