@@ -15,4 +15,14 @@ check_PROGRAMS += tests/storage/test_archive
 tests_storage_test_archive_SOURCES = tests/storage/test_archive.c tests/storage/tools.h
 tests_storage_test_archive_CFLAGS = $(KY_TEST_CFLAGS)
 tests_storage_test_archive_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/storage/test_store
+tests_storage_test_store_SOURCES = tests/storage/test_store.c tests/storage/tools.h
+tests_storage_test_store_CFLAGS = $(KY_TEST_CFLAGS)
+tests_storage_test_store_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/storage/test_query
+tests_storage_test_query_SOURCES = tests/storage/test_query.c tests/storage/tools.h
+tests_storage_test_query_CFLAGS = $(KY_TEST_CFLAGS)
+tests_storage_test_query_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS) -lutil
 endif
