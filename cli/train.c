@@ -62,6 +62,7 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     o.threads = (int)t->threads;
     o.learning_rate = t->learning_rate;
     o.validation = t->validation;
+    o.clip_norm = t->clip_norm;
     o.seed = (uint64_t)t->seed;
     o.fit_input = fit_input;
     o.progress = show;
@@ -88,6 +89,7 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
     ky_json_set(e, "rows", ky_json_of_int(rows));
     ky_json_set(e, "batch", ky_json_of_int(t->batch));
     ky_json_set(e, "learning_rate", ky_json_of_num(t->learning_rate));
+    ky_json_set(e, "clip_norm", ky_json_of_num(t->clip_norm));
     ky_json_set(e, "validation", ky_json_of_num(t->validation));
     ky_json_set(e, "memory", ky_json_of_str(t->memory));
     ky_json_set(e, "best_epoch", ky_json_of_int(r->best_epoch));
@@ -264,8 +266,19 @@ static int check_words(const ky_usage *u, ky_training *t)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
     if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
         return ky_cli_usage(u, "--memory: '%s' is neither window nor stream", t->memory);
+    if (t->segments.n > 0) {
+        if (t->model == NULL || t->arch != NULL)
+            return ky_cli_usage(u, "--segments goes with --model, the model to go on from");
+        if (strcmp(t->metric, "accuracy") != 0 && strcmp(t->metric, "macro_f1") != 0 &&
+            strcmp(t->metric, "log_loss") != 0)
+            return ky_cli_usage(u, "--metric: '%s' is none of accuracy, macro_f1, log_loss",
+                                t->metric);
+        return -1;
+    }
     if (t->data == NULL)
         return ky_cli_usage(u, "the data to learn from are missing");
+    if (t->gate)
+        return ky_cli_usage(u, "--gate goes with --segments");
     if ((t->arch != NULL) == (t->model != NULL))
         return ky_cli_usage(u, "either --arch or --model is wanted");
     return -1;
@@ -274,7 +287,11 @@ static int check_words(const ky_usage *u, ky_training *t)
 int ky_cmd_train(int argc, char **argv)
 {
     ky_train_opts o;
-    ky_training t = { .memory = "window", .normalize = true };
+    ky_training t = { .memory = "window",
+                      .normalize = true,
+                      .metric = "accuracy",
+                      .held_out = 0.25,
+                      .least_rows = 20 };
     const char *words[1] = { NULL };
     int n, rc;
 
@@ -285,6 +302,7 @@ int ky_cmd_train(int argc, char **argv)
     t.seed = (int64_t)o.seed;
     t.learning_rate = o.learning_rate;
     t.validation = o.validation;
+    t.clip_norm = o.clip_norm;
 
     const ky_opt opts[] = {
         { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
@@ -296,6 +314,8 @@ int ky_cmd_train(int argc, char **argv)
         { "seed", 's', KY_OPT_INT, &t.seed, 0, 9e15, "N", "of everything drawn at random" },
         { "patience", 'p', KY_OPT_INT, &t.patience, 1, 1e6, "N",
           "epochs without a better validation loss before it stops" },
+        { "clip", 0, KY_OPT_NUM, &t.clip_norm, 0, 1e9, "X",
+          "gradients longer than this are shortened to it; 0: never" },
         { "validation", 0, KY_OPT_NUM, &t.validation, 0.001, 0.9, "X",
           "share held out to choose the epoch" },
         { "threads", 't', KY_OPT_INT, &t.threads, 0, 256, "N",
@@ -306,6 +326,21 @@ int ky_cmd_train(int argc, char **argv)
           "leave out the layer that normalises the input" },
         { "json", 'j', KY_OPT_FLAG, &t.json, 0, 0, NULL, "report as JSON" },
         { "quiet", 'q', KY_OPT_FLAG, &t.quiet, 0, 0, NULL, "no progress" },
+        { "segments", 0, KY_OPT_STRS, &t.segments, 0, 0, "DIR|FILE",
+          "learn from the archive's segments" },
+        { "gate", 0, KY_OPT_FLAG, &t.gate, 0, 0, NULL,
+          "score beside --model on the same held-out latest part" },
+        { "results", 0, KY_OPT_STR, &t.results, 0, 0, "FILE",
+          "results.db, for labels that came late" },
+        { "class", 0, KY_OPT_STR, &t.class_name, 0, 0, "NAME",
+          "the segments' stream class; else the name of their folder" },
+        { "metric", 0, KY_OPT_STR, &t.metric, 0, 0, "NAME",
+          "what the gate compares: accuracy, macro_f1, log_loss" },
+        { "margin", 0, KY_OPT_NUM, &t.margin, -1e6, 1e6, "X", "how much better it must be" },
+        { "held-out", 0, KY_OPT_NUM, &t.held_out, 0.001, 0.9, "X",
+          "share of the latest sequences" },
+        { "least-rows", 0, KY_OPT_INT, &t.least_rows, 2, 1e9, "N",
+          "fewest labelled sequences to go on with" },
         { "background", 0, KY_OPT_FLAG, &t.background, 0, 0, NULL,
           "lowest priority, quiet, and end with the parent" },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
@@ -333,5 +368,5 @@ int ky_cmd_train(int argc, char **argv)
         go_to_background();
     else
         ky_cli_catch_interrupts();
-    return train_file(&t);
+    return t.segments.n > 0 ? ky_training_gate(&t) : train_file(&t);
 }

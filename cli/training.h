@@ -12,8 +12,14 @@
 typedef struct ky_training {
     const char *data, *arch, *model, *out, *memory;
     int64_t epochs, batch, patience, seed, threads;
-    double learning_rate, validation;
+    double learning_rate, validation, clip_norm;
     bool normalize, json, quiet, background;
+    /* the gate */
+    ky_strs segments;
+    bool gate;
+    const char *results, *class_name, *metric;
+    double margin, held_out;
+    int64_t least_rows;
 } ky_training;
 
 /** Train with a bar on a terminal and lines elsewhere; the first interrupt ends it after the
@@ -24,5 +30,8 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
 /** Seed, data and history into what the model's file keeps. */
 void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *r,
                       uint64_t data_hash, int rows);
+
+/** Train on segments, score beside the champion; returns the exit code. */
+int ky_training_gate(const ky_training *t);
 
 #endif

@@ -1,7 +1,12 @@
 # Tests of cli/.
 if WITH_TESTS
 check_PROGRAMS += tests/cli/test_train
-tests_cli_test_train_SOURCES = tests/cli/test_train.c
+tests_cli_test_train_SOURCES = tests/cli/test_train.c tests/cli/run.h
 tests_cli_test_train_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_train_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/cli/test_gate
+tests_cli_test_gate_SOURCES = tests/cli/test_gate.c tests/cli/run.h
+tests_cli_test_gate_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_gate_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS) -lm
 endif

@@ -1,0 +1,30 @@
+/*
+ * Labelled sequences of one length out of the archive's sealed segments, with the labels
+ * that came late.
+ */
+#ifndef KY_SEGMENTS_H
+#define KY_SEGMENTS_H
+
+#include "models/evaluate.h"
+
+typedef struct ky_segments {
+    ky_dataset set; /* points into what is below; ts is that of the whole sequence's last sample */
+    float *x;
+    int32_t *y;
+    int64_t *ts;
+    int sequences, unlabelled, unknown, too_short, misfits; /* read; and left out, why */
+} ky_segments;
+
+/**
+ * Read all segments under `from` (files, or folders whose *.h5 are taken in order of their
+ * names). Sequences become windows of the model's length, or, where it takes any, of the most
+ * frequent length; labels become the model's classes.
+ *
+ * @param results    results.db, NULL: no late labels
+ * @param class_name stream class of the late labels; NULL: each folder is named after its class
+ */
+int ky_segments_load(const char *const *from, int n_from, const char *results,
+                     const char *class_name, const ky_model *m, ky_segments *ret, ky_err *err);
+void ky_segments_free(ky_segments *s);
+
+#endif
