@@ -26,6 +26,7 @@
  * other's.
  */
 #ifdef __clang__
+#pragma clang diagnostic ignored "-Wpass-failed" /* a sanitizer may forbid it: slow, not wrong */
 #define UNROLL      _Pragma("clang loop unroll(full)")
 #define UNROLL_BY_2 _Pragma("clang loop unroll_count(2)")
 #else
@@ -33,7 +34,7 @@
 #define UNROLL_BY_2 _Pragma("GCC unroll 2")
 #endif
 
-/* More vectors than any tile has. */
+/* Rows of the tallest tile. */
 #define MAX_R 12
 
 #define PREFETCH_L1(p) __builtin_prefetch(p, 0, 3)
@@ -182,8 +183,8 @@ static void softmax_lanes(int R, int C, const float *x, ptrdiff_t xs, float *y, 
     for (int c = 0; c < C; c++)
         for (int r = 0; r < LANES; r++)
             t[c * LANES + r] = r < R ? x[r * xs + c] : 0;
-    vec max = v_load(t), sum = v_set(0);
-    for (int c = 1; c < C; c++)
+    vec max = v_set(-INFINITY), sum = v_set(0);
+    for (int c = 0; c < C; c++)
         max = v_max(v_load(t + c * LANES), max);
     for (int c = 0; c < C; c++) {
         vec e = v_exp(v_sub(v_load(t + c * LANES), max));
