@@ -34,7 +34,7 @@ libkydaemon_la_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 libkydaemon_la_LIBADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la \
 	$(SYSTEMD_LIBS)
 
-EXTRA_PROGRAMS += kymod
+sbin_PROGRAMS += kymod
 kymod_SOURCES = daemon/kymod.c
 kymod_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
 kymod_LDADD = libkydaemon.la libkymo.la

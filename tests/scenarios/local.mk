@@ -1,1 +1,27 @@
-# tests/scenarios
+# Scenarios: the real kymod in a state directory of its own, driven over its own sockets.
+if WITH_TESTS
+check_LTLIBRARIES += libkyscene.la
+libkyscene_la_SOURCES = tests/scenarios/harness.c tests/scenarios/harness.h
+libkyscene_la_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+libkyscene_la_LIBADD = libkyconnectors.la libkymo.la $(SQLITE_LIBS)
+
+check_PROGRAMS += tests/scenarios/test_live tests/scenarios/test_restart \
+	tests/scenarios/test_bad_input
+tests_scenarios_test_live_SOURCES = tests/scenarios/test_live.c
+tests_scenarios_test_live_LDADD = libkyscene.la libkymo.la
+
+tests_scenarios_test_restart_SOURCES = tests/scenarios/test_restart.c
+tests_scenarios_test_restart_LDADD = libkyscene.la libkymo.la
+EXTRA_tests_scenarios_test_restart_DEPENDENCIES = tests/scenarios/kymod_torn
+
+tests_scenarios_test_bad_input_SOURCES = tests/scenarios/test_bad_input.c
+tests_scenarios_test_bad_input_LDADD = libkyscene.la libkymo.la
+
+# A kymod that breaks rule A5, which the test must notice.
+EXTRA_PROGRAMS += tests/scenarios/kymod_torn
+CLEANFILES += tests/scenarios/kymod_torn
+tests_scenarios_kymod_torn_SOURCES = daemon/kymod.c tests/scenarios/torn_commit.c
+tests_scenarios_kymod_torn_CPPFLAGS = $(kymod_CPPFLAGS)
+tests_scenarios_kymod_torn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_results_commit
+tests_scenarios_kymod_torn_LDADD = $(kymod_LDADD)
+endif

@@ -1,0 +1,267 @@
+/*
+ * Bad input, and what it gets: each a clear error or a reject with its reason and a row; nothing
+ * crashes, and the streams beside it are answered to the bit as if it had not been there (P8).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "models/blueprint.h"
+#include "tests/scenarios/harness.h"
+
+static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\ncommit_interval = 50ms\n"
+                          "[source:in]\nendpoint = tcp://127.0.0.1:*\nmax_message = 4M\n"
+                          "[stream:har]\nmatch = s-*\nmodel = m\n"
+                          "[stream:other]\nmatch = x*\nmodel = steep\nmemory = window\n"
+                          "[stream:odd]\nmatch = *[!a-z0-9-]*\nmodel = m\nmax_streams = 3\n"
+                          "[model:m]\nfile = model.h5\n[model:steep]\nfile = steep.h5\n";
+
+#define NINE "[1,2,3,4,5,6,7,8,9]"
+
+/* Refused, with a word of the reason. */
+static const struct {
+    const char *message, *word;
+} bad[] = {
+    { "", "" },
+    { "{", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3", "" },
+    { "[1,2,3]", "" },
+    { "\xff\xfe\x00garbage", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8]}", "wrong number of values" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,9,10]}", "wrong number of values" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,NaN]}", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,Infinity]}", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,1e400]}", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,1e39]}", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,null]}", "" },
+    { "{\"stream\":\"s-01\",\"x\":[1,2,3,4,5,6,7,8,\"9\"]}", "" },
+    { "{\"stream\":\"s-01\",\"x\":[]}", "" },
+    { "{\"stream\":\"s-01\"}", "" },
+    { "{\"x\":" NINE "}", "stream" },
+    { "{\"stream\":\"\",\"x\":" NINE "}", "" },
+    { "{\"stream\":7.5e400,\"x\":" NINE "}", "" },
+    { "{\"stream\":\"a\\nlevel=error msg=forged\",\"x\":" NINE "}", "" },
+    { "{\"stream\":\"\\u001b[2J\",\"x\":" NINE "}", "" },
+    { "{\"stream\":\"nobody-wants-me\",\"x\":" NINE "}", "no class" },
+    { "{\"stream\":\"x-new\",\"seq\":1,\"label\":\"walk\"}", "never sent a sample" },
+    { "{\"stream\":\"s-01\",\"label\":\"walk\"}", "" },
+    { "{\"stream\":\"s-01\",\"ts\":\"yesterday\",\"x\":" NINE "}", "" },
+};
+
+/* Strange, but meaning what they say. The last is one stream more than max_streams. */
+static const char *const strange[] = {
+    "'; DROP TABLE predictions; --",
+    "../../etc/passwd",
+    "%s%n%p",
+    "one too many!",
+};
+
+static void expect_exit(const char *name, const ky_scene *s, const char *text,
+                        const char *const *overrides, int want, const char *word)
+{
+    char path[320];
+    ky_daemon d;
+
+    snprintf(path, sizeof(path), "%s", ky_scene_write(s, "bad.ini", text));
+    int code = ky_daemon_run(&d, s, path, overrides);
+
+    printf("RESULT start %s exit=%d\n", name, code);
+    KY_WANT(code == want, "%s: exit %d, not %d", name, code, want);
+    KY_WANT(ky_daemon_said(&d, word), "%s: the log does not say '%s'", name, word);
+}
+
+static void shorten(const char *from, const char *to, double part)
+{
+    static char buf[1 << 20];
+    int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    ssize_t n = read(in, buf, sizeof(buf));
+
+    KY_WANT(n > 0 && write(out, buf, (size_t)((double)n * part)) > 0, "%s: %s", to,
+            strerror(errno));
+    close(in);
+    close(out);
+}
+
+static void bad_starts(const ky_scene *s, const ky_daemon *d)
+{
+    char text[1400], endpoint[300], half[320], cut[340], file[340], other[340];
+
+    snprintf(endpoint, sizeof(endpoint), "source:in.endpoint=%s",
+             ky_daemon_address(d, "source=in"));
+    snprintf(file, sizeof(file), "kymod.state_dir=%s/kymod.ini/state", s->dir);
+    snprintf(other, sizeof(other), "kymod.state_dir=%s/state2", s->dir);
+    snprintf(half, sizeof(half), "%s/half.h5", s->dir);
+    snprintf(cut, sizeof(cut), "model:m.file=%s", half);
+    expect_exit("two_daemons", s, ini, NULL, EX_TEMPFAIL, "another kymod");
+    expect_exit("port_taken", s, ini, (const char *const[]){ other, endpoint, NULL }, EX_TEMPFAIL,
+                "[source:in]");
+    expect_exit("state_dir_is_a_file", s, ini, (const char *const[]){ file, NULL }, EX_CANTCREAT,
+                "state_dir");
+    expect_exit("model_does_not_fit", s, ini,
+                (const char *const[]){ other, "stream:har.features=a,b,c", NULL }, EX_CONFIG,
+                "3 features");
+    expect_exit("too_many_labels", s, ini,
+                (const char *const[]){ other, "model:m.labels=a,b", NULL }, EX_CONFIG, "2 labels");
+    shorten(s->model, half, 0.5);
+    expect_exit("truncated_model", s, ini, (const char *const[]){ other, cut, NULL }, EX_DATAERR,
+                "half.h5");
+    snprintf(text, sizeof(text), "%s[source:two]\nsockte = pull\n", ini);
+    expect_exit("unknown_key", s, text, NULL, EX_CONFIG, "sockte");
+}
+
+static void send_text(ky_zsock *push, const char *text, size_t len)
+{
+    ky_zframe f = { text, len };
+    ky_err err;
+
+    KY_WANT(ky_zsock_send(push, &f, 1, 10000, &err) == KY_OK, "%s", err.text);
+}
+
+static int send_bad(ky_zsock *push, size_t i)
+{
+    static char huge[1100000];
+    size_t n = sizeof(bad) / sizeof(*bad);
+
+    if (i < n) {
+        send_text(push, bad[i].message, strlen(bad[i].message));
+        return 1;
+    }
+    if (i > n)
+        return 0;
+    int at = snprintf(huge, sizeof(huge), "{\"x\":" NINE ",\"stream\":\"");
+
+    memset(huge + at, 'x', 1000000);
+    memcpy(huge + at + 1000000, "\"}", 2);
+    send_text(push, huge, (size_t)at + 1000002);
+    return 1;
+}
+
+static void send_strange(ky_zsock *push)
+{
+    char text[300];
+
+    for (size_t i = 0; i < sizeof(strange) / sizeof(*strange); i++)
+        send_text(
+            push, text,
+            (size_t)snprintf(text, sizeof(text), "{\"stream\":\"%s\",\"x\":" NINE "}", strange[i]));
+}
+
+/* Gates are bounded, so an LSTM cannot overflow; two linear layers can: infinities of both signs
+ * meet. */
+static void make_steep(const ky_scene *s)
+{
+    ky_shape in = { .rank = 2, .d = { 2, 9 }, .timed = true };
+    char path[320];
+    ky_model *m;
+    ky_err err;
+
+    snprintf(path, sizeof(path), "%s/steep.h5", s->dir);
+    KY_WANT(ky_arch_build("flatten, dense:64 linear, dense:2 linear", &in, 2, false, &m, &err) ==
+                KY_OK,
+            "%s", err.text);
+    ky_model_init(m, 3);
+    KY_WANT(ky_model_pack(m, &err) == KY_OK && ky_model_save(m, path, &err) == KY_OK, "%s",
+            err.text);
+    ky_model_free(m);
+}
+
+/* A stream whose values run away: those steps are undone, the others are as without them. */
+static void send_hot(ky_zsock *push)
+{
+    static const char cool[] = "{\"stream\":\"x-%s\",\"x\":[%d,2,3,4,5,6,7,8,9]}";
+    static const char hot[] = "{\"stream\":\"x-hot\",\"x\":[3.4e38,-3.4e38,3.4e38,-3.4e38,3.4e38,"
+                              "-3.4e38,3.4e38,-3.4e38,3.4e38]}";
+    char text[200];
+
+    for (int i = 0; i < 4; i++) {
+        send_text(push, text, (size_t)snprintf(text, sizeof(text), cool, "hot", i));
+        send_text(push, text, (size_t)snprintf(text, sizeof(text), cool, "cool", i));
+        if (i == 1)
+            send_text(push, hot, sizeof(hot) - 1);
+    }
+}
+
+static bool counted(void *arg)
+{
+    const ky_daemon *d = arg;
+
+    return ky_daemon_counter(d, "received") ==
+           ky_daemon_counter(d, "accepted") + ky_daemon_counter(d, "rejected");
+}
+
+int main(void)
+{
+    char buf[1024], path[320];
+    int64_t sent_bad = 0;
+    ky_windows w;
+    ky_scene s;
+    ky_daemon d;
+    ky_zsock *push;
+    ky_err err;
+
+    ky_scene_open(&s, "bad");
+    ky_windows_make(&w, &s, 80, 16, false);
+    float *y = ky_windows_answers(&w, s.model);
+
+    make_steep(&s);
+    snprintf(path, sizeof(path), "%s", ky_scene_write(&s, "kymod.ini", ini));
+    ky_daemon_start(&d, &s, NULL, path, NULL);
+    KY_WANT(ky_zsock_open("push", ky_daemon_address(&d, "source=in"), false, 10000, &push, &err) ==
+                KY_OK,
+            "%s", err.text);
+    int *next = calloc((size_t)w.n, sizeof(int));
+
+    for (int k = 0; k < w.n * w.T; k++) {
+        int window = (int)w.order[k];
+        int len = ky_windows_json(&w, window, next[window]++, buf, sizeof(buf));
+
+        send_text(push, buf, (size_t)len);
+        if (k % 17 == 0)
+            sent_bad += send_bad(push, (size_t)k / 17);
+    }
+    send_strange(push);
+    send_hot(push);
+    bad_starts(&s, &d);
+    ky_scene_wait_predictions(&s, w.n * w.T + 3 + 6, 30000);
+    KY_WANT(ky_within(5000, counted, &d), "some messages are neither accepted nor rejected");
+    KY_WANT(ky_daemon_counter(&d, "quarantined") == 1, "the hot step was not undone");
+    ky_zsock_close(push);
+    ky_daemon_stop(&d);
+
+    int64_t wrong = ky_scene_compare(&s, &w, y);
+    int64_t rows = ky_scene_number(&s, "SELECT count(*) FROM rejects");
+
+    printf("RESULT bad_input sent=%lld rejected=%lld answers_disturbed=%lld\n",
+           (long long)sent_bad + 1, (long long)rows, (long long)wrong);
+    KY_WANT(wrong == 0, "streams beside the bad input were disturbed");
+    KY_WANT(rows == sent_bad + 1, "%lld bad messages, %lld rows", (long long)sent_bad + 1,
+            (long long)rows);
+    KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM rejects WHERE reason = ''") == 0,
+            "no reason");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        snprintf(buf, sizeof(buf), "SELECT count(*) > 0 FROM rejects WHERE reason LIKE '%%%s%%'",
+                 bad[i].word);
+        KY_WANT(ky_scene_number(&s, buf) == 1, "no reject says '%s'", bad[i].word);
+    }
+    KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM rejects WHERE reason LIKE '%max_streams%'") ==
+                1,
+            "max_streams");
+    KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM streams WHERE name LIKE '%DROP TABLE%'") == 1,
+            "a strange name was not kept");
+    KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM events WHERE what = 'quarantine'") == 1,
+            "quarantine is not told");
+    KY_WANT(ky_scene_number(
+                &s, "SELECT count(*) = 3 FROM (SELECT probs FROM predictions p JOIN streams s ON "
+                    "s.id = p.stream WHERE name = 'x-cool' INTERSECT SELECT probs FROM predictions "
+                    "p JOIN streams s ON s.id = p.stream WHERE name = 'x-hot')") == 1,
+            "the hot stream did not go on from its last good state");
+    free(next);
+    free(y);
+    ky_windows_done(&w);
+    ky_scene_close(&s);
+    return 0;
+}

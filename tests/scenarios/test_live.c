@@ -1,0 +1,178 @@
+/*
+ * Forty live streams, over pull into SQLite and onto PUB: every answer in SQLite is bit for bit
+ * what one stream alone gives, and so is every published one, for any number of lanes and any
+ * interleaving; waves of many sizes occurred (P1, P2).
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/scenarios/harness.h"
+
+typedef struct listener {
+    ky_zsock *sock;
+    const ky_windows *w;
+    const float *y;
+    int64_t heard, last_pub[KY_SCENE_STREAMS];
+} listener;
+
+static void check_heard(listener *l, const ky_zframe *f)
+{
+    static const char *const labels[] = { "walk", "up", "down", "sit", "stand", "lie" };
+    char topic[64];
+    ky_json *j;
+    ky_err err;
+
+    KY_WANT(ky_json_parse(f[1].data, f[1].len, false, &j, &err) == KY_OK, "PUB: %s", err.text);
+    const char *name = ky_json_str(ky_json_get(j, "stream"), "s-99");
+    int stream = atoi(name + 2);
+    int64_t n = ky_json_int(ky_json_get(j, "n"), 0) - 1;
+    size_t at = (size_t)((stream + n / l->w->T * KY_SCENE_STREAMS) * l->w->T + n % l->w->T);
+
+    snprintf(topic, sizeof(topic), "har/%s/", name);
+    KY_WANT(f[0].len == strlen(topic) && memcmp(f[0].data, topic, f[0].len) == 0,
+            "topic '%.*s' for %s", (int)f[0].len, (const char *)f[0].data, name);
+    for (int i = 0; i < l->w->outputs; i++) {
+        float v = (float)ky_json_num(ky_json_get(ky_json_get(j, "probs"), labels[i]), -1);
+
+        KY_WANT(memcmp(&v, &l->y[at * (size_t)l->w->outputs + (size_t)i], sizeof(v)) == 0,
+                "PUB: %s n %lld, %s: %.9g", name, (long long)n + 1, labels[i], (double)v);
+    }
+    KY_WANT(ky_json_int(ky_json_get(j, "pub"), 0) == l->last_pub[stream] + 1, "pub of %s", name);
+    l->last_pub[stream]++;
+    l->heard++;
+    ky_json_free(j);
+}
+
+/* Until so many answers are heard. */
+static void listen_until(listener *l, int64_t heard)
+{
+    ky_zframe f[2];
+
+    while (l->heard < heard) {
+        KY_WANT(ky_zsock_recv(l->sock, f, 2, 10000, NULL) == 2,
+                "%lld of %lld answers were published", (long long)l->heard, (long long)heard);
+        check_heard(l, f);
+    }
+}
+
+/* Bursts of many lengths; before every other one the daemon is halted, so that it finds all of it
+ * at once. */
+static void play(const ky_windows *w, ky_zsock *push, listener *l, const ky_daemon *d,
+                 uint64_t seed)
+{
+    size_t total = (size_t)w->n * (size_t)w->T;
+    int *next = calloc((size_t)w->n, sizeof(int));
+    bool halt = true;
+    char buf[1024];
+    ky_rng rng;
+    ky_err err;
+
+    ky_rng_seed(&rng, seed);
+    for (size_t k = 0; k < total; halt = !halt) {
+        size_t end = k + 1 + ky_rng_below(&rng, 150);
+
+        if (halt)
+            kill(d->pid, SIGSTOP);
+        for (; k < end && k < total; k++) {
+            int window = (int)w->order[k];
+            int len = ky_windows_json(w, window, next[window]++, buf, sizeof(buf));
+            ky_zframe f = { buf, (size_t)len };
+
+            KY_WANT(ky_zsock_send(push, &f, 1, 10000, &err) == KY_OK, "sending: %s", err.text);
+        }
+        kill(d->pid, SIGCONT);
+        listen_until(l, (int64_t)k);
+    }
+    free(next);
+}
+
+/* A subscription takes a moment to arrive, and nothing tells when: one answer after another until
+ * one is heard. Its stream is nobody's. */
+static void wait_until_heard(listener *l, ky_zsock *push)
+{
+    static const char text[] = "{\"stream\":\"probe\",\"x\":[1,2,3,4,5,6,7,8,9]}";
+    ky_zframe f[2] = { { text, sizeof(text) - 1 }, { NULL, 0 } };
+    ky_err err;
+
+    for (int i = 0; i < 500; i++) {
+        KY_WANT(ky_zsock_send(push, f, 1, 10000, &err) == KY_OK, "sending: %s", err.text);
+        if (ky_zsock_recv(l->sock, &f[1], 1, 20, NULL) >= 1)
+            break;
+    }
+    while (ky_zsock_recv(l->sock, &f[1], 1, 200, NULL) >= 1)
+        ;
+}
+
+static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\ncommit_interval = 50ms\n"
+                          "[source:in]\nendpoint = tcp://127.0.0.1:*\n"
+                          "[stream:har]\nmatch = s-*\nmodel = m\n"
+                          "[stream:probe]\nmatch = probe\nmodel = m\nlog = none\n"
+                          "[model:m]\nfile = model.h5\n"
+                          "[publish:live]\nendpoint = tcp://127.0.0.1:*\nhwm = 1000000\n";
+
+static uint64_t run(ky_scene *s, ky_windows *w, const float *y, const char *lanes, uint64_t seed)
+{
+    const char *overrides[] = { lanes, NULL };
+    int64_t total = (int64_t)w->n * w->T;
+    listener l = { .w = w, .y = y };
+    ky_zsock *push;
+    ky_daemon d;
+    ky_err err;
+
+    ky_windows_shuffle(w, seed);
+    ky_daemon_start(&d, s, NULL, ky_scene_write(s, "kymod.ini", ini), overrides);
+    KY_WANT(ky_zsock_open("sub", ky_daemon_address(&d, "publisher=live"), false, 1000000, &l.sock,
+                          &err) == KY_OK &&
+                ky_zsock_subscribe(l.sock, "", &err) == KY_OK,
+            "%s", err.text);
+    KY_WANT(ky_zsock_open("push", ky_daemon_address(&d, "source=in"), false, 100000, &push, &err) ==
+                KY_OK,
+            "%s", err.text);
+    wait_until_heard(&l, push);
+    play(w, push, &l, &d, seed);
+    ky_json *status = ky_daemon_status(&d);
+    int64_t sizes = ky_json_int(ky_json_get(ky_json_get(status, "status"), "wave_sizes"), 0);
+
+    ky_json_free(status);
+    ky_zsock_close(push);
+    ky_zsock_close(l.sock);
+    ky_daemon_stop(&d);
+    int64_t bad = ky_scene_compare(s, w, y);
+
+    printf(
+        "RESULT live %s windows=%d T=%d answers=%lld wrong=%lld published=%lld wave_sizes=%lld\n",
+        lanes, w->n, w->T, (long long)total, (long long)bad, (long long)l.heard, (long long)sizes);
+    KY_WANT(bad == 0, "%lld answers missing or wrong", (long long)bad);
+    KY_WANT(sizes >= 8, "waves of only %lld sizes occurred", (long long)sizes);
+    KY_WANT(ky_scene_number(s, "SELECT count(*) FROM rejects") == 0, "rejects");
+    return ky_scene_hash(s, "SELECT name, n, model, role, version, seq, ts, label, score, probs, "
+                            "quality, time_source FROM predictions p JOIN streams s ON s.id = "
+                            "p.stream ORDER BY name, n");
+}
+
+int main(void)
+{
+    static const char *const lanes[] = { "kymod.lanes=1", "kymod.lanes=2", "kymod.lanes=4" };
+    bool har = getenv("KYMO_DATA") != NULL,
+         full = getenv("KYMO_TEST_FULL") != NULL && *getenv("KYMO_TEST_FULL") != 0;
+    uint64_t hash[3];
+
+    for (int i = 0; i < 3; i++) {
+        ky_scene s;
+        ky_windows w;
+
+        ky_scene_open(&s, "live");
+        ky_windows_make(&w, &s, full && har ? 2947 : 160, 32, har);
+        float *y = ky_windows_answers(&w, s.model);
+
+        hash[i] = run(&s, &w, y, lanes[i], (uint64_t)i + 1);
+        free(y);
+        ky_windows_done(&w);
+        ky_scene_close(&s);
+        KY_WANT(hash[i] == hash[0], "the predictions differ between %s and %s", lanes[i], lanes[0]);
+    }
+    printf("all three runs left the same predictions: %016llx\n", (unsigned long long)hash[0]);
+    return 0;
+}
