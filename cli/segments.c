@@ -16,14 +16,22 @@ typedef struct late {
     size_t order; /* the latest of several wins */
 } late;
 
+/* The class of one step; -1: a label that the model does not know. */
+typedef struct mark {
+    int step, class;
+} mark;
+
 typedef struct sequence {
     float *x; /* [steps, F] */
-    int steps, y;
-    int64_t ts;
+    mark *marks;
+    int steps, n_marks;
+    bool uniform;         /* whole, and all its labels are one: it is that of every step */
+    int64_t first_ts, ts; /* of the first sample and of the last */
 } sequence;
 
 typedef struct reading {
     const ky_model_info *model;
+    const char *results;
     ky_segments *out;
     char **paths;
     size_t n_paths;
@@ -86,16 +94,6 @@ static int add_folder(reading *r, const char *path, ky_err *err)
     return rc;
 }
 
-static int add_source(reading *r, const char *path, ky_err *err)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0)
-        return ky_fail(err, errno == ENOENT ? KY_ENOENT : KY_EIO, "'%s': %s", path,
-                       strerror(errno));
-    return S_ISDIR(st.st_mode) ? add_folder(r, path, err) : add_path(r, path, err);
-}
-
 /* ---- labels that came late ---- */
 
 static int take_late(const char *stream, int64_t n, const char *label, void *arg, ky_err *err)
@@ -137,20 +135,14 @@ static void class_of_folder(const char *path, char ret[256])
     snprintf(ret, 256, "%.*s", (int)(end - begin), begin);
 }
 
-static int read_late(reading *r, const char *const *from, int n_from, const char *results,
-                     const char *class_name, ky_err *err)
+static int read_late(reading *r, const char *class_name, ky_err *err)
 {
     ky_results *db = NULL;
-    int rc = ky_results_open(results, false, &db, err);
+    int rc = ky_results_open(r->results, false, &db, err);
 
     if (rc < 0)
         return rc;
-    for (int i = 0; i < (class_name != NULL ? 1 : n_from) && rc >= 0; i++) {
-        char folder[256];
-
-        class_of_folder(from[i], folder);
-        rc = ky_results_each_label(db, class_name != NULL ? class_name : folder, take_late, r, err);
-    }
+    rc = ky_results_each_label(db, class_name, take_late, r, err);
     ky_results_close(db);
     if (rc >= 0 && r->n_late > 0)
         qsort(r->late, r->n_late, sizeof *r->late, compare_late);
@@ -194,33 +186,45 @@ static int class_of(const ky_model_info *f, const char *label)
     return (int)v;
 }
 
+/* Copies the steps and the labels as classes. */
+static int copy_sequence(const reading *r, const ky_sequence *s, sequence *q, ky_err *err)
+{
+    size_t values = (size_t)s->steps * (size_t)s->features;
+
+    *q = (sequence){
+        .steps = s->steps, .n_marks = s->n_marks, .first_ts = s->first_ts_us, .ts = s->ts_us
+    };
+    q->x = malloc((values + 1) * sizeof *q->x);
+    q->marks = malloc(((size_t)s->n_marks + 1) * sizeof *q->marks);
+    if (q->x == NULL || q->marks == NULL) {
+        free(q->x);
+        free(q->marks);
+        return ky_fail(err, KY_ENOMEM, "no memory for a sequence of %d steps", s->steps);
+    }
+    memcpy(q->x, s->x, values * sizeof *q->x);
+    q->uniform = s->starts && s->ends;
+    for (int i = 0; i < s->n_marks; i++) {
+        q->marks[i] = (mark){ s->marks[i].step, class_of(r->model, s->marks[i].label) };
+        q->uniform = q->uniform && strcmp(s->marks[i].label, s->marks[0].label) == 0;
+    }
+    return KY_OK;
+}
+
 static int take_sequence(const ky_sequence *s, void *arg, ky_err *err)
 {
     reading *r = arg;
-    size_t bytes = (size_t)s->steps * (size_t)s->features * sizeof *s->x;
-    sequence q = { .steps = s->steps, .ts = s->ts_us };
     int rc;
 
     r->out->sequences++;
-    if (s->label == NULL) {
-        r->out->unlabelled++;
+    if (s->n_marks == 0 || s->features != r->model->features) {
+        r->out->unlabelled += s->n_marks == 0;
+        r->out->misfits += s->n_marks > 0;
         return KY_OK;
     }
-    if (s->features != r->model->features) {
-        r->out->misfits++;
-        return KY_OK;
-    }
-    if ((q.y = class_of(r->model, s->label)) < 0) {
-        r->out->unknown++;
-        return KY_OK;
-    }
-    if ((rc = grow((void **)&r->seq, r->n_seq, sizeof *r->seq, err)) < 0)
+    if ((rc = grow((void **)&r->seq, r->n_seq, sizeof *r->seq, err)) < 0 ||
+        (rc = copy_sequence(r, s, r->seq + r->n_seq, err)) < 0)
         return rc;
-    q.x = malloc(bytes > 0 ? bytes : 1);
-    if (q.x == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for a sequence of %d steps", s->steps);
-    memcpy(q.x, s->x, bytes);
-    r->seq[r->n_seq++] = q;
+    r->n_seq++;
     return KY_OK;
 }
 
@@ -253,17 +257,56 @@ static int usual_length(const reading *r)
     return best;
 }
 
+/* The class of steps [from,to): that of the last labelled one of them. KY_ENOENT: none is. */
+static int label_within(const sequence *q, int from, int to)
+{
+    int class = KY_ENOENT;
+
+    if (q->uniform)
+        return q->marks[0].class;
+    for (int i = 0; i < q->n_marks && q->marks[i].step < to; i++)
+        if (q->marks[i].step >= from)
+            class = q->marks[i].class;
+    return class;
+}
+
+/*
+ * All windows of a whole sequence have its time, so no split parts them. A stream without an end
+ * must be parted somewhere: there it is the time of the window's last step.
+ */
+static int64_t time_of(const sequence *q, int step)
+{
+    if (q->uniform || q->steps < 2 || q->first_ts > q->ts || q->first_ts == KY_NONE)
+        return q->ts;
+    return q->first_ts + (int64_t)((double)(q->ts - q->first_ts) * step / (q->steps - 1));
+}
+
 /* Windows one behind the other, the last ending where the sequence ends. */
+static void cut_sequence(ky_segments *o, const sequence *q, int T, size_t F)
+{
+    o->too_short += q->steps < T;
+    for (int at = q->steps % T; at + T <= q->steps; at += T) {
+        int class = label_within(q, at, at + T);
+
+        o->unlabelled += class == KY_ENOENT;
+        o->unknown += class == -1;
+        if (class < 0)
+            continue;
+        memcpy(o->x + (size_t)o->set.N * (size_t)T * F, q->x + (size_t)at * F,
+               (size_t)T * F * sizeof *o->x);
+        o->y[o->set.N] = class;
+        o->ts[o->set.N++] = time_of(q, at + T - 1);
+    }
+}
+
 static int cut_windows(reading *r, ky_err *err)
 {
     ky_segments *o = r->out;
     int T = r->model->window > 0 ? r->model->window : usual_length(r);
     size_t F = (size_t)r->model->features, N = 0;
 
-    for (size_t i = 0; i < r->n_seq && T > 0; i++) {
+    for (size_t i = 0; i < r->n_seq && T > 0; i++)
         N += (size_t)(r->seq[i].steps / T);
-        o->too_short += r->seq[i].steps < T;
-    }
     o->x = malloc((N * (size_t)T * F + 1) * sizeof *o->x);
     o->y = malloc((N + 1) * sizeof *o->y);
     o->ts = malloc((N + 1) * sizeof *o->ts);
@@ -271,21 +314,13 @@ static int cut_windows(reading *r, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory for %zu windows of %d steps", N, T);
     o->set = (ky_dataset){ .T = T, .F = (int)F, .x = o->x, .y = o->y, .ts = o->ts };
     o->set.C = r->model->outputs == 1 ? 2 : r->model->outputs;
-    for (size_t i = 0; i < r->n_seq && T > 0; i++) {
-        const sequence *q = r->seq + i;
-
-        for (int at = q->steps % T; at + T <= q->steps; at += T, o->set.N++) {
-            memcpy(o->x + (size_t)o->set.N * (size_t)T * F, q->x + (size_t)at * F,
-                   (size_t)T * F * sizeof *o->x);
-            o->y[o->set.N] = q->y;
-            /* All windows of a sequence have its time, so no split parts them. */
-            o->ts[o->set.N] = q->ts;
-        }
-    }
+    for (size_t i = 0; i < r->n_seq && T > 0; i++)
+        cut_sequence(o, r->seq + i, T, F);
     return KY_OK;
 }
 
-static void clear(reading *r)
+/* Paths and late labels are one class's. */
+static void clear_class(reading *r)
 {
     for (size_t i = 0; i < r->n_paths; i++)
         free(r->paths[i]);
@@ -293,30 +328,67 @@ static void clear(reading *r)
         free(r->late[i].stream);
         free(r->late[i].label);
     }
-    for (size_t i = 0; i < r->n_seq; i++)
-        free(r->seq[i].x);
     free(r->paths);
     free(r->late);
-    free(r->seq);
+    r->paths = NULL;
+    r->late = NULL;
+    r->n_paths = r->n_late = 0;
+}
+
+/* The sequences of one stream class; its segments are in r->paths. */
+static int read_class(reading *r, const char *class_name, ky_err *err)
+{
+    int rc = r->results != NULL ? read_late(r, class_name, err) : KY_OK;
+
+    if (rc >= 0)
+        rc = ky_archive_each_sequence((const char *const *)r->paths, (int)r->n_paths,
+                                      r->n_late > 0 ? late_label : NULL, take_sequence, r, err);
+    clear_class(r);
+    return rc;
+}
+
+/* Folders are a class each; files that are named one by one are one class together. */
+static int read_sources(reading *r, const char *const *from, int n_from, const char *class_name,
+                        bool folders, ky_err *err)
+{
+    int rc = KY_OK;
+
+    for (int i = 0; i < n_from && rc >= 0; i++) {
+        char folder[256];
+        struct stat st;
+
+        if (stat(from[i], &st) != 0)
+            return ky_fail(err, errno == ENOENT ? KY_ENOENT : KY_EIO, "'%s': %s", from[i],
+                           strerror(errno));
+        if (S_ISDIR(st.st_mode) != folders)
+            continue;
+        class_of_folder(from[i], folder);
+        rc = folders ? add_folder(r, from[i], err) : add_path(r, from[i], err);
+        if (rc >= 0 && folders)
+            rc = read_class(r, class_name != NULL ? class_name : folder, err);
+    }
+    if (rc >= 0 && r->n_paths > 0)
+        rc = read_class(r, class_name != NULL ? class_name : "", err);
+    return rc;
 }
 
 int ky_segments_load(const char *const *from, int n_from, const char *results,
                      const char *class_name, const ky_model *m, ky_segments *ret, ky_err *err)
 {
     ky_segments out = { 0 };
-    reading r = { .model = ky_model_facts(m), .out = &out };
-    int rc = KY_OK;
+    reading r = { .model = ky_model_facts(m), .out = &out, .results = results };
+    int rc = read_sources(&r, from, n_from, class_name, true, err);
 
-    for (int i = 0; i < n_from && rc >= 0; i++)
-        rc = add_source(&r, from[i], err);
-    if (rc >= 0 && results != NULL)
-        rc = read_late(&r, from, n_from, results, class_name, err);
     if (rc >= 0)
-        rc = ky_archive_each_sequence((const char *const *)r.paths, (int)r.n_paths,
-                                      r.n_late > 0 ? late_label : NULL, take_sequence, &r, err);
+        rc = read_sources(&r, from, n_from, class_name, false, err);
     if (rc >= 0)
         rc = cut_windows(&r, err);
-    clear(&r);
+    clear_class(&r);
+    for (size_t i = 0; i < r.n_seq; i++) {
+        free(r.seq[i].x);
+        free(r.seq[i].marks);
+    }
+    free(r.seq);
     if (rc < 0) {
         ky_segments_free(&out);
         return rc;

@@ -12,13 +12,17 @@ typedef struct ky_segments {
     float *x;
     int32_t *y;
     int64_t *ts;
-    int sequences, unlabelled, unknown, too_short, misfits; /* read; and left out, why */
+    int sequences; /* read */
+    /* left out: windows without a label or with one that the model does not know; sequences
+       shorter than a window or of another number of values */
+    int unlabelled, unknown, too_short, misfits;
 } ky_segments;
 
 /**
- * Read all segments under `from` (files, or folders whose *.h5 are taken in order of their
- * names). Sequences become windows of the model's length, or, where it takes any, of the most
- * frequent length; labels become the model's classes.
+ * Read all segments under `from`: files, or folders of one stream class each. Sequences become
+ * windows of the model's length, or, where it takes any, of the most frequent length. A window's
+ * label is that of its last labelled step; where a whole sequence, from start to end, has only one
+ * label, it is that of all its windows. Labels become the model's classes.
  *
  * @param results    results.db, NULL: no late labels
  * @param class_name stream class of the late labels; NULL: each folder is named after its class

@@ -48,14 +48,23 @@ typedef struct ky_archive_class {
 int ky_archive_seal(const char *dir, const ky_journal_file *file, const ky_archive_class *classes,
                     int n_classes, ky_results *r, ky_err *err);
 
+/* The label of one step of a sequence, 0 being its first. */
+typedef struct ky_mark {
+    int step;
+    const char *label;
+} ky_mark;
+
 /* One sequence found in the archive: the samples from a start to an end of one stream. */
 typedef struct ky_sequence {
     const char *stream;
-    int64_t first_n, last_n, ts_us; /* ts of its last sample */
-    const char *label;              /* of its last labelled step; NULL without */
+    int64_t first_n, last_n;
+    int64_t first_ts_us, ts_us; /* of its first sample and of its last */
+    const char *label;          /* of its last labelled step; NULL without */
     int steps, features;
-    bool starts, ends; /* it begins where the stream or sequence began; it is known to be over */
-    const float *x;    /* [steps, features], borrowed for the call */
+    bool starts, ends;    /* it begins where the stream or sequence began; it is known to be over */
+    const float *x;       /* [steps, features], borrowed for the call */
+    const ky_mark *marks; /* [n_marks] its labelled steps, ascending, borrowed likewise */
+    int n_marks;
 } ky_sequence;
 
 /* Longer sequences are given in parts. */

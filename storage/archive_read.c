@@ -33,6 +33,8 @@ typedef struct building {
     int64_t next_n;
     bool open, labelled;
     char label[KY_LABEL_MAX + 1];
+    ky_mark *marks; /* labels point into `sequences` */
+    size_t marks_room;
 } building;
 
 typedef struct sequences {
@@ -43,6 +45,8 @@ typedef struct sequences {
     size_t n, cap;
     uint32_t *table; /* open addressing: index + 1 by name */
     uint32_t n_table;
+    char **labels; /* every label seen, once */
+    size_t n_labels;
 } sequences;
 
 /* -- one segment -- */
@@ -214,6 +218,7 @@ static int finish(sequences *q, building *b, bool ends, ky_err *err)
         b->s.stream = b->stream;
         b->s.label = b->labelled ? b->label : NULL;
         b->s.x = b->x;
+        b->s.marks = b->marks;
         b->s.ends = ends;
         rc = q->fn(&b->s, q->arg, err);
     }
@@ -239,11 +244,45 @@ static int append_step(building *b, const float *x, uint32_t features)
     return KY_OK;
 }
 
-static void set_label(building *b, const char *label)
+/* One copy of each label; there are few. NULL: no memory. */
+static const char *keep_label(sequences *q, const char *label)
 {
-    b->labelled = label != NULL;
-    if (label != NULL)
-        snprintf(b->label, sizeof(b->label), "%s", label);
+    char **grown;
+
+    for (size_t i = 0; i < q->n_labels; i++)
+        if (strcmp(q->labels[i], label) == 0)
+            return q->labels[i];
+    grown = realloc(q->labels, (q->n_labels + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return NULL;
+    q->labels = grown;
+    grown[q->n_labels] = strdup(label);
+    return grown[q->n_labels] != NULL ? grown[q->n_labels++] : NULL;
+}
+
+/* The label of the latest step; a second one corrects the first. */
+static int set_label(sequences *q, building *b, const char *label)
+{
+    bool same = b->s.n_marks > 0 && strcmp(b->marks[b->s.n_marks - 1].label, label) == 0;
+    const char *kept = same ? b->marks[b->s.n_marks - 1].label : keep_label(q, label);
+
+    if (b->s.n_marks > 0 && b->marks[b->s.n_marks - 1].step == b->s.steps - 1)
+        b->s.n_marks--;
+    if ((size_t)b->s.n_marks == b->marks_room) {
+        size_t room = b->marks_room ? 2 * b->marks_room : 16;
+        ky_mark *grown = realloc(b->marks, room * sizeof(*grown));
+
+        if (grown == NULL)
+            return KY_ENOMEM;
+        b->marks = grown;
+        b->marks_room = room;
+    }
+    if (kept == NULL)
+        return KY_ENOMEM;
+    b->marks[b->s.n_marks++] = (ky_mark){ b->s.steps - 1, kept };
+    b->labelled = true;
+    snprintf(b->label, sizeof(b->label), "%s", label);
+    return KY_OK;
 }
 
 /* A step begins a sequence, goes on with one, or shows that some between are missing. */
@@ -260,7 +299,10 @@ static int take_step(sequences *q, building *b, const reader *r, size_t i, ky_er
         return rc;
     if (!b->open) {
         b->open = true;
-        b->s = (ky_sequence){ .first_n = r->n[i], .features = (int)r->features, .starts = start };
+        b->s = (ky_sequence){ .first_n = r->n[i],
+                              .first_ts_us = r->ts[i],
+                              .features = (int)r->features,
+                              .starts = start };
     }
     if (append_step(b, r->x + i * r->features, r->features) != KY_OK)
         return ky_fail(err, KY_ENOMEM, "no memory for a sequence of stream '%s'", b->stream);
@@ -269,8 +311,9 @@ static int take_step(sequences *q, building *b, const reader *r, size_t i, ky_er
     b->next_n = r->n[i] + 1;
     if (q->late_label != NULL)
         late = q->late_label(b->stream, r->n[i], q->arg);
-    if (late != NULL || r->label[i] >= 0)
-        set_label(b, late != NULL ? late : r->labels[r->label[i]]);
+    if ((late != NULL || r->label[i] >= 0) &&
+        set_label(q, b, late != NULL ? late : r->labels[r->label[i]]) != KY_OK)
+        return ky_fail(err, KY_ENOMEM, "no memory for the labels of stream '%s'", b->stream);
     return r->flags[i] & KY_END ? finish(q, b, true, err) : KY_OK;
 }
 
@@ -286,8 +329,9 @@ static int take_row(sequences *q, const reader *r, size_t i, ky_err *err)
     case KY_REC_END:
         return b->open && r->n[i] == b->next_n - 1 ? finish(q, b, true, err) : KY_OK;
     case KY_REC_LABEL: /* without a step number it is in results.db, where its step was found */
-        if (b->open && r->label[i] >= 0 && r->n[i] == b->s.last_n)
-            set_label(b, r->labels[r->label[i]]);
+        if (b->open && r->label[i] >= 0 && r->n[i] == b->s.last_n &&
+            set_label(q, b, r->labels[r->label[i]]) != KY_OK)
+            return ky_fail(err, KY_ENOMEM, "no memory for the labels of stream '%s'", b->stream);
         return KY_OK;
     default:
         return KY_OK;
@@ -363,7 +407,11 @@ int ky_archive_each_sequence(const char *const *paths, int n_paths,
     for (size_t i = 0; i < q.n; i++) {
         free(q.of[i].stream);
         free(q.of[i].x);
+        free(q.of[i].marks);
     }
+    for (size_t i = 0; i < q.n_labels; i++)
+        free(q.labels[i]);
+    free(q.labels);
     free(q.of);
     free(q.table);
     free(o);

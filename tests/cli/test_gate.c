@@ -351,6 +351,52 @@ static void what_cannot_be_learned_from_is_left_out_and_counted(void **state)
     remove_archive();
 }
 
+/* Steps labelled one by one, the class changing every T steps, without start or end. */
+static void a_stream_without_end_is_cut_by_its_own_labels_and_times(void **state)
+{
+    (void)state;
+    begin_rows(10);
+    for (int i = 0; i < 60; i++) {
+        size_t first = made.n;
+
+        add(2 * (i % 2), -1, T, 0, T); /* slow and fast, one stream */
+        for (size_t r = first; r < made.n; r++) {
+            made.flags[r] = 0;
+            made.label[r] = 2 * (i % 2);
+        }
+    }
+    write_segment("1.h5");
+
+    ky_json *o = gate("-o|candidate.h5|-e|30", 0);
+
+    assert_int_equal(count(o, "sequences"), 1);
+    assert_int_equal(count(o, "rows"), 45);
+    assert_int_equal(count(o, "held_out"), 15);
+    assert_true(figure(o, "candidate") > 0.9); /* so the windows have their own labels */
+    ky_json_free(o);
+    remove_archive();
+}
+
+static void a_label_in_the_midst_is_that_of_its_window_alone(void **state)
+{
+    (void)state;
+    begin_rows(11);
+    for (int i = 0; i < 30; i++)
+        add(i % 3, i % 3, T, 0, T);
+    size_t first = made.n;
+    add(0, -1, 3 * T, 0, 3 * T);
+    made.label[first + 2] = 0;
+    made.label[first + T + 2] = 1;
+    write_segment("1.h5");
+
+    ky_json *o = gate("-o|candidate.h5|-e|1", 0);
+
+    assert_int_equal(count(o, "rows") + count(o, "held_out"), 32);
+    assert_int_equal(count(o, "unlabelled"), 1);
+    ky_json_free(o);
+    remove_archive();
+}
+
 /* results.db as kymod leaves it: the two streams, and a label for the last step of each. */
 static void write_results(const int64_t *n, const uint32_t *stream, int labels)
 {
@@ -457,6 +503,8 @@ int main(void)
         cmocka_unit_test(too_little_data_is_said_and_nothing_is_written),
         cmocka_unit_test(a_missing_archive_is_said),
         cmocka_unit_test(what_cannot_be_learned_from_is_left_out_and_counted),
+        cmocka_unit_test(a_stream_without_end_is_cut_by_its_own_labels_and_times),
+        cmocka_unit_test(a_label_in_the_midst_is_that_of_its_window_alone),
         cmocka_unit_test(labels_that_came_late_count),
         cmocka_unit_test(in_the_background_it_yields_and_ends_with_its_parent),
     };
