@@ -6,6 +6,7 @@
 
 static const ky_command commands[] = {
     { "eval", "score a model on labelled windows", ky_cmd_eval },
+    { "inspect", "say what a model file holds and how it can run", ky_cmd_inspect },
     { "predict", "write a model's answers to windows", ky_cmd_predict },
     { "query", "run one SQL statement on the results, read-only", ky_cmd_query },
     { "retrain", "have kymod train a model again on its archive", ky_cmd_retrain },

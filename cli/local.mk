@@ -4,6 +4,7 @@ bin_PROGRAMS += kymo
 kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
 kymo_SOURCES += cli/data.c cli/data.h
 kymo_SOURCES += cli/eval.c
+kymo_SOURCES += cli/inspect.c
 kymo_SOURCES += cli/predict.c
 kymo_SOURCES += cli/query.c
 kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c

@@ -55,7 +55,7 @@ static const char *data(const char *name)
     const char *root = getenv("KYMO_DATA");
 
     if (root == NULL) {
-        print_message("KYMO_DATA is not set: it names the folder of real models and data\n");
+        print_message("SKIP KYMO_DATA is not set: it names the folder of real models and data\n");
         skip();
     }
     turn = !turn;
