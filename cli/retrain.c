@@ -49,13 +49,10 @@ static int wait_for(const char *endpoint, const char *model, int64_t number, boo
                     ky_json **ret, ky_err *err)
 {
     const struct timespec pause = { 0, LOOK_MS * 1000000 };
-    ky_progress progress = { .what = "retraining", .unit = "s", .quiet = quiet };
-    struct timespec begun, now;
-    double seconds = 0;
     int rc;
 
-    clock_gettime(CLOCK_MONOTONIC, &begun);
-    ky_progress_begin(&progress);
+    if (!quiet)
+        fprintf(stderr, "request %lld is with kymod, waiting for its verdict\n", (long long)number);
     while ((rc = look(endpoint, model, ret, err)) == KY_OK &&
            ky_json_int(ky_json_get(*ret, "request"), 0) < number) {
         ky_json_free(*ret);
@@ -65,11 +62,7 @@ static int wait_for(const char *endpoint, const char *model, int64_t number, boo
             break;
         }
         nanosleep(&pause, NULL);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        seconds = (double)(now.tv_sec - begun.tv_sec);
-        ky_progress_show(&progress, seconds, NULL);
     }
-    ky_progress_end(&progress, seconds, NULL);
     return rc;
 }
 

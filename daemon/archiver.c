@@ -24,8 +24,8 @@ struct ky_archiver {
     pthread_mutex_t lock;
     pthread_cond_t wake; /* the thread is wanted, or has gone round once more */
     bool stop;           /* under the lock, like what follows */
-    uint64_t rounds;
-    ky_err failure; /* code 0: the last round went well */
+    uint64_t archived;   /* all sealed files up to this position are */
+    ky_err failure;      /* code 0: the last round went well */
     _Atomic uint64_t files, failures;
     ky_complaint complaint, reader; /* the thread's */
 };
@@ -116,18 +116,29 @@ static int all_durable(ky_archiver *a, bool *ret, ky_err *err)
     return KY_OK;
 }
 
-/* One sealed file, from journal to archive. Returns 1 when it is gone, 0 when it is not yet time.
- */
-static int settle_file(ky_archiver *a, const ky_journal_file *file, ky_err *err)
+static void set_archived(ky_archiver *a, uint64_t end)
+{
+    pthread_mutex_lock(&a->lock);
+    if (end > a->archived)
+        a->archived = end;
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* One sealed file, from journal to archive. Returns 1 when it is done with, 0 when it is not yet
+ * time. The newest file stays in the journal, which goes on from its end. */
+static int settle_file(ky_archiver *a, const ky_journal_file *file, bool newest, ky_err *err)
 {
     bool yes = false;
     int rc = ky_results_applied(a->results, file->end, &yes, err);
 
     if (rc < 0 || !yes)
         return rc;
-    rc = archive_file(a, file, err);
+    rc = file->end > a->archived ? archive_file(a, file, err) : KY_OK;
     if (rc < 0)
         return rc;
+    set_archived(a, file->end);
+    if (newest)
+        return 1;
     /* Behind the segments' rows: they, too, must be there for good before the file goes. */
     rc = all_durable(a, &yes, err);
     if (rc < 0 || !yes)
@@ -157,10 +168,10 @@ static int go_round(ky_archiver *a, ky_err *err)
     for (int i = 0; i < n && rc > 0 && !stopping(a); i++) {
         if (!files[i].sealed)
             break;
-        rc = settle_file(a, &files[i], err);
+        rc = settle_file(a, &files[i], i == n - 1, err);
         if (rc < 0) {
             ky_context(err, rc, "journal file %016llx", (unsigned long long)files[i].first);
-        } else if (rc > 0) {
+        } else if (rc > 0 && i < n - 1) {
             atomic_fetch_add(&a->files, 1);
             ky_log(KY_DEBUG, "archive", NULL, "journal file %016llx is archived and gone",
                    (unsigned long long)files[i].first);
@@ -193,7 +204,6 @@ static void *run(void *arg)
             ky_complaint_over(&a->complaint, "archive", NULL, "archiving goes on");
         }
         pthread_mutex_lock(&a->lock);
-        a->rounds++;
         a->failure = err;
         pthread_cond_broadcast(&a->wake);
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -278,44 +288,43 @@ void ky_archiver_stop(ky_archiver *a)
     free(a);
 }
 
-/* Position behind the last sealed file; 0 if there is none. first: before the first of them. */
-static int sealed_until(ky_archiver *a, uint64_t *ret_first, uint64_t *ret_end, ky_err *err)
+/* Position behind the last sealed file; 0 if there is none. */
+static int sealed_until(ky_archiver *a, uint64_t *ret, ky_err *err)
 {
     ky_journal_file *files = NULL;
     int n = ky_journal_list(a->o.journal, &files, err);
 
-    *ret_first = UINT64_MAX;
-    *ret_end = 0;
-    for (int i = 0; i < n && files[i].sealed; i++) {
-        if (i == 0)
-            *ret_first = files[i].first;
-        *ret_end = files[i].end;
-    }
+    *ret = 0;
+    for (int i = 0; i < n && files[i].sealed; i++)
+        *ret = files[i].end;
     free(files);
     return n < 0 ? n : KY_OK;
+}
+
+/* Why waiting came to nothing. */
+static int give_up(const ky_archiver *a, ky_err *err)
+{
+    if (a->failure.code != KY_OK)
+        return ky_fail(err, KY_EAGAIN, "the archive is held up: %.400s", a->failure.text);
+    return ky_fail(err, KY_EAGAIN,
+                   a->stop ? "the archive is being stopped"
+                           : "sealed journal files are not archived in time");
 }
 
 int ky_archiver_wait(ky_archiver *a, int64_t timeout_us, ky_err *err)
 {
     int64_t deadline_ns = ky_clock_mono_ns() + timeout_us * 1000;
-    uint64_t first, end, upto;
-    int rc = sealed_until(a, &first, &upto, err);
+    uint64_t upto;
+    int rc = sealed_until(a, &upto, err);
 
+    if (rc < 0)
+        return rc;
     pthread_mutex_lock(&a->lock);
-    while (rc == KY_OK && upto > 0) {
+    while (rc == KY_OK && a->archived < upto) {
         struct timespec until;
-        bool late = ky_clock_mono_ns() >= deadline_ns;
 
-        rc = sealed_until(a, &first, &end, err);
-        if (rc < 0 || first >= upto)
-            break;
-        if (a->stop || late) {
-            rc = a->failure.code != KY_OK
-                     ? ky_fail(err, KY_EAGAIN, "the archive is held up: %.400s", a->failure.text)
-                     : ky_fail(err, KY_EAGAIN,
-                               a->stop ? "the archive is being stopped"
-                                       : "sealed journal files are not archived "
-                                         "in time");
+        if (a->stop || ky_clock_mono_ns() >= deadline_ns) {
+            rc = give_up(a, err);
             break;
         }
         pthread_cond_broadcast(&a->wake); /* look now, do not wait for your time */

@@ -30,14 +30,15 @@ int ky_archiver_start(const ky_archiver_opts *o, ky_archiver **ret, ky_err *err)
 void ky_archiver_stop(ky_archiver *a);
 
 /**
- * Waits until every file that is sealed now is archived and deleted. Any thread.
+ * Waits until every file that is sealed now is archived. Any thread.
  *
  * @return KY_EAGAIN if that took longer than timeout_us, or the archiver is being stopped; err
  *         says what it fails at, if it does
  */
 int ky_archiver_wait(ky_archiver *a, int64_t timeout_us, ky_err *err);
 
-/** Counters: files, segments' rows, failures; the caller's to free. Any thread. */
+/** {"files": archived and gone, "failures":.., "failing": why or null}; the caller's to free. Any
+ *  thread. */
 ky_json *ky_archiver_status(ky_archiver *a);
 
 #endif

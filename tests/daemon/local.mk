@@ -23,6 +23,16 @@ check_PROGRAMS += tests/daemon/test_child
 tests_daemon_test_child_SOURCES = tests/daemon/test_child.c
 tests_daemon_test_child_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_child_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_archiver
+tests_daemon_test_archiver_SOURCES = tests/daemon/test_archiver.c tests/daemon/keeping.h
+tests_daemon_test_archiver_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_archiver_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_retrain
+tests_daemon_test_retrain_SOURCES = tests/daemon/test_retrain.c tests/daemon/keeping.h
+tests_daemon_test_retrain_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_retrain_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
 
 # The manual pages are what mandoc wants them to be.
