@@ -213,9 +213,8 @@ static int gather(const ky_layer *l, const ky_reach *k, const void *state, const
                   ky_real *panel)
 {
     int taps = l->cfg.kernel_size, d = l->cfg.dilation_rate, C = l->in.d[1];
-    int j0 = taps - 1 - ky_ring_seen(state) / d;
+    int j0 = taps - 1 - ky_ring_seen(state) / d; /* at least 0: the ring holds (taps-1)*d */
 
-    j0 = j0 > 0 ? j0 : 0;
     for (int j = j0; j < taps - 1; j++)
         memcpy(panel + (size_t)j * C, ky_ring_past(k, state, (taps - 1 - j) * d),
                (size_t)C * sizeof(*x));

@@ -7,7 +7,7 @@
 #include "models/blueprint.h"
 #include "models/layer_tools.h"
 
-enum { LINE = 64, LAYOUT_VERSION = 1, MAX_BATCH = 64 };
+enum { LINE = 64, LAYOUT_VERSION = 1, MAX_BATCH = 64, MAX_STATE = 1 << 26 };
 
 struct ky_plan {
     const ky_model *m;
@@ -83,6 +83,9 @@ static int plan_window(ky_plan *p, int window, int hop, ky_err *err)
         return ky_fail(err, KY_ESHAPE, "window = %d, but model '%s' takes windows of %d steps",
                        p->T, info->name, info->window);
     p->state_bytes = LINE + line_up((size_t)p->T * p->F * sizeof(float));
+    if (p->state_bytes > MAX_STATE)
+        return ky_fail(err, KY_EFULL, "window = %d: each stream would keep %zu bytes, at most %d",
+                       p->T, p->state_bytes, MAX_STATE);
     return KY_OK;
 }
 
@@ -232,7 +235,10 @@ static bool wave_for_stream(const ky_plan *p, ky_wave *w)
 
 static bool wave_for_window(const ky_plan *p, ky_wave *w)
 {
-    w->batch = w->max_rows < MAX_BATCH ? w->max_rows : MAX_BATCH;
+    int most = MAX_STATE / (int)p->state_bytes; /* so that the panel stays as small, too */
+
+    most = most < MAX_BATCH ? most : MAX_BATCH;
+    w->batch = w->max_rows < most ? w->max_rows : most;
     w->a = lines((size_t)w->batch * (size_t)p->T * p->F, sizeof(ky_real));
     w->b = lines((size_t)w->batch * p->outputs, sizeof(ky_real));
     w->work = ky_work_new(p->m, p->T, w->batch);

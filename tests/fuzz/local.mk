@@ -5,3 +5,9 @@ EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus
 check_PROGRAMS += tests/fuzz/fuzz_ini
 tests_fuzz_fuzz_ini_SOURCES = tests/fuzz/fuzz_ini.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_ini_LDADD = libkyconfig.la libkyconnectors.la libkymo.la
+
+check_PROGRAMS += tests/fuzz/fuzz_arch tests/fuzz/fuzz_state
+tests_fuzz_fuzz_arch_SOURCES = tests/fuzz/fuzz_arch.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_arch_LDADD = libkymo.la
+tests_fuzz_fuzz_state_SOURCES = tests/fuzz/fuzz_state.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_state_LDADD = libkymo.la

@@ -350,6 +350,13 @@ static void windows_that_make_no_sense_are_refused(void **state)
                      KY_OK);
     assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, 1, &p, &err), KY_EINVAL);
     assert_non_null(strstr(err.text, "window = T"));
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 1 << 22, 1, &p, &err), KY_OK);
+    ky_plan_free(p);
+    p = NULL;
+    ky_model_free(m);
+    assert_int_equal(net_build("LSTM units=2", KY_ANY, 100, ky_kernels_get(), false, &m, &err),
+                     KY_OK);
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 1 << 22, 1, &p, &err), KY_EFULL);
     ky_model_free(m);
     assert_null(p);
 }
