@@ -1,45 +1,22 @@
 #include "daemon/accept.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
 #include "connectors/source.h"
+#include "daemon/books.h"
 #include "daemon/intake.h"
 #include "daemon/lane.h"
 #include "daemon/log.h"
-#include "daemon/names.h"
-#include "daemon/stream.h"
 #include "models/clock.h"
 
 enum {
     BATCH_BYTES = 1 << 20, /* a batch is synced at the latest with so many bytes of records */
     TURN = 256,            /* records of one source before the next has its turn */
-    REASON = 256,
     UNIT_BYTES = 16 << 20,
-    NO_SENDER = UINT32_MAX,
 };
-
-/* A stream as the accept stage knows it. */
-typedef struct known {
-    bool there, resumed; /* resumed: its first sample after the start has come */
-    uint16_t class_;
-    int64_t n;
-    uint64_t pos; /* recovery: records before this are in its row */
-    ky_window window;
-    float *held; /* the last values, where holes are filled with them */
-} known;
-
-/* How far a sender, or a Kafka partition, is. */
-typedef struct sender {
-    uint32_t name; /* row in the table of names */
-    int source;
-    bool begun, dirty, owed; /* owed: an acknowledgement, when the batch is on disk */
-    uint8_t session[KY_SESSION];
-    uint64_t last, cookie;
-} sender;
 
 /* A record between the journal's buffer and the lanes; the record follows. */
 typedef struct staged {
@@ -73,14 +50,7 @@ struct ky_accept {
     pthread_t thread;
     bool started;
     port *ports; /* [sources] */
-    ky_names stream_names, sender_names;
-    known *streams;
-    uint32_t n_streams, cap_streams;
-    int64_t *per_class; /* [classes] streams */
-    sender *senders;
-    uint32_t n_senders, cap_senders;
-    uint32_t *dirty, *owed; /* [cap_senders] rows of senders */
-    uint32_t n_dirty, n_owed;
+    ky_books books;
     char *stage;
     size_t stage_len, stage_cap;
     uint64_t file_first, routed;
@@ -116,95 +86,6 @@ static void begin_clock(ky_accept *a)
         a->since_ns = ky_clock_mono_ns();
 }
 
-static void no_memory(void)
-{
-    ky_core_die(EX_OSERR, "accept", "no memory");
-}
-
-/* -- the tables -- */
-
-static known *known_at(ky_accept *a, uint32_t id)
-{
-    if (id >= a->cap_streams) {
-        uint32_t cap = a->cap_streams ? a->cap_streams : 256;
-
-        while (cap <= id)
-            cap *= 2;
-        known *more = realloc(a->streams, cap * sizeof(*more));
-
-        if (more == NULL)
-            no_memory();
-        memset(more + a->cap_streams, 0, (cap - a->cap_streams) * sizeof(*more));
-        a->streams = more;
-        a->cap_streams = cap;
-    }
-    if (id >= a->n_streams)
-        a->n_streams = id + 1;
-    return &a->streams[id];
-}
-
-static known *know(ky_accept *a, uint32_t id, int class_, const char *name, size_t len)
-{
-    known *k = known_at(a, id);
-
-    if (ky_names_add(&a->stream_names, (uint16_t)class_, name, len, id) == NULL)
-        no_memory();
-    k->there = true;
-    k->class_ = (uint16_t)class_;
-    ky_window_init(&k->window);
-    a->per_class[class_]++;
-    return k;
-}
-
-static sender *sender_make(ky_accept *a, int source, const char *name, size_t len)
-{
-    if (a->n_senders == a->cap_senders) {
-        uint32_t cap = a->cap_senders ? 2 * a->cap_senders : 64;
-        sender *more = realloc(a->senders, cap * sizeof(*more));
-        uint32_t *dirty = realloc(a->dirty, cap * sizeof(*dirty));
-        uint32_t *owed = realloc(a->owed, cap * sizeof(*owed));
-
-        if (more == NULL || dirty == NULL || owed == NULL)
-            no_memory();
-        a->senders = more;
-        a->dirty = dirty;
-        a->owed = owed;
-        a->cap_senders = cap;
-    }
-    if (ky_names_add(&a->sender_names, (uint16_t)source, name, len, a->n_senders) == NULL)
-        no_memory();
-    sender *s = &a->senders[a->n_senders];
-
-    *s = (sender){ .name = a->n_senders++, .source = source };
-    return s;
-}
-
-static sender *sender_find(const ky_accept *a, int source, const char *name, size_t len)
-{
-    const ky_name *n = ky_names_find(&a->sender_names, (uint16_t)source, name, len);
-
-    return n != NULL ? &a->senders[n->value] : NULL;
-}
-
-static void sender_took(ky_accept *a, sender *s, const ky_record *r)
-{
-    s->begun = true;
-    memcpy(s->session, r->session, KY_SESSION);
-    s->last = r->number;
-    if (!s->dirty)
-        a->dirty[a->n_dirty++] = (uint32_t)(s - a->senders);
-    s->dirty = true;
-    begin_clock(a);
-}
-
-static void owe(ky_accept *a, sender *s, uint64_t cookie)
-{
-    s->cookie = cookie;
-    if (!s->owed)
-        a->owed[a->n_owed++] = (uint32_t)(s - a->senders);
-    s->owed = true;
-}
-
 /* -- answers to the sources' threads -- */
 
 static void answer(ky_accept *a, int source, const ky_answer *what, const char *reason)
@@ -226,7 +107,7 @@ static void answer(ky_accept *a, int source, const ky_answer *what, const char *
     KY_COUNT(a->p->count.acks);
 }
 
-static void answer_up_to(ky_accept *a, const sender *s, uint64_t number, uint64_t cookie,
+static void answer_up_to(ky_accept *a, const ky_peer *s, uint64_t number, uint64_t cookie,
                          const char *reason)
 {
     ky_answer what = { .cookie = cookie, .number = number };
@@ -254,102 +135,34 @@ static void refuse_session(ky_accept *a, int source, const ky_arrival *v, const 
     KY_COUNT(a->p->count.sessions_refused);
 }
 
-/* -- is it the next one? -- */
-
-/* A1: of a session only last + 1 is taken. */
-static sender *next_acknowledged(ky_accept *a, int source, const ky_arrival *v, const ky_record *r)
+/* False: it is known already, or not the next. */
+static bool next_of(ky_accept *a, int source, const ky_arrival *v, const ky_record *r,
+                    ky_peer **ret)
 {
-    const char *id = ky_record_sender(r);
-    sender *s = sender_find(a, source, id, r->sender_len);
-    bool same = s != NULL && s->begun && memcmp(s->session, r->session, KY_SESSION) == 0;
+    ky_counters *c = &a->p->count;
 
-    if (!same && r->number != 1) {
-        refuse_session(a, source, v, r, "this session is not known: begin a new one at 1");
-        return NULL;
-    }
-    if (s == NULL) {
-        if (a->n_senders >= (uint64_t)a->p->cfg->max_senders) {
-            refuse_session(a, source, v, r, "there are max_senders senders already");
-            return NULL;
-        }
-        return sender_make(a, source, id, r->sender_len);
-    }
-    if (!same)
-        return s;
-    if (r->number <= s->last) {
-        KY_COUNT(a->p->count.duplicates);
-        owe(a, s, v->cookie);
-        return NULL;
-    }
-    if (r->number > s->last + 1) {
-        KY_COUNT(a->p->count.ahead);
-        return NULL;
-    }
-    return s;
-}
-
-/* B2: what is at or below the last offset has been taken. */
-static sender *next_offset(ky_accept *a, int source, const ky_record *r)
-{
-    sender *s = sender_find(a, source, ky_record_sender(r), r->sender_len);
-
-    if (s == NULL)
-        return sender_make(a, source, ky_record_sender(r), r->sender_len);
-    if (s->begun && r->number <= s->last) {
-        KY_COUNT(a->p->count.duplicates);
-        return NULL;
-    }
-    return s;
-}
-
-/* False: it is known already, or not the next. *ret is NULL where nothing is numbered. */
-static bool next_of(ky_accept *a, int source, const ky_arrival *v, const ky_record *r, sender **ret)
-{
-    enum ky_delivery delivery = a->ports[source].delivery;
-
-    *ret = NULL;
-    /* A message so broken that it did not tell its number is nobody's next. */
-    if (delivery == KY_AT_MOST_ONCE || r->sender_len == 0 ||
-        (delivery == KY_ACKNOWLEDGED && r->number == 0))
+    switch (ky_books_next(&a->books, a->ports[source].delivery, source, r, ret)) {
+    case KY_NEXT:
         return true;
-    *ret = delivery == KY_OFFSETS ? next_offset(a, source, r) : next_acknowledged(a, source, v, r);
-    return *ret != NULL;
+    case KY_NEXT_KNOWN:
+        KY_COUNT(c->duplicates);
+        if (a->ports[source].delivery == KY_ACKNOWLEDGED)
+            ky_books_owe(&a->books, *ret, v->cookie);
+        return false;
+    case KY_NEXT_AHEAD:
+        KY_COUNT(c->ahead);
+        return false;
+    case KY_NEXT_STRANGER:
+        refuse_session(a, source, v, r, "this session is not known: begin a new one at 1");
+        return false;
+    case KY_NEXT_CROWD:
+        refuse_session(a, source, v, r, "there are max_senders senders already");
+        return false;
+    }
+    return false;
 }
 
 /* -- samples -- */
-
-/* Fills holes from the step before. */
-static bool fill_holes(const known *k, ky_record *r)
-{
-    float *x = (float *)(uintptr_t)ky_record_x(r);
-
-    for (uint32_t t = 0; t < r->steps; t++)
-        for (uint32_t f = 0; f < r->features; f++) {
-            float *v = &x[(size_t)t * r->features + f];
-
-            if (!isnan(*v))
-                continue;
-            if (t == 0 && k->held == NULL)
-                return false;
-            *v = t > 0 ? v[-(ptrdiff_t)r->features] : k->held[f];
-        }
-    return true;
-}
-
-/* Books a sample: the same live and in recovery. */
-static void book_sample(ky_accept *a, known *k, const ky_record *r)
-{
-    size_t len = r->features * sizeof(float);
-
-    k->n = r->n + r->steps - 1;
-    if (r->flags & KY_COUNTED)
-        ky_window_take(&k->window, r->seq);
-    if (!a->p->holds[k->class_])
-        return;
-    if (k->held == NULL && (k->held = malloc(len)) == NULL)
-        no_memory();
-    memcpy(k->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
-}
 
 static void event(ky_accept *a, const char *level, const char *object, const char *what,
                   const char *detail)
@@ -374,94 +187,20 @@ static void event_anew(ky_accept *a, const ky_record *r)
     KY_COUNT(a->p->count.anew);
 }
 
-enum verdict { TAKE, SKIP, REFUSE };
-
-/* What a sequence number on a source without promises says. */
-static enum verdict judge_seq(ky_accept *a, const known *k, ky_record *r, char *reason)
+static enum ky_verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_record *r,
+                             char *reason)
 {
-    enum ky_seen seen = ky_window_look(&k->window, r->seq);
+    bool counted = a->ports[source].delivery == KY_AT_MOST_ONCE;
+    enum ky_seen seen;
+    enum ky_verdict is = ky_books_judge(&a->books, counted, v->holes, r, &seen, reason);
 
-    if (seen == KY_SEEN_DUPLICATE) {
+    if (seen == KY_SEEN_DUPLICATE)
         KY_COUNT(a->p->count.duplicates);
-        return SKIP;
-    }
-    if (seen == KY_SEEN_LATE) {
+    else if (seen == KY_SEEN_LATE)
         KY_COUNT(a->p->count.late);
-        snprintf(reason, REASON, "late: seq %lld came after %lld", (long long)r->seq,
-                 (long long)k->window.high);
-        return REFUSE;
-    }
-    if (seen == KY_SEEN_ANEW)
+    else if (seen == KY_SEEN_ANEW && is == KY_TAKE)
         event_anew(a, r);
-    r->flags |= KY_COUNTED;
-    return TAKE;
-}
-
-static enum verdict judge_stream(ky_accept *a, const ky_record *r, known **ret, char *reason)
-{
-    const ky_class_cfg *c = &a->p->cfg->classes[r->class_];
-    const ky_name *name =
-        ky_names_find(&a->stream_names, r->class_, ky_record_stream(r), r->stream_len);
-
-    if (name != NULL) {
-        *ret = &a->streams[name->value];
-        return TAKE;
-    }
-    if (r->type == KY_REC_LABEL) {
-        snprintf(reason, REASON, "a label for a stream that never sent a sample");
-        return REFUSE;
-    }
-    if (a->per_class[r->class_] >= c->max_streams) {
-        snprintf(reason, REASON, "class '%s' has max_streams streams already: %lld", c->name,
-                 (long long)c->max_streams);
-        return REFUSE;
-    }
-    *ret = know(a, a->n_streams, r->class_, ky_record_stream(r), r->stream_len);
-    return TAKE;
-}
-
-static enum verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_record *r, char *reason)
-{
-    known *k = NULL;
-    enum verdict is = judge_stream(a, r, &k, reason);
-
-    if (is != TAKE)
-        return is;
-    r->stream = (uint32_t)(k - a->streams);
-    r->n = KY_NONE;
-    if (r->type == KY_REC_LABEL)
-        return TAKE;
-    if (r->seq != KY_NONE && a->ports[source].delivery == KY_AT_MOST_ONCE &&
-        (is = judge_seq(a, k, r, reason)) != TAKE)
-        return is;
-    if (v->holes > 0 && !fill_holes(k, r)) {
-        snprintf(reason, REASON, "%u values are missing and there are no earlier ones to hold",
-                 v->holes);
-        return REFUSE;
-    }
-    r->n = k->n + 1;
-    if (!k->resumed)
-        r->flags |= KY_RESUMED;
-    k->resumed = true;
-    book_sample(a, k, r);
-    return TAKE;
-}
-
-/* Turns a record into the REJECT that stands in its place. The stage has room for the reason. */
-static void become_reject(ky_record *r, const char *reason)
-{
-    size_t len = strlen(reason);
-    size_t names = (size_t)r->sender_len + r->stream_len;
-
-    r->type = KY_REC_REJECT;
-    r->flags = KY_LAST;
-    r->n = KY_NONE;
-    r->stream = 0;
-    r->steps = r->features = r->body_len = 0;
-    r->text_len = (uint32_t)len;
-    r->size = (uint32_t)ky_record_size(r->sender_len, r->stream_len, len, 0);
-    memset((char *)(r + 1) + names, 0, r->size - sizeof(*r) - names);
-    memcpy((char *)(r + 1) + names, reason, len);
+    return is;
 }
 
 /* -- the stage -- */
@@ -475,13 +214,13 @@ static staged *stage_new(ky_accept *a, size_t record)
         char *more = realloc(a->stage, cap);
 
         if (more == NULL)
-            no_memory();
+            ky_core_die(EX_OSERR, "accept", "no memory");
         a->stage = more;
         a->stage_cap = cap;
     }
     staged *s = (staged *)(a->stage + a->stage_len);
 
-    *s = (staged){ .sender = NO_SENDER };
+    *s = (staged){ .sender = KY_NO_PEER };
     return s;
 }
 
@@ -516,29 +255,30 @@ static void stage_append(ky_accept *a, staged *s)
 
 static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record *in)
 {
-    char reason[REASON];
-    sender *from;
+    char reason[KY_REASON];
+    ky_peer *from;
 
     KY_COUNT(a->p->count.received);
     if (!next_of(a, source, v, in, &from))
         return;
-    staged *s = stage_new(a, in->size + REASON + 8);
+    staged *s = stage_new(a, in->size + KY_REASON + 8);
     ky_record *r = record_of(s);
 
     memcpy(r, in, in->size);
     if (r->type != KY_REC_REJECT) {
-        enum verdict is = judge(a, source, v, r, reason);
+        enum ky_verdict is = judge(a, source, v, r, reason);
 
-        if (is == SKIP)
+        if (is == KY_SKIP)
             return;
-        if (is == REFUSE)
-            become_reject(r, reason);
+        if (is == KY_REFUSE)
+            ky_books_refuse(r, reason);
     }
     if (r->type != KY_REC_REJECT)
         KY_COUNT(a->p->count.accepted);
     if (from != NULL) {
-        sender_took(a, from, r);
-        s->sender = (uint32_t)(from - a->senders);
+        ky_books_took(&a->books, from, r);
+        begin_clock(a);
+        s->sender = (uint32_t)(from - a->books.peers);
         s->cookie = v->cookie;
     }
     stage_append(a, s);
@@ -667,29 +407,29 @@ static void acknowledge(ky_accept *a, staged *s)
 {
     const ky_record *r = record_of(s);
 
-    if (s->sender == NO_SENDER)
+    if (s->sender == KY_NO_PEER)
         return;
-    sender *from = &a->senders[s->sender];
+    ky_peer *from = &a->books.peers[s->sender];
 
     /* A refused one is told by itself, with its reason. */
     if (r->type == KY_REC_REJECT && a->ports[from->source].delivery == KY_ACKNOWLEDGED) {
-        char reason[REASON];
+        char reason[KY_REASON];
 
         snprintf(reason, sizeof(reason), "%.*s", (int)r->text_len, ky_record_text(r));
         answer_up_to(a, from, r->number, s->cookie, reason);
     }
-    owe(a, from, s->cookie);
+    ky_books_owe(&a->books, from, s->cookie);
 }
 
 static void pay_owed(ky_accept *a)
 {
-    for (uint32_t i = 0; i < a->n_owed; i++) {
-        sender *s = &a->senders[a->owed[i]];
+    for (uint32_t i = 0; i < a->books.n_owed; i++) {
+        ky_peer *s = &a->books.peers[a->books.owed[i]];
 
         answer_up_to(a, s, s->last, s->cookie, NULL);
         s->owed = false;
     }
-    a->n_owed = 0;
+    a->books.n_owed = 0;
     tell_sources(a);
 }
 
@@ -740,15 +480,15 @@ static void add_source(ky_accept *a, const char *source, const char *key, size_t
 
 static void add_sources(ky_accept *a)
 {
-    for (uint32_t i = 0; i < a->n_dirty; i++) {
-        sender *s = &a->senders[a->dirty[i]];
-        const ky_name *n = &a->sender_names.row[s->name];
+    for (uint32_t i = 0; i < a->books.n_dirty; i++) {
+        ky_peer *s = &a->books.peers[a->books.dirty[i]];
+        const ky_name *n = &a->books.peer_names.row[s->name];
 
         add_source(a, a->p->cfg->sources[s->source].name, n->text, n->len, s->session,
                    (int64_t)s->last);
         s->dirty = false;
     }
-    a->n_dirty = 0;
+    a->books.n_dirty = 0;
     for (int i = 0; i < a->p->cfg->n_models; i++) {
         const char *name = a->p->cfg->models[i].name;
 
@@ -959,12 +699,12 @@ int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_,
     size_t label = sizeof(int32_t);
 
     if (class_ < 0) { /* no longer configured: its number stays its own */
-        known_at(a, s->row.stream);
+        ky_books_stream(&a->books, s->row.stream);
         return KY_OK;
     }
-    if (known_at(a, s->row.stream)->there)
+    if (ky_books_stream(&a->books, s->row.stream)->there)
         return ky_fail(err, KY_ECORRUPT, "stream number %u is given twice", s->row.stream);
-    known *k = know(a, s->row.stream, class_, s->name, strlen(s->name));
+    ky_known *k = ky_books_add_stream(&a->books, s->row.stream, class_, s->name, strlen(s->name));
 
     if (s->model == NULL)
         return KY_OK;
@@ -974,7 +714,7 @@ int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_,
     if (a->p->holds[class_] && s->extra != NULL && s->extra_len > label) {
         k->held = malloc(s->extra_len - label);
         if (k->held == NULL)
-            no_memory();
+            return ky_fail(err, KY_ENOMEM, "no memory");
         memcpy(k->held, (const char *)s->extra + label, s->extra_len - label);
     }
     return KY_OK;
@@ -993,7 +733,7 @@ int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
     for (int i = 0; i < a->p->cfg->n_sources; i++) {
         if (strcmp(a->p->cfg->sources[i].name, source) != 0)
             continue;
-        sender *s = sender_make(a, i, key, strlen(key));
+        ky_peer *s = ky_books_add_peer(&a->books, i, key, strlen(key));
 
         s->begun = true;
         s->last = (uint64_t)number;
@@ -1008,24 +748,26 @@ static void replay_sender(ky_accept *a, const ky_record *r)
         a->ports[r->source].delivery == KY_AT_MOST_ONCE ||
         (a->ports[r->source].delivery == KY_ACKNOWLEDGED && r->number == 0))
         return;
-    sender *s = sender_find(a, r->source, ky_record_sender(r), r->sender_len);
+    ky_peer *p = ky_books_peer(&a->books, r->source, ky_record_sender(r), r->sender_len);
 
-    if (s == NULL)
-        s = sender_make(a, r->source, ky_record_sender(r), r->sender_len);
-    sender_took(a, s, r);
+    if (p == NULL)
+        p = ky_books_add_peer(&a->books, r->source, ky_record_sender(r), r->sender_len);
+    ky_books_took(&a->books, p, r);
+    begin_clock(a);
 }
 
 static void replay_stream(ky_accept *a, const ky_record *r)
 {
-    known *k = known_at(a, r->stream);
+    ky_known *k = ky_books_stream(&a->books, r->stream);
 
     if (!k->there)
-        k = know(a, r->stream, r->class_, ky_record_stream(r), r->stream_len);
+        k = ky_books_add_stream(&a->books, r->stream, r->class_, ky_record_stream(r),
+                                r->stream_len);
     if (r->pos < k->pos)
         return;
     KY_COUNT(a->p->count.recovered);
     if (r->type == KY_REC_SAMPLE)
-        book_sample(a, k, r);
+        ky_books_sample(&a->books, r);
 }
 
 int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
@@ -1070,7 +812,7 @@ void ky_accept_set_imported(ky_accept *a, int model, uint64_t hash)
 
 int64_t ky_accept_offset(const ky_accept *a, int source, const char *key)
 {
-    const sender *s = sender_find(a, source, key, strlen(key));
+    const ky_peer *s = ky_books_peer(&a->books, source, key, strlen(key));
 
     return s != NULL && s->begun ? (int64_t)s->last : -1;
 }
@@ -1093,15 +835,14 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
     a->asked_last = &a->asked;
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->answered, NULL);
-    ky_names_init(&a->stream_names);
-    ky_names_init(&a->sender_names);
     a->ports = calloc((size_t)p->cfg->n_sources + 1, sizeof(*a->ports));
-    a->per_class = calloc((size_t)p->cfg->n_classes + 1, sizeof(*a->per_class));
+    int rc = ky_books_init(&a->books, p->cfg, p->holds);
+
     a->imported = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->imported));
     a->imported_dirty = calloc((size_t)p->cfg->n_models + 1, sizeof(bool));
     a->sent = calloc((size_t)p->n_lanes, sizeof(*a->sent));
-    if (a->ports == NULL || a->per_class == NULL || a->imported == NULL ||
-        a->imported_dirty == NULL || a->sent == NULL) {
+    if (a->ports == NULL || rc < 0 || a->imported == NULL || a->imported_dirty == NULL ||
+        a->sent == NULL) {
         ky_accept_free(a);
         return ky_fail(err, KY_ENOMEM, "no memory");
     }
@@ -1148,20 +889,12 @@ void ky_accept_free(ky_accept *a)
 {
     if (a == NULL)
         return;
-    for (uint32_t i = 0; i < a->cap_streams; i++)
-        free(a->streams[i].held);
+    ky_books_done(&a->books);
     for (int i = 0; i < 2; i++)
         ky_unit_done(&a->out.batch[i].unit);
-    ky_names_done(&a->stream_names);
-    ky_names_done(&a->sender_names);
     pthread_mutex_destroy(&a->lock);
     pthread_cond_destroy(&a->answered);
     free(a->ports);
-    free(a->streams);
-    free(a->per_class);
-    free(a->senders);
-    free(a->dirty);
-    free(a->owed);
     free(a->stage);
     free(a->sent);
     free(a->imported);

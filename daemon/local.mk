@@ -12,6 +12,7 @@ libkydaemon_la_SOURCES = \
 	daemon/accept.c daemon/accept.h \
 	daemon/archiver.c daemon/archiver.h \
 	daemon/beside.c daemon/beside.h \
+	daemon/books.c daemon/books.h \
 	daemon/child.c daemon/child.h \
 	daemon/commit.c daemon/commit.h \
 	daemon/control.c daemon/control.h \

@@ -33,6 +33,21 @@ check_PROGRAMS += tests/daemon/test_retrain
 tests_daemon_test_retrain_SOURCES = tests/daemon/test_retrain.c tests/daemon/keeping.h
 tests_daemon_test_retrain_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_retrain_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_queue
+tests_daemon_test_queue_SOURCES = tests/daemon/test_queue.c
+tests_daemon_test_queue_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_queue_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_stream
+tests_daemon_test_stream_SOURCES = tests/daemon/test_stream.c
+tests_daemon_test_stream_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_stream_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_books
+tests_daemon_test_books_SOURCES = tests/daemon/test_books.c
+tests_daemon_test_books_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_books_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
 
 # The manual pages are what mandoc wants them to be.

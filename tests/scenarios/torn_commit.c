@@ -12,7 +12,7 @@ int __wrap_ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err);
 
 int __wrap_ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err)
 {
-    const struct timespec moment = { .tv_nsec = 100000000 };
+    const struct timespec moment = { .tv_nsec = 400000000 };
     ky_unit first = *u, second = *u;
 
     first.predictions.n = 0;

@@ -1,0 +1,275 @@
+#include "daemon/books.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "daemon/core.h"
+
+static void no_memory(void)
+{
+    ky_core_die(EX_OSERR, "accept", "no memory");
+}
+
+int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds)
+{
+    memset(b, 0, sizeof(*b));
+    b->cfg = cfg;
+    b->holds = holds;
+    ky_names_init(&b->stream_names);
+    ky_names_init(&b->peer_names);
+    b->per_class = calloc((size_t)cfg->n_classes + 1, sizeof(*b->per_class));
+    return b->per_class != NULL ? KY_OK : KY_ENOMEM;
+}
+
+void ky_books_done(ky_books *b)
+{
+    for (uint32_t i = 0; i < b->cap_streams; i++)
+        free(b->streams[i].held);
+    ky_names_done(&b->stream_names);
+    ky_names_done(&b->peer_names);
+    free(b->streams);
+    free(b->per_class);
+    free(b->peers);
+    free(b->dirty);
+    free(b->owed);
+}
+
+/* -- senders -- */
+
+ky_peer *ky_books_add_peer(ky_books *b, int source, const char *name, size_t len)
+{
+    if (b->n_peers == b->cap_peers) {
+        uint32_t cap = b->cap_peers ? 2 * b->cap_peers : 64;
+        ky_peer *peers = realloc(b->peers, cap * sizeof(*peers));
+
+        b->peers = peers != NULL ? peers : b->peers;
+        uint32_t *dirty = realloc(b->dirty, cap * sizeof(*dirty));
+
+        b->dirty = dirty != NULL ? dirty : b->dirty;
+        uint32_t *owed = realloc(b->owed, cap * sizeof(*owed));
+
+        b->owed = owed != NULL ? owed : b->owed;
+        if (peers == NULL || dirty == NULL || owed == NULL)
+            no_memory();
+        b->cap_peers = cap;
+    }
+    if (ky_names_add(&b->peer_names, (uint16_t)source, name, len, b->n_peers) == NULL)
+        no_memory();
+    ky_peer *p = &b->peers[b->n_peers];
+
+    *p = (ky_peer){ .name = b->n_peers++, .source = source };
+    return p;
+}
+
+ky_peer *ky_books_peer(const ky_books *b, int source, const char *name, size_t len)
+{
+    const ky_name *n = ky_names_find(&b->peer_names, (uint16_t)source, name, len);
+
+    return n != NULL ? &b->peers[n->value] : NULL;
+}
+
+/* A1: of a session only last + 1 is taken. */
+static enum ky_next next_acknowledged(ky_books *b, int source, const ky_record *r, ky_peer **ret)
+{
+    const char *id = ky_record_sender(r);
+    ky_peer *p = ky_books_peer(b, source, id, r->sender_len);
+    bool same = p != NULL && p->begun && memcmp(p->session, r->session, KY_SESSION) == 0;
+
+    if (!same && r->number != 1)
+        return KY_NEXT_STRANGER;
+    if (p == NULL && b->n_peers >= (uint64_t)b->cfg->max_senders)
+        return KY_NEXT_CROWD;
+    *ret = p != NULL ? p : ky_books_add_peer(b, source, id, r->sender_len);
+    if (same && r->number <= p->last)
+        return KY_NEXT_KNOWN;
+    return same && r->number > p->last + 1 ? KY_NEXT_AHEAD : KY_NEXT;
+}
+
+/* B2: what is at or below the last offset has been taken. */
+static enum ky_next next_offset(ky_books *b, int source, const ky_record *r, ky_peer **ret)
+{
+    ky_peer *p = ky_books_peer(b, source, ky_record_sender(r), r->sender_len);
+
+    *ret = p != NULL ? p : ky_books_add_peer(b, source, ky_record_sender(r), r->sender_len);
+    return (*ret)->begun && r->number <= (*ret)->last ? KY_NEXT_KNOWN : KY_NEXT;
+}
+
+enum ky_next ky_books_next(ky_books *b, enum ky_delivery d, int source, const ky_record *r,
+                           ky_peer **ret)
+{
+    *ret = NULL;
+    /* A message so broken that it did not tell its number is nobody's next. */
+    if (d == KY_AT_MOST_ONCE || r->sender_len == 0 || (d == KY_ACKNOWLEDGED && r->number == 0))
+        return KY_NEXT;
+    return d == KY_OFFSETS ? next_offset(b, source, r, ret) : next_acknowledged(b, source, r, ret);
+}
+
+void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r)
+{
+    p->begun = true;
+    memcpy(p->session, r->session, KY_SESSION);
+    p->last = r->number;
+    if (!p->dirty)
+        b->dirty[b->n_dirty++] = (uint32_t)(p - b->peers);
+    p->dirty = true;
+}
+
+void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie)
+{
+    p->cookie = cookie;
+    if (!p->owed)
+        b->owed[b->n_owed++] = (uint32_t)(p - b->peers);
+    p->owed = true;
+}
+
+/* -- streams -- */
+
+ky_known *ky_books_stream(ky_books *b, uint32_t id)
+{
+    if (id >= b->cap_streams) {
+        uint32_t cap = b->cap_streams ? b->cap_streams : 256;
+
+        while (cap <= id)
+            cap *= 2;
+        ky_known *more = realloc(b->streams, cap * sizeof(*more));
+
+        if (more == NULL)
+            no_memory();
+        memset(more + b->cap_streams, 0, (cap - b->cap_streams) * sizeof(*more));
+        b->streams = more;
+        b->cap_streams = cap;
+    }
+    if (id >= b->n_streams)
+        b->n_streams = id + 1;
+    return &b->streams[id];
+}
+
+ky_known *ky_books_add_stream(ky_books *b, uint32_t id, int class_, const char *name, size_t len)
+{
+    ky_known *k = ky_books_stream(b, id);
+
+    if (ky_names_add(&b->stream_names, (uint16_t)class_, name, len, id) == NULL)
+        no_memory();
+    k->there = true;
+    k->class_ = (uint16_t)class_;
+    ky_window_init(&k->window);
+    b->per_class[class_]++;
+    return k;
+}
+
+void ky_books_sample(ky_books *b, const ky_record *r)
+{
+    ky_known *k = &b->streams[r->stream];
+    size_t len = r->features * sizeof(float);
+
+    k->n = r->n + r->steps - 1;
+    if (r->flags & KY_COUNTED)
+        ky_window_take(&k->window, r->seq);
+    if (!b->holds[k->class_])
+        return;
+    if (k->held == NULL && (k->held = malloc(len)) == NULL)
+        no_memory();
+    memcpy(k->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
+}
+
+/* Holes take the value of the step before. */
+static bool fill_holes(const ky_known *k, ky_record *r)
+{
+    float *x = (float *)(uintptr_t)ky_record_x(r);
+
+    for (uint32_t t = 0; t < r->steps; t++)
+        for (uint32_t f = 0; f < r->features; f++) {
+            float *v = &x[(size_t)t * r->features + f];
+
+            if (!isnan(*v))
+                continue;
+            if (t == 0 && k->held == NULL)
+                return false;
+            *v = t > 0 ? v[-(ptrdiff_t)r->features] : k->held[f];
+        }
+    return true;
+}
+
+static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **ret, char *reason)
+{
+    const ky_class_cfg *c = &b->cfg->classes[r->class_];
+    const ky_name *name =
+        ky_names_find(&b->stream_names, r->class_, ky_record_stream(r), r->stream_len);
+
+    if (name != NULL) {
+        *ret = &b->streams[name->value];
+        return KY_TAKE;
+    }
+    *ret = NULL;
+    if (r->type == KY_REC_LABEL) {
+        snprintf(reason, KY_REASON, "a label for a stream that never sent a sample");
+        return KY_REFUSE;
+    }
+    if (b->per_class[r->class_] >= c->max_streams) {
+        snprintf(reason, KY_REASON, "class '%s' has max_streams streams already: %lld", c->name,
+                 (long long)c->max_streams);
+        return KY_REFUSE;
+    }
+    return KY_TAKE;
+}
+
+static enum ky_verdict judge_seq(const ky_known *k, const ky_record *r, enum ky_seen *ret_seen,
+                                 char *reason)
+{
+    *ret_seen = ky_window_look(&k->window, r->seq);
+    if (*ret_seen == KY_SEEN_LATE)
+        snprintf(reason, KY_REASON, "late: seq %lld came after %lld", (long long)r->seq,
+                 (long long)k->window.high);
+    return *ret_seen == KY_SEEN_DUPLICATE ? KY_SKIP
+           : *ret_seen == KY_SEEN_LATE    ? KY_REFUSE
+                                          : KY_TAKE;
+}
+
+enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_record *r,
+                               enum ky_seen *ret_seen, char *ret_reason)
+{
+    static const ky_known nobody = { .window = { .high = KY_NONE } };
+    ky_known *k;
+    enum ky_verdict is = find_stream(b, r, &k, ret_reason);
+    const ky_known *was = k != NULL ? k : &nobody;
+
+    *ret_seen = KY_SEEN_NEXT;
+    counted = counted && r->type == KY_REC_SAMPLE && r->seq != KY_NONE;
+    if (is == KY_TAKE && counted)
+        is = judge_seq(was, r, ret_seen, ret_reason);
+    if (is == KY_TAKE && holes > 0 && !fill_holes(was, r)) {
+        snprintf(ret_reason, KY_REASON, "%u values are missing and there are no earlier ones",
+                 holes);
+        is = KY_REFUSE;
+    }
+    if (is != KY_TAKE)
+        return is;
+    if (k == NULL)
+        k = ky_books_add_stream(b, b->n_streams, r->class_, ky_record_stream(r), r->stream_len);
+    r->stream = (uint32_t)(k - b->streams);
+    if (r->type != KY_REC_SAMPLE)
+        return KY_TAKE;
+    r->n = k->n + 1;
+    r->flags |= (uint16_t)((counted ? KY_COUNTED : 0) | (k->resumed ? 0 : KY_RESUMED));
+    k->resumed = true;
+    ky_books_sample(b, r);
+    return KY_TAKE;
+}
+
+void ky_books_refuse(ky_record *r, const char *reason)
+{
+    size_t len = strlen(reason), names = (size_t)r->sender_len + r->stream_len;
+
+    r->type = KY_REC_REJECT;
+    r->flags = KY_LAST;
+    r->n = KY_NONE;
+    r->stream = 0;
+    r->steps = r->features = r->body_len = 0;
+    r->text_len = (uint32_t)len;
+    r->size = (uint32_t)ky_record_size(r->sender_len, r->stream_len, len, 0);
+    memset((char *)(r + 1) + names, 0, r->size - sizeof(*r) - names);
+    memcpy((char *)(r + 1) + names, reason, len);
+}

@@ -1,0 +1,107 @@
+/*
+ * The accept stage's books: how far each sender and each stream is. From them follows whether a
+ * record is the next one, one that is known already, or one to refuse; the same functions run in
+ * live service and in recovery. They know no thread and no clock. One thread.
+ */
+#ifndef KY_BOOKS_H
+#define KY_BOOKS_H
+
+#include "connectors/source.h"
+#include "daemon/config.h"
+#include "daemon/names.h"
+#include "daemon/stream.h"
+#include "storage/record.h"
+
+enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX };
+
+/* A stream. */
+typedef struct ky_known {
+    bool there, resumed; /* resumed: its first sample since the start has come */
+    uint16_t class_;
+    int64_t n;    /* its last step number */
+    uint64_t pos; /* recovery: records before this are in its row */
+    ky_window window;
+    float *held; /* the last values, where holes are filled with them */
+} ky_known;
+
+/* A sender of acknowledged messages, or a Kafka partition. */
+typedef struct ky_peer {
+    uint32_t name; /* row in peer_names */
+    int source;
+    bool begun, dirty, owed; /* dirty: newer than results.db; owed: an acknowledgement */
+    uint8_t session[KY_SESSION];
+    uint64_t last, cookie;
+} ky_peer;
+
+typedef struct ky_books {
+    const ky_config *cfg;
+    const bool *holds; /* [classes] */
+    ky_names stream_names, peer_names;
+    ky_known *streams;
+    uint32_t n_streams, cap_streams; /* n_streams: the next stream's number */
+    int64_t *per_class;              /* [classes] how many streams */
+    ky_peer *peers;
+    uint32_t n_peers, cap_peers;
+    uint32_t *dirty, *owed; /* rows of peers */
+    uint32_t n_dirty, n_owed;
+} ky_books;
+
+/** cfg and holds are borrowed. KY_ENOMEM. Later, being out of memory ends the process. */
+int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds);
+void ky_books_done(ky_books *b);
+
+/* -- senders -- */
+
+enum ky_next {
+    KY_NEXT,          /* take it */
+    KY_NEXT_KNOWN,    /* taken before: acknowledge again */
+    KY_NEXT_AHEAD,    /* some before it are missing: ignore */
+    KY_NEXT_STRANGER, /* a session that did not begin here: it must begin a new one */
+    KY_NEXT_CROWD,    /* one sender too many */
+};
+
+/**
+ * Whether a numbered record is its sender's next (PROTOCOL.md A1), or its partition's (B2).
+ *
+ * @param ret  the sender; NULL for a stranger, and where nothing is numbered (then KY_NEXT)
+ */
+enum ky_next ky_books_next(ky_books *b, enum ky_delivery d, int source, const ky_record *r,
+                           ky_peer **ret);
+/** It was taken. */
+void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r);
+/** The sender is owed an acknowledgement up to its last number. */
+void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie);
+/** NULL: never heard of. */
+ky_peer *ky_books_peer(const ky_books *b, int source, const char *name, size_t len);
+ky_peer *ky_books_add_peer(ky_books *b, int source, const char *name, size_t len);
+
+/* -- streams -- */
+
+enum ky_verdict { KY_TAKE, KY_SKIP, KY_REFUSE };
+
+/**
+ * Finds a SAMPLE's or LABEL's stream, or makes it, and fills in its number, the step number, flags
+ * and holes; a sample that is taken is booked.
+ *
+ * @param counted     its seq says whether it was seen (sources that promise nothing)
+ * @param holes       values that are NaN
+ * @param ret_seen    what the seq said
+ * @param ret_reason  [KY_REASON] why it is refused
+ * @return KY_SKIP: seen before
+ */
+enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_record *r,
+                               enum ky_seen *ret_seen, char *ret_reason);
+
+/** Books a sample as taken: recovery, and judge itself. */
+void ky_books_sample(ky_books *b, const ky_record *r);
+
+/** The stream of this number; makes room for it. */
+ky_known *ky_books_stream(ky_books *b, uint32_t id);
+/** Gives a number its name. */
+ky_known *ky_books_add_stream(ky_books *b, uint32_t id, int class_, const char *name, size_t len);
+
+/** Turns a record into the REJECT that stands in its place; needs KY_REASON + 8 bytes of room
+ * behind. */
+void ky_books_refuse(ky_record *r, const char *reason);
+
+#endif

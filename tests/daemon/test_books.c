@@ -1,0 +1,318 @@
+/* The accept stage's books: senders, partitions, streams, and the table of names. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/books.h"
+
+typedef struct fixture {
+    ky_class_cfg classes[2];
+    ky_config cfg;
+    bool holds[2];
+    ky_books b;
+    union {
+        ky_record r;
+        char bytes[2048];
+    } u;
+} fixture;
+
+static int setup(void **state)
+{
+    static fixture f;
+
+    memset(&f, 0, sizeof(f));
+    f.classes[0] = (ky_class_cfg){ .name = (char *)(uintptr_t) "pumps", .max_streams = 3 };
+    f.classes[1] = (ky_class_cfg){ .name = (char *)(uintptr_t) "fans", .max_streams = 3 };
+    f.cfg = (ky_config){ .classes = f.classes, .n_classes = 2, .max_senders = 2 };
+    f.holds[1] = true;
+    *state = &f;
+    return ky_books_init(&f.b, &f.cfg, f.holds);
+}
+
+static int teardown(void **state)
+{
+    ky_books_done(&((fixture *)*state)->b);
+    return 0;
+}
+
+/* A sample of one step and two values. */
+static ky_record *sample(fixture *f, int class_, const char *stream, int64_t seq, float a, float b)
+{
+    ky_record *r = &f->u.r;
+    size_t len = strlen(stream);
+    float x[2] = { a, b };
+
+    memset(&f->u, 0, sizeof(f->u));
+    *r = (ky_record){ .type = KY_REC_SAMPLE,
+                      .flags = KY_LAST,
+                      .class_ = (uint16_t)class_,
+                      .seq = seq,
+                      .n = KY_NONE,
+                      .steps = 1,
+                      .features = 2,
+                      .body_len = 8,
+                      .stream_len = (uint16_t)len,
+                      .size = (uint32_t)ky_record_size(0, len, 0, 8) };
+    memcpy(r + 1, stream, len);
+    memcpy((char *)(uintptr_t)ky_record_body(r), x, sizeof(x));
+    return r;
+}
+
+static enum ky_verdict judge(fixture *f, bool counted, uint32_t holes, char *reason)
+{
+    enum ky_seen seen;
+
+    return ky_books_judge(&f->b, counted, holes, &f->u.r, &seen, reason);
+}
+
+static ky_record *message(fixture *f, const char *sender, int session, uint64_t number)
+{
+    ky_record *r = &f->u.r;
+    size_t len = strlen(sender);
+
+    memset(&f->u, 0, sizeof(f->u));
+    *r = (ky_record){ .type = KY_REC_SAMPLE, .number = number, .sender_len = (uint16_t)len };
+    memset(r->session, session, KY_SESSION);
+    memcpy(r + 1, sender, len);
+    return r;
+}
+
+/* What the books say, and, if it is the next, that it was taken. */
+static enum ky_next arrives(fixture *f, enum ky_delivery d, const char *sender, int session,
+                            uint64_t number)
+{
+    ky_record *r = message(f, sender, session, number);
+    ky_peer *p;
+    enum ky_next is = ky_books_next(&f->b, d, 0, r, &p);
+
+    if (is == KY_NEXT && p != NULL)
+        ky_books_took(&f->b, p, r);
+    return is;
+}
+
+static void only_the_next_number_of_a_session_is_taken(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 3), KY_NEXT_AHEAD);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2), KY_NEXT_KNOWN);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT_KNOWN);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 3), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, UINT64_MAX), KY_NEXT_AHEAD);
+}
+
+static void an_unknown_session_must_begin_at_one(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2), KY_NEXT_STRANGER);
+    assert_int_equal(f->b.n_peers, 0);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 2, 2), KY_NEXT_STRANGER);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 2, 1), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2),
+                     KY_NEXT_STRANGER); /* the newest counts */
+}
+
+static void senders_are_bounded(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 1), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "c", 1, 1), KY_NEXT_CROWD);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 2), KY_NEXT);
+}
+
+static void offsets_at_or_below_the_last_are_known(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/0", 0, 0), KY_NEXT);
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/0", 0, 0), KY_NEXT_KNOWN);
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/0", 0, 7), KY_NEXT); /* offsets may have holes */
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/0", 0, 5), KY_NEXT_KNOWN);
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/1", 0, 5), KY_NEXT);
+}
+
+static void a_message_without_a_number_is_nobodys_next(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 0), KY_NEXT);
+    assert_int_equal(arrives(f, KY_AT_MOST_ONCE, "", 0, 9), KY_NEXT);
+    assert_int_equal(f->b.n_peers, 0);
+}
+
+static void streams_are_numbered_densely_and_steps_counted(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON];
+    ky_record *r = sample(f, 0, "p1", KY_NONE, 1, 2);
+
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    assert_int_equal(r->stream, 0);
+    assert_int_equal(r->n, 1);
+    assert_true(r->flags & KY_RESUMED);
+    sample(f, 1, "p1", KY_NONE, 1, 2); /* another class: another stream */
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    assert_int_equal(r->stream, 1);
+    sample(f, 0, "p1", KY_NONE, 1, 2);
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    assert_int_equal(r->stream, 0);
+    assert_int_equal(r->n, 2);
+    assert_false(r->flags & KY_RESUMED);
+}
+
+static void too_many_streams_are_refused(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON], name[8];
+
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof(name), "p%d", i);
+        sample(f, 0, name, KY_NONE, 1, 2);
+        assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    }
+    sample(f, 0, "p3", KY_NONE, 1, 2);
+    assert_int_equal(judge(f, false, 0, reason), KY_REFUSE);
+    assert_non_null(strstr(reason, "max_streams"));
+    assert_int_equal(f->b.n_streams, 3);
+}
+
+static void repeated_and_late_numbers_are_not_taken(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON];
+    ky_record *r = sample(f, 0, "p", 5, 1, 2);
+
+    assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
+    assert_true(r->flags & KY_COUNTED);
+    sample(f, 0, "p", 5, 1, 2);
+    assert_int_equal(judge(f, true, 0, reason), KY_SKIP);
+    sample(f, 0, "p", 4, 1, 2);
+    assert_int_equal(judge(f, true, 0, reason), KY_REFUSE);
+    assert_non_null(strstr(reason, "late"));
+    sample(f, 0, "p", 5, 1, 2); /* where senders are numbered, a seq is only a column */
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    assert_false(r->flags & KY_COUNTED);
+    assert_int_equal(r->n, 2);
+}
+
+static void holes_take_the_last_values(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON];
+    ky_record *r = sample(f, 1, "fan", KY_NONE, 1, NAN);
+
+    assert_int_equal(judge(f, false, 1, reason), KY_REFUSE);
+    assert_int_equal(f->b.n_streams, 0); /* a refused sample makes no stream */
+    sample(f, 1, "fan", KY_NONE, 1, 2);
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    sample(f, 1, "fan", KY_NONE, 3, NAN);
+    assert_int_equal(judge(f, false, 1, reason), KY_TAKE);
+    assert_true(ky_record_x(r)[1] == 2);
+    sample(f, 1, "fan", KY_NONE, NAN, 5);
+    assert_int_equal(judge(f, false, 1, reason), KY_TAKE);
+    assert_true(ky_record_x(r)[0] == 3);
+}
+
+static void a_label_needs_a_stream(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON];
+    ky_record *r = sample(f, 0, "p", 1, 1, 2);
+
+    r->type = KY_REC_LABEL;
+    assert_int_equal(judge(f, true, 0, reason), KY_REFUSE);
+    sample(f, 0, "p", 1, 1, 2);
+    assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
+    sample(f, 0, "p", 1, 1, 2)->type = KY_REC_LABEL;
+    assert_int_equal(judge(f, true, 0, reason), KY_TAKE); /* of a known seq: that is the point */
+    assert_int_equal(r->n, KY_NONE);
+}
+
+static void a_refused_record_keeps_its_envelope(void **state)
+{
+    fixture *f = *state;
+    ky_record *r = message(f, "sender", 7, 12);
+
+    memcpy((char *)(r + 1) + 6, "stream", 6);
+    r->stream_len = 6;
+    r->steps = 1;
+    r->features = 2;
+    r->body_len = 8;
+    r->size = (uint32_t)ky_record_size(6, 6, 0, 8);
+    ky_books_refuse(r, "because");
+    assert_true(ky_record_ok(r));
+    assert_int_equal(r->type, KY_REC_REJECT);
+    assert_int_equal(r->number, 12);
+    assert_memory_equal(ky_record_sender(r), "sender", 6);
+    assert_memory_equal(ky_record_stream(r), "stream", 6);
+    assert_memory_equal(ky_record_text(r), "because", 7);
+    assert_int_equal(r->text_len, 7);
+}
+
+/* Reference values of SipHash-2-4 for the key 00 01 .. 0f (Aumasson and Bernstein 2012). */
+static void siphash_is_siphash(void **state)
+{
+    static const uint64_t key[2] = { 0x0706050403020100u, 0x0f0e0d0c0b0a0908u };
+    uint8_t in[15];
+
+    (void)state;
+    for (int i = 0; i < 15; i++)
+        in[i] = (uint8_t)i;
+    assert_true(ky_names_siphash(key, in, 0) == 0x726fdb47dd0e0e31u);
+    assert_true(ky_names_siphash(key, in, 15) == 0xa129ca6149be45e5u);
+}
+
+static void every_name_is_found_again(void **state)
+{
+    ky_names t;
+    char name[16];
+
+    (void)state;
+    ky_names_init(&t);
+    for (uint32_t i = 0; i < 5000; i++) {
+        snprintf(name, sizeof(name), "n%u", i / 2);
+        assert_non_null(ky_names_add(&t, (uint16_t)(i % 2), name, strlen(name), i));
+    }
+    for (uint32_t i = 0; i < 5000; i++) {
+        snprintf(name, sizeof(name), "n%u", i / 2);
+        assert_int_equal(ky_names_find(&t, (uint16_t)(i % 2), name, strlen(name))->value, i);
+    }
+    assert_null(ky_names_find(&t, 2, "n1", 2));
+    assert_null(ky_names_find(&t, 0, "n1", 1));
+    ky_names_done(&t);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(only_the_next_number_of_a_session_is_taken),
+        TEST(an_unknown_session_must_begin_at_one),
+        TEST(senders_are_bounded),
+        TEST(offsets_at_or_below_the_last_are_known),
+        TEST(a_message_without_a_number_is_nobodys_next),
+        TEST(streams_are_numbered_densely_and_steps_counted),
+        TEST(too_many_streams_are_refused),
+        TEST(repeated_and_late_numbers_are_not_taken),
+        TEST(holes_take_the_last_values),
+        TEST(a_label_needs_a_stream),
+        TEST(a_refused_record_keeps_its_envelope),
+        cmocka_unit_test(siphash_is_siphash),
+        cmocka_unit_test(every_name_is_found_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

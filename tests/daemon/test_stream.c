@@ -1,0 +1,126 @@
+/* The window of sequence numbers on sources that promise nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "daemon/stream.h"
+#include "models/rng.h"
+
+static ky_window fresh(void)
+{
+    ky_window w;
+
+    ky_window_init(&w);
+    return w;
+}
+
+static void the_first_number_may_be_any(void **state)
+{
+    static const int64_t first[] = { 0, 1, -5, INT64_MAX, INT64_MIN + 1 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(first) / sizeof(*first); i++) {
+        ky_window w = fresh();
+
+        assert_int_equal(ky_window_take(&w, first[i]), KY_SEEN_NEXT);
+        assert_int_equal(ky_window_take(&w, first[i]), KY_SEEN_DUPLICATE);
+        assert_int_equal(w.high, first[i]);
+    }
+}
+
+static void a_jump_ahead_is_a_gap(void **state)
+{
+    ky_window w = fresh();
+
+    (void)state;
+    ky_window_take(&w, 10);
+    assert_int_equal(ky_window_take(&w, 11), KY_SEEN_NEXT);
+    assert_int_equal(ky_window_take(&w, 13), KY_SEEN_GAP);
+    assert_int_equal(ky_window_take(&w, 1000), KY_SEEN_GAP);
+    assert_int_equal(w.mask, 1);
+}
+
+static void a_latecomer_is_told_from_a_duplicate(void **state)
+{
+    ky_window w = fresh();
+
+    (void)state;
+    ky_window_take(&w, 10);
+    ky_window_take(&w, 12);
+    assert_int_equal(ky_window_look(&w, 11), KY_SEEN_LATE);
+    assert_int_equal(ky_window_look(&w, 11), KY_SEEN_LATE); /* looking changes nothing */
+    assert_int_equal(ky_window_take(&w, 11), KY_SEEN_LATE);
+    assert_int_equal(ky_window_take(&w, 11), KY_SEEN_DUPLICATE);
+    assert_int_equal(ky_window_take(&w, 10), KY_SEEN_DUPLICATE);
+    assert_int_equal(w.high, 12);
+}
+
+static void a_fall_of_64_is_a_sender_that_began_anew(void **state)
+{
+    ky_window w = fresh();
+
+    (void)state;
+    ky_window_take(&w, 1000);
+    assert_int_equal(ky_window_look(&w, 1000 - 63), KY_SEEN_LATE);
+    assert_int_equal(ky_window_take(&w, 1000 - 64), KY_SEEN_ANEW);
+    assert_int_equal(w.epoch, 1);
+    assert_int_equal(w.high, 936);
+    assert_int_equal(ky_window_take(&w, 937), KY_SEEN_NEXT);
+}
+
+static void distances_beyond_int64_are_no_trouble(void **state)
+{
+    ky_window w = fresh();
+
+    (void)state;
+    ky_window_take(&w, INT64_MAX);
+    assert_int_equal(ky_window_take(&w, INT64_MIN + 1), KY_SEEN_ANEW);
+    assert_int_equal(ky_window_take(&w, INT64_MAX), KY_SEEN_GAP);
+    assert_int_equal(w.mask, 1);
+}
+
+/* Against the plain statement: a set of all numbers taken. */
+static void it_agrees_with_a_set_of_all_numbers(void **state)
+{
+    enum { N = 400 };
+    bool taken[N] = { false };
+    ky_window w = fresh();
+    int64_t high = -1;
+    ky_rng rng;
+
+    (void)state;
+    ky_rng_seed(&rng, 9);
+    for (int i = 0; i < 20000; i++) {
+        int64_t low = high < 63 ? 0 : high - 63;
+        int64_t seq = low + (int64_t)ky_rng_below(&rng, (uint64_t)(high - low + 3));
+
+        if (seq >= N)
+            break;
+        enum ky_seen want = seq == high + 1 || high < 0 ? KY_SEEN_NEXT
+                            : seq > high                ? KY_SEEN_GAP
+                            : taken[seq]                ? KY_SEEN_DUPLICATE
+                                                        : KY_SEEN_LATE;
+
+        assert_int_equal(ky_window_take(&w, seq), want);
+        taken[seq] = true;
+        high = seq > high ? seq : high;
+    }
+    assert_true(high > 200);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_number_may_be_any),
+        cmocka_unit_test(a_jump_ahead_is_a_gap),
+        cmocka_unit_test(a_latecomer_is_told_from_a_duplicate),
+        cmocka_unit_test(a_fall_of_64_is_a_sender_that_began_anew),
+        cmocka_unit_test(distances_beyond_int64_are_no_trouble),
+        cmocka_unit_test(it_agrees_with_a_set_of_all_numbers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
