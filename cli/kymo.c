@@ -6,11 +6,13 @@
 
 static const ky_command commands[] = {
     { "eval", "score a model on labelled windows", ky_cmd_eval },
+    { "feed", "samples into kymod, or into a recording", ky_cmd_feed },
     { "inspect", "say what a model file holds and how it can run", ky_cmd_inspect },
     { "predict", "write a model's answers to windows", ky_cmd_predict },
     { "query", "run one SQL statement on the results, read-only", ky_cmd_query },
     { "retrain", "have kymod train a model again on its archive", ky_cmd_retrain },
     { "status", "what a running kymod says of itself", ky_cmd_status },
+    { "tail", "the live answers, a line each", ky_cmd_tail },
     { "train", "train a model on labelled windows", ky_cmd_train },
     { NULL, NULL, NULL },
 };

@@ -4,10 +4,13 @@ bin_PROGRAMS += kymo
 kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
 kymo_SOURCES += cli/data.c cli/data.h
 kymo_SOURCES += cli/eval.c
+kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_csv.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c
+kymo_SOURCES += cli/feed_send.c cli/feed_shuffle.c
 kymo_SOURCES += cli/inspect.c
 kymo_SOURCES += cli/predict.c
 kymo_SOURCES += cli/query.c
 kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c
 kymo_SOURCES += cli/gate.c cli/segments.c cli/segments.h cli/train.c cli/training.h
+kymo_SOURCES += cli/tail.c
 kymo_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
 kymo_LDADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la

@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
+
+#include <linux/sockios.h>
 
 #include "connectors/codec.h"
 #include "connectors/source.h"
@@ -125,6 +128,8 @@ static void context_release(void)
 
 /* -- sockets ----------------------------------------------------------------------- */
 
+enum { PEERS = 64 };
+
 struct ky_zsock {
     void *socket;
     int type, wake; /* eventfd */
@@ -132,6 +137,9 @@ struct ky_zsock {
     int subscribers;
     unsigned sent;
     zmq_msg_t frame[KY_ZFRAMES];
+    void *monitor; /* push: tells the descriptors of its connections */
+    int peer[PEERS], n_peers;
+    bool owns_path; /* ipc: the socket file is ours to remove, libzmq leaves it */
     char address[256];
 };
 
@@ -190,6 +198,8 @@ static int set_options(ky_zsock *s, const char *endpoint, bool sends, int hwm, i
         zmq_setsockopt(s->socket, ZMQ_IMMEDIATE, &(int){ 1 }, sizeof(int));
     if (s->type == ZMQ_ROUTER) /* a sender that comes back under its name takes it over */
         zmq_setsockopt(s->socket, ZMQ_ROUTER_HANDOVER, &(int){ 1 }, sizeof(int));
+    if (s->type == ZMQ_PUSH) /* fixed, and large enough for ky_zsock_drain's promise */
+        zmq_setsockopt(s->socket, ZMQ_SNDBUF, &(int){ 4 * KY_ZDRAIN }, sizeof(int));
     if (s->type == ZMQ_XPUB)
         zmq_setsockopt(s->socket, ZMQ_XPUB_VERBOSER, &(int){ 1 }, sizeof(int));
     if (zmq_setsockopt(s->socket, ZMQ_ZAP_DOMAIN, "kymo", 4) != 0)
@@ -250,6 +260,18 @@ static int check_port(const char *endpoint, bool bind, ky_err *err)
     return KY_OK;
 }
 
+static int watch_peers(ky_zsock *s, void *c)
+{
+    char name[64];
+    const int events = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED;
+
+    snprintf(name, sizeof(name), "inproc://peers-%p", (void *)s);
+    if (zmq_socket_monitor(s->socket, name, events) != 0 ||
+        (s->monitor = zmq_socket(c, ZMQ_PAIR)) == NULL)
+        return -1;
+    return zmq_connect(s->monitor, name);
+}
+
 static int attach(ky_zsock *s, const char *endpoint, bool bind, ky_err *err)
 {
     size_t size = sizeof(s->address);
@@ -268,6 +290,7 @@ static int attach(ky_zsock *s, const char *endpoint, bool bind, ky_err *err)
     snprintf(s->address, sizeof(s->address), "%s", endpoint);
     if (bind && zmq_getsockopt(s->socket, ZMQ_LAST_ENDPOINT, s->address, &size) != 0)
         return ky_fail(err, KY_EIO, "%s: %s", endpoint, zmq_strerror(zmq_errno()));
+    s->owns_path = bind && strncmp(s->address, "ipc://", 6) == 0 && s->address[6] != '@';
     return KY_OK;
 }
 
@@ -296,7 +319,8 @@ static int open_socket(const char *type, const char *endpoint, bool bind, int hw
     s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->socket = zmq_socket(c, s->type);
     if (s->wake < 0 || s->socket == NULL ||
-        set_options(s, endpoint, socket_types[row].sends, hwm, largest) != 0)
+        set_options(s, endpoint, socket_types[row].sends, hwm, largest) != 0 ||
+        (s->type == ZMQ_PUSH && watch_peers(s, c) != 0))
         rc = ky_fail(err, KY_EIO, "%s: no socket: %s", endpoint, zmq_strerror(zmq_errno()));
     else
         rc = attach(s, endpoint, bind, err);
@@ -326,6 +350,10 @@ void ky_zsock_close(ky_zsock *s)
     if (s == NULL)
         return;
     release_frames(s);
+    if (s->owns_path)
+        unlink(s->address + 6);
+    if (s->monitor != NULL)
+        zmq_close(s->monitor);
     if (s->socket != NULL)
         zmq_close(s->socket);
     if (s->wake >= 0)
@@ -461,6 +489,43 @@ int ky_zsock_send(ky_zsock *s, const ky_zframe *frames, int n, int timeout_ms, k
             return rc;
     }
     return KY_OK;
+}
+
+/* Monitor events: 16 bits of event, 32 of descriptor; then the endpoint. */
+static void follow_peers(ky_zsock *s)
+{
+    uint8_t event[6];
+    char endpoint[256];
+    uint16_t what;
+    int32_t fd;
+
+    while (zmq_recv(s->monitor, event, sizeof(event), ZMQ_DONTWAIT) == sizeof(event)) {
+        zmq_recv(s->monitor, endpoint, sizeof(endpoint), ZMQ_DONTWAIT);
+        memcpy(&what, event, sizeof(what));
+        memcpy(&fd, event + sizeof(what), sizeof(fd));
+        for (int i = 0; i < s->n_peers; i++)
+            if (s->peer[i] == fd)
+                s->peer[i--] = s->peer[--s->n_peers];
+        if (what != ZMQ_EVENT_DISCONNECTED && s->n_peers < PEERS)
+            s->peer[s->n_peers++] = fd;
+    }
+}
+
+int ky_zsock_drain(ky_zsock *s, int timeout_ms)
+{
+    int64_t until = ky_clock_mono_ns() + (int64_t)timeout_ms * 1000000;
+
+    for (;;) {
+        int waiting = 0;
+        follow_peers(s);
+        for (int i = 0, n = 0; i < s->n_peers; i++, n = 0)
+            waiting += ioctl(s->peer[i], SIOCOUTQ, &n) == 0 && n > 0;
+        if (waiting == 0)
+            return KY_OK;
+        if (ky_clock_mono_ns() >= until)
+            return KY_EAGAIN;
+        poll(NULL, 0, 1);
+    }
 }
 
 int ky_zsock_subscribers(ky_zsock *s)
