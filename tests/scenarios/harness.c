@@ -94,19 +94,18 @@ const char *ky_scene_write(const ky_scene *s, const char *name, const char *text
 
 /* -- data -- */
 
-static void make_model(const ky_scene *s, int F, int outputs)
+void ky_scene_model(const char *path, int F, uint64_t seed)
 {
     static const char *const labels[] = { "walk", "up", "down", "sit", "stand", "lie" };
     ky_shape in = { .rank = 2, .d = { KY_ANY, F }, .timed = true };
     ky_model *m = NULL;
     ky_err err;
 
-    KY_WANT(ky_arch_build("lstm:64, dense", &in, outputs, false, &m, &err) == KY_OK, "%s",
-            err.text);
-    ky_model_init(m, 11);
+    KY_WANT(ky_arch_build("lstm:64, dense", &in, 6, false, &m, &err) == KY_OK, "%s", err.text);
+    ky_model_init(m, seed);
     KY_WANT(ky_model_pack(m, &err) == KY_OK, "%s", err.text);
-    KY_WANT(ky_model_set_labels(m, labels, outputs, &err) == KY_OK, "%s", err.text);
-    KY_WANT(ky_model_save(m, s->model, &err) == KY_OK, "%s", err.text);
+    KY_WANT(ky_model_set_labels(m, labels, 6, &err) == KY_OK, "%s", err.text);
+    KY_WANT(ky_model_save(m, path, &err) == KY_OK, "%s", err.text);
     ky_model_free(m);
 }
 
@@ -146,7 +145,7 @@ void ky_windows_make(ky_windows *w, ky_scene *s, int n, int T, bool har)
         for (size_t i = 0; i < len; i++)
             w->x[i] = (float)ky_rng_normal(&rng);
     }
-    make_model(s, w->F, w->outputs);
+    ky_scene_model(s->model, w->F, 11);
     w->order = calloc((size_t)w->n * (size_t)w->T, sizeof(uint32_t));
     ky_windows_shuffle(w, 1);
 }
@@ -178,6 +177,17 @@ void ky_windows_shuffle(ky_windows *w, uint64_t seed)
         window[i] = window[open];
         left[i] = left[open];
     }
+}
+
+int *ky_windows_steps(const ky_windows *w)
+{
+    int *t = calloc((size_t)w->n * (size_t)w->T, sizeof(int));
+    int *next = calloc((size_t)w->n, sizeof(int));
+
+    for (size_t k = 0; k < (size_t)w->n * (size_t)w->T; k++)
+        t[k] = next[w->order[k]]++;
+    free(next);
+    return t;
 }
 
 void ky_windows_done(ky_windows *w)
@@ -437,6 +447,28 @@ void ky_sender_listen(ky_sender *s, int timeout_ms)
         s->sent = s->acked;
         s->heard_ns = ky_clock_mono_ns();
     }
+}
+
+void ky_sender_round(ky_sender *s, const ky_windows *w, const int *steps, uint64_t to)
+{
+    enum { IN_FLIGHT = 64 };
+    char buf[1024];
+
+    while (s->sent < to && s->sent < s->acked + IN_FLIGHT) {
+        uint64_t k = s->sent;
+        int len = ky_windows_json(w, (int)w->order[k], steps[k], buf, sizeof(buf));
+
+        ky_sender_send(s, k + 1, buf, (size_t)len);
+        if (s->sent == k)
+            break;
+    }
+    ky_sender_listen(s, 20);
+}
+
+void ky_sender_play(ky_sender *s, const ky_windows *w, const int *steps, uint64_t to)
+{
+    while (s->acked < to)
+        ky_sender_round(s, w, steps, to);
 }
 
 /* -- results.db -- */

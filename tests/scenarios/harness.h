@@ -45,8 +45,9 @@ typedef struct ky_windows {
     uint32_t *order; /* [n*T] which window's next sample comes when */
 } ky_windows;
 
-/** A random LSTM and random windows, or with KYMO_DATA its HAR recording and an LSTM trained for
- * one epoch's worth of nothing: random weights as well. */
+/** An LSTM with random weights, six answers. */
+void ky_scene_model(const char *path, int F, uint64_t seed);
+/** Random windows, or those of KYMO_DATA's HAR recording, and the scene's model. */
 void ky_windows_make(ky_windows *w, ky_scene *s, int n, int T, bool har);
 /** Another interleaving: sequences of one stream stay in order. */
 void ky_windows_shuffle(ky_windows *w, uint64_t seed);
@@ -57,6 +58,8 @@ static inline int ky_window_stream(int window)
 {
     return window % KY_SCENE_STREAMS;
 }
+/** Which step of its window each message of the order is, [n*T]; the caller's to free. */
+int *ky_windows_steps(const ky_windows *w);
 /** Sample t of a window as JSON; returns its length. */
 int ky_windows_json(const ky_windows *w, int window, int t, char *buf, size_t size);
 
@@ -101,6 +104,11 @@ void ky_sender_send(ky_sender *s, uint64_t number, const void *data, size_t len)
 /** Takes acknowledgements for up to timeout_ms; what is not acknowledged within half a second is to
  *  be sent again: `sent` falls back to `acked`. */
 void ky_sender_listen(ky_sender *s, int timeout_ms);
+/** Sends what the order has up to message `to` (counted from 1) until all of it is acknowledged.
+ *  The number of a message is its place in the order. */
+void ky_sender_play(ky_sender *s, const ky_windows *w, const int *steps, uint64_t to);
+/** One round of that: sends what may be in flight, listens for a moment. */
+void ky_sender_round(ky_sender *s, const ky_windows *w, const int *steps, uint64_t to);
 
 /* -- results.db -- */
 /** One number from SQL. */

@@ -11,8 +11,6 @@
 
 #include "tests/scenarios/harness.h"
 
-enum { IN_FLIGHT = 64 };
-
 enum how { NEVER, TERM, KILL };
 
 typedef struct outcome {
@@ -25,18 +23,6 @@ static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\nlanes 
                           "[source:in]\nendpoint = ipc://%s/in\nsocket = router\n"
                           "[stream:har]\nmatch = s-*\nmodel = m\narchive = yes\n"
                           "[model:m]\nfile = model.h5\n";
-
-/* The first message that each one's order asks for. */
-static int *order_of(const ky_windows *w)
-{
-    int *t = calloc((size_t)w->n * (size_t)w->T, sizeof(int));
-    int *next = calloc((size_t)w->n, sizeof(int));
-
-    for (size_t k = 0; k < (size_t)w->n * (size_t)w->T; k++)
-        t[k] = next[w->order[k]]++;
-    free(next);
-    return t;
-}
 
 static void again(ky_daemon *d, const ky_scene *s, const char *program, const char *path,
                   enum how how, outcome *o)
@@ -52,7 +38,7 @@ static void again(ky_daemon *d, const ky_scene *s, const char *program, const ch
 static outcome run(const char *name, const char *program, enum how how, int times)
 {
     outcome o = { 0 };
-    char text[1024], buf[1024], path[320];
+    char text[1024], path[320];
     ky_scene s;
     ky_windows w;
     ky_daemon d;
@@ -61,7 +47,7 @@ static outcome run(const char *name, const char *program, enum how how, int time
     ky_scene_open(&s, name);
     ky_windows_make(&w, &s, 120, 32, false);
     float *y = ky_windows_answers(&w, s.model);
-    int *t = order_of(&w);
+    int *t = ky_windows_steps(&w);
     uint64_t total = (uint64_t)w.n * (uint64_t)w.T, stop_at = 1;
 
     snprintf(text, sizeof(text), ini, s.dir);
@@ -72,15 +58,7 @@ static outcome run(const char *name, const char *program, enum how how, int time
     int left = how == NEVER ? 0 : times;
 
     while (sender.acked < total) {
-        while (sender.sent < total && sender.sent < sender.acked + IN_FLIGHT) {
-            uint64_t k = sender.sent;
-            int len = ky_windows_json(&w, (int)w.order[k], t[k], buf, sizeof(buf));
-
-            ky_sender_send(&sender, k + 1, buf, (size_t)len);
-            if (sender.sent == k)
-                break;
-        }
-        ky_sender_listen(&sender, 20);
+        ky_sender_round(&sender, &w, t, total);
         stop_at = total * (uint64_t)(times - left + 1) / (uint64_t)(times + 1);
         if (left > 0 && sender.acked >= stop_at) {
             left--;
