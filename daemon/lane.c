@@ -342,7 +342,12 @@ static void add_label(ky_lane *l, const ky_record *r, int64_t n)
 {
     ky_unit *u = unit(l);
     ky_row_label row = {
-        .stream = r->stream, .n = n, .seq = r->seq, .ts_us = r->ts_us, .at_us = r->arrival_us
+        .stream = r->stream,
+        .n = n,
+        .seq = r->seq,
+        .ts_us = r->ts_us,
+        .at_us = r->arrival_us,
+        .late = r->type == KY_REC_LABEL,
     };
 
     row.label = ky_unit_bytes(u, ky_record_text(r), r->text_len);
