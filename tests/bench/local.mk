@@ -22,3 +22,8 @@ tests_bench_bench_codec_LDADD = libkyconnectors.la libkymo.la
 BENCHES += tests/bench/bench_end_to_end
 tests_bench_bench_end_to_end_SOURCES = tests/bench/bench_end_to_end.c
 tests_bench_bench_end_to_end_LDADD = libkyconnectors.la libkymo.la
+
+BENCHES += tests/bench/bench_storage
+tests_bench_bench_storage_SOURCES = tests/bench/bench_storage.c tests/bench/measure.c tests/bench/measure.h
+tests_bench_bench_storage_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+tests_bench_bench_storage_LDADD = libkystorage.la libkymo.la $(SQLITE_LIBS) -lm

@@ -11,3 +11,7 @@ tests_fuzz_fuzz_arch_SOURCES = tests/fuzz/fuzz_arch.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_arch_LDADD = libkymo.la
 tests_fuzz_fuzz_state_SOURCES = tests/fuzz/fuzz_state.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_state_LDADD = libkymo.la
+
+check_PROGRAMS += tests/fuzz/fuzz_journal
+tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_journal_LDADD = libkystorage.la libkymo.la
