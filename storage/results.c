@@ -146,7 +146,8 @@ static int configure(ky_results *r, bool full_sync, ky_err *err)
     sqlite3_file_control(r->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     if (sqlite3_exec(r->db,
                      "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864;"
-                     "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;",
+                     "PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -32768;"
+                     "PRAGMA trusted_schema = OFF;",
                      NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(r->db, full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
                      NULL, NULL, NULL) != SQLITE_OK)
@@ -186,6 +187,7 @@ void ky_results_close(ky_results *r)
     for (int i = 0; i < KY_SQL_N; i++)
         sqlite3_finalize(r->stmt[i]);
     sqlite3_close(r->db);
+    free(r->order);
     free(r->path);
     free(r);
 }
@@ -251,9 +253,8 @@ static int put_stream(const commit *c, const void *row)
     return ky_results_run(c->r, s, "adding a stream", c->err);
 }
 
-static int put_prediction(const commit *c, const void *row)
+static int put_prediction(const commit *c, const ky_row_prediction *p)
 {
-    const ky_row_prediction *p = row;
     sqlite3_stmt *s = kept(c->r, KY_SQL_PREDICTION);
     int rc;
 
@@ -467,6 +468,38 @@ static int put_swap(const commit *c, const void *row)
     return ky_results_run(c->r, s, "adding a swap", c->err);
 }
 
+static int compare_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Predictions stream by stream: rows that are neighbours in the table are written one behind the
+ * other, each page is visited once. Within a stream they come in the order of n already. */
+static int put_predictions(const commit *c)
+{
+    ky_results *r = c->r;
+    uint32_t n = c->u->predictions.n;
+    int rc = KY_OK;
+
+    if (n > r->cap_order) {
+        uint64_t *grown = realloc(r->order, n * sizeof(*grown));
+
+        if (grown == NULL)
+            return ky_fail(c->err, KY_ENOMEM, "no memory to order %u predictions", n);
+        r->order = grown;
+        r->cap_order = n;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        r->order[i] = (uint64_t)c->u->predictions.row[i].stream << 32 | i;
+    if (n > 0)
+        qsort(r->order, n, sizeof(*r->order), compare_order);
+    for (uint32_t i = 0; rc == KY_OK && i < n; i++)
+        rc = put_prediction(c, &c->u->predictions.row[(uint32_t)r->order[i]]);
+    return rc;
+}
+
 static int put_rows(const commit *c)
 {
     const struct {
@@ -476,14 +509,12 @@ static int put_rows(const commit *c)
         size_t size;
     } tables[] = {
 #define ROWS(put, field) { put, c->u->field.row, c->u->field.n, sizeof(*c->u->field.row) }
-        ROWS(put_stream, streams), ROWS(put_swap, swaps),
-        ROWS(put_state0, states0), ROWS(put_prediction, predictions),
-        ROWS(put_state, states),   ROWS(put_label, labels),
-        ROWS(put_gap, gaps),       ROWS(put_reject, rejects),
-        ROWS(put_event, events),   ROWS(put_source, sources),
+        ROWS(put_stream, streams), ROWS(put_swap, swaps),   ROWS(put_state0, states0),
+        ROWS(put_state, states),   ROWS(put_label, labels), ROWS(put_gap, gaps),
+        ROWS(put_reject, rejects), ROWS(put_event, events), ROWS(put_source, sources),
 #undef ROWS
     };
-    int rc = KY_OK;
+    int rc = put_predictions(c); /* before the labels, which look for them */
 
     for (size_t t = 0; t < sizeof(tables) / sizeof(*tables); t++)
         for (uint32_t i = 0; rc == KY_OK && i < tables[t].n; i++)

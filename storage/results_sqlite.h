@@ -38,6 +38,8 @@ struct ky_results {
     sqlite3 *db;
     char *path;
     sqlite3_stmt *stmt[KY_SQL_N];
+    uint64_t *order; /* of a unit's predictions */
+    size_t cap_order;
 };
 
 /** What SQLite last said about r, with the code that fits: a full disk, a lock, corruption. */
