@@ -133,8 +133,10 @@ static int make_file(const char *path, ky_err *err)
         return KY_OK;
     if (fd < 0)
         return ky_fail(err, -errno, "'%s': %s", path, strerror(errno));
+    int rc = fchmod(fd, 0640) == 0 ? KY_OK : -errno; /* whatever the umask */
+
     close(fd);
-    return KY_OK;
+    return rc == KY_OK ? rc : ky_fail(err, rc, "'%s': chmod: %s", path, ky_strerror(rc));
 }
 
 static int configure(ky_results *r, bool full_sync, ky_err *err)

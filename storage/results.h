@@ -145,8 +145,10 @@ bool ky_unit_empty(const ky_unit *u);
  * Others of the file's group may read, also after kymod has stopped: a reader without write
  * permission needs the database, -wal and -shm to exist and to be readable, and x on the directory.
  * SQLite makes the two with the database's mode (0640) and group, and they stay when the last
- * connection closes. (Only a connection that may write and does not keep the WAL removes them, as
- * the owner's sqlite3 shell does; the next open here makes them again.)
+ * connection closes. Only a connection that may write and does not keep the WAL removes them when
+ * it is the last: the owner's plain sqlite3 shell while kymod is stopped. Then others cannot read
+ * until the next open here makes them again; `sqlite3 -readonly` and ky_results_query leave them
+ * alone.
  *
  * KY_EFORMAT: a newer schema, or not kymo's database; -ENOSPC; KY_EBUSY; -EACCES.
  */

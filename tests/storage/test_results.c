@@ -811,7 +811,7 @@ static void a_version_is_used_while_something_names_it(void **state)
 /* -- readers of the group -- */
 
 /* Runs the plain sqlite3 shell as another user of the file's group, without write permission. */
-static int shell_as_reader(const char *dir, const char *path, char *ret, size_t len)
+static int shell_as_reader(const char *path, char *ret, size_t len)
 {
     static const gid_t group = 54321;
     int out[2], status;
@@ -819,7 +819,6 @@ static int shell_as_reader(const char *dir, const char *path, char *ret, size_t 
     ssize_t n;
     pid_t pid;
 
-    (void)dir;
     assert_int_equal(pipe(out), 0);
     pid = fork();
     if (pid == 0) {
@@ -839,11 +838,34 @@ static int shell_as_reader(const char *dir, const char *path, char *ret, size_t 
     return status;
 }
 
+/* ky_results_query as that user; 0 if it found both answers. */
+static int query_as_reader(const char *path)
+{
+    static const gid_t group = 54321;
+    char *out = NULL;
+    size_t len;
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        FILE *to = open_memstream(&out, &len);
+
+        if (setgroups(1, &group) != 0 || setgid(group) != 0 || setuid(65534) != 0 ||
+            ky_results_query(path, "SELECT count(*) FROM history", KY_TABLE_CSV, to, NULL) != KY_OK)
+            _exit(99);
+        fclose(to);
+        _exit(strcmp(out, "count(*)\n2\n") != 0);
+    }
+    waitpid(pid, &status, 0);
+    return status;
+}
+
 static void another_user_of_the_group_reads_with_the_plain_shell(void **state)
 {
     fixture *f = *state;
     char out[4096], file[4200];
     struct stat st;
+    mode_t before;
 
     if (geteuid() != 0) {
         print_message("only root can become another user\n");
@@ -858,11 +880,13 @@ static void another_user_of_the_group_reads_with_the_plain_shell(void **state)
     unlink(file);
     assert_int_equal(chown(f->dir, 0, 54321), 0);
     assert_int_equal(chmod(f->dir, 02750), 0);
+    before = umask(0077);
     open_results(f);
+    umask(before);
     add_stream(f, 0, "pump-1");
     add_prediction(f, 0, 1, "worn");
     commit(f);
-    assert_int_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)), 0); /* while it runs */
+    assert_int_equal(shell_as_reader(f->path, out, sizeof(out)), 0); /* while it runs */
     assert_string_equal(out, "worn\n");
     add_prediction(f, 0, 2, "ok");
     commit(f);
@@ -872,13 +896,20 @@ static void another_user_of_the_group_reads_with_the_plain_shell(void **state)
     assert_int_equal(st.st_mode & 0777, 0640);
     assert_int_equal(stat(f->path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
-    assert_int_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)), 0);
+    assert_int_equal(shell_as_reader(f->path, out, sizeof(out)), 0);
     assert_string_equal(out, "ok\n");
-    assert_int_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)),
-                     0); /* it left all in place */
+    assert_int_equal(shell_as_reader(f->path, out, sizeof(out)), 0); /* it left all in place */
     assert_string_equal(out, "ok\n");
+    assert_answer(f, "SELECT count(*) FROM predictions",
+                  "2\n"); /* nor does the owner's query ... */
+    snprintf(file, sizeof(file), "sqlite3 -readonly '%s' 'SELECT label FROM live' >/dev/null",
+             f->path);
+    assert_int_equal(system(file), 0); /* ... or a shell that says it only reads, disturb it */
+    assert_int_equal(shell_as_reader(f->path, out, sizeof(out)), 0);
+    assert_string_equal(out, "ok\n");
+    assert_int_equal(query_as_reader(f->path), 0);
     assert_int_equal(chmod(f->dir, 0700), 0); /* negative control: the oracle can fail */
-    assert_int_not_equal(shell_as_reader(f->dir, f->path, out, sizeof(out)), 0);
+    assert_int_not_equal(shell_as_reader(f->path, out, sizeof(out)), 0);
 }
 
 /* kill -9 in the middle of commits: the WAL stays as it was. */
