@@ -167,13 +167,7 @@ static bool next_of(ky_accept *a, int source, const ky_arrival *v, const ky_reco
 static void event(ky_accept *a, const char *level, const char *object, const char *what,
                   const char *detail)
 {
-    ky_row_event row = { .at_us = ky_clock_wall_us() };
-
-    row.level = text(a, level);
-    row.object = text(a, object);
-    row.what = text(a, what);
-    row.detail = text(a, detail);
-    *KY_ADD(&unit(a)->events) = row;
+    ky_outbox_event(&a->out, level, object, what, detail);
     begin_clock(a);
 }
 

@@ -8,13 +8,31 @@
 #include "daemon/log.h"
 #include "models/clock.h"
 
-enum { RETRY_US = 100000 };
+enum {
+    RETRY_US = 100000,
+    EVENTS = 200, /* a unit's */
+};
 
 /* -- outboxes -- */
 
 ky_unit *ky_outbox_unit(ky_outbox *o)
 {
     return &o->batch[o->filling].unit;
+}
+
+void ky_outbox_event(ky_outbox *o, const char *level, const char *object, const char *what,
+                     const char *detail)
+{
+    ky_unit *u = ky_outbox_unit(o);
+    ky_row_event row = { .at_us = ky_clock_wall_us() };
+
+    if (o->events++ >= EVENTS)
+        return;
+    row.level = ky_unit_bytes(u, level, strlen(level));
+    row.object = ky_unit_bytes(u, object, strlen(object));
+    row.what = ky_unit_bytes(u, what, strlen(what));
+    row.detail = ky_unit_bytes(u, detail, strlen(detail));
+    *KY_ADD(&u->events) = row;
 }
 
 bool ky_outbox_ready(ky_outbox *o)
@@ -26,6 +44,7 @@ void ky_outbox_hand(ky_outbox *o, uint64_t pos, uint64_t needed)
 {
     ky_batch *b = &o->batch[o->filling];
 
+    o->events = 0;
     b->pos = pos;
     b->needed = needed;
     atomic_store(&b->full, true);

@@ -26,6 +26,7 @@ typedef struct ky_batch {
 typedef struct ky_outbox {
     ky_batch batch[2];
     int filling;   /* the stage's */
+    int events;    /* in the unit being filled: what repeats is told so often and no more */
     int taking;    /* the writer's */
     uint64_t done; /* the writer's: pos of what is committed */
     _Atomic bool closed;
@@ -48,6 +49,10 @@ typedef struct ky_writer {
 
 /** The unit to fill; the stage's until handed over. */
 ky_unit *ky_outbox_unit(ky_outbox *o);
+/** A row in `events`, by whoever fills the unit. Of what outsiders can cause at will only the first
+ *  few of a unit are kept; counters count them all. */
+void ky_outbox_event(ky_outbox *o, const char *level, const char *object, const char *what,
+                     const char *detail);
 /** Whether a hand-over would not wait. */
 bool ky_outbox_ready(ky_outbox *o);
 /** Hand the unit over; only when ready. */

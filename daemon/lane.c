@@ -307,22 +307,6 @@ static void touch(ky_lane *l, ky_stream *s)
     make_dirty(l, s);
 }
 
-static void add_event(ky_lane *l, const char *level, const ky_stream *s, const char *what,
-                      const char *detail)
-{
-    ky_unit *u = unit(l);
-    char object[KY_STREAM_MAX + 16];
-
-    snprintf(object, sizeof(object), "stream %s", s->name);
-    ky_row_event row = { .at_us = ky_clock_wall_us() };
-
-    row.level = bytes_of_text(u, level);
-    row.object = bytes_of_text(u, object);
-    row.what = bytes_of_text(u, what);
-    row.detail = bytes_of_text(u, detail);
-    *KY_ADD(&u->events) = row;
-}
-
 static void add_gap(ky_lane *l, const ky_stream *s, const slot *t)
 {
     ky_unit *u = unit(l);
@@ -665,11 +649,15 @@ static bool finite_all(const float *y, int n)
 /* The step ran away to infinity: the stream goes on from the state before it. */
 static void quarantine(ky_lane *l, ky_stream *s, const char *backup)
 {
+    char object[KY_STREAM_MAX + 16];
+
     memcpy(s->state, backup, s->works->state_bytes);
     KY_COUNT(l->p->count.quarantined);
-    if (!s->bad)
-        add_event(l, "warn", s, "quarantine",
-                  "a step gave an answer or a state that is not finite; it was undone");
+    if (!s->bad) {
+        snprintf(object, sizeof(object), "stream %s", s->name);
+        ky_outbox_event(&l->out, "warn", object, "quarantine",
+                        "a step gave an answer or a state that is not finite; it was undone");
+    }
     s->bad = true;
 }
 

@@ -173,10 +173,9 @@ static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
     if (s->model != NULL && strcmp(s->model, p->cfg->models[model].name) == 0)
         ky_served_load(&p->served, model, s->row.version, 0, false, &v, &why);
     if (ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, v, &why) < 0) {
-        w->damaged++;
-        ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
-               "its state cannot be used, it starts from zeros: %s", why.text);
-        ky_accept_event(p->accept, "warn", s->name, "state lost", why.text);
+        if (w->damaged++ < 10)
+            ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
+                   "its state cannot be used, it starts from zeros: %s", why.text);
     }
     return KY_OK;
 }
@@ -199,6 +198,14 @@ int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
                                 ky_served_find(&p->served, i, atomic_load(&p->current[i])));
     int rc = ky_results_each_stream(v->r, restore_stream, &w, err);
 
+    if (w.damaged > 0) {
+        char detail[80];
+
+        snprintf(detail, sizeof(detail), "%llu streams start from zeros",
+                 (unsigned long long)w.damaged);
+        ky_log(KY_WARN, "recover", NULL, "%s", detail);
+        ky_accept_event(p->accept, "warn", "states", "not usable", detail);
+    }
     return rc < 0 ? rc : ky_results_each_source(v->r, restore_source, &w, err);
 }
 

@@ -77,7 +77,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 
 void ky_scene_close(ky_scene *s)
 {
-    if (getenv("KY_KEEP") == NULL)
+    if (getenv("KY_KEEP") == NULL || *getenv("KY_KEEP") == 0)
         nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -326,6 +326,16 @@ static int wait_for(ky_daemon *d)
     }
     d->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void ky_daemon_start_and_kill(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
+                              const char *const *overrides)
+{
+    spawn(d, s, program, ini, overrides);
+    for (int i = 0; i < 20; i++)
+        nap();
+    kill(d->pid, SIGKILL);
+    wait_for(d);
 }
 
 int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *const *overrides)

@@ -75,6 +75,9 @@ typedef struct ky_daemon {
  *  until it is ready. */
 void ky_daemon_start(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
                      const char *const *overrides);
+/** Starts one and kills it at once, somewhere on its way to being ready. */
+void ky_daemon_start_and_kill(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
+                              const char *const *overrides);
 /** Runs one that is expected to end by itself; returns its exit code. */
 int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *const *overrides);
 /** SIGTERM; waits for exit 0. */

@@ -15,6 +15,7 @@ enum how { NEVER, TERM, KILL };
 
 typedef struct outcome {
     uint64_t predictions, states;
+    int starts;
     int64_t wrong, recovered; /* recovered: starts that had records to run again */
 } outcome;
 
@@ -27,11 +28,20 @@ static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\nlanes 
 static void again(ky_daemon *d, const ky_scene *s, const char *program, const char *path,
                   enum how how, outcome *o)
 {
-    if (how == TERM)
+    char lanes[32];
+    const char *overrides[] = { lanes, NULL };
+
+    /* The number of lanes is another after each. */
+    snprintf(lanes, sizeof(lanes), "kymod.lanes=%d", 1 + (o->starts + 2) % 4);
+    if (how == TERM) {
         ky_daemon_stop(d);
-    else
+    } else {
         ky_daemon_kill(d);
-    ky_daemon_start(d, s, program, path, NULL);
+        if (o->starts % 2 == 1) /* and once more, while it recovers */
+            ky_daemon_start_and_kill(d, s, program, path, overrides);
+    }
+    o->starts++;
+    ky_daemon_start(d, s, program, path, overrides);
     o->recovered += ky_daemon_said(d, "records of the journal that were not committed");
 }
 
