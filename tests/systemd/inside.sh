@@ -31,7 +31,7 @@ restarted() # N
 }
 answers()
 {
-    sqlite3 -csv /var/lib/kymo/results.db "SELECT s.name, p.n, p.model, p.version, p.role, p.label,
+    $kymo query --csv --state-dir /var/lib/kymo "SELECT s.name, p.n, p.model, p.version, p.role, p.label,
         p.score, hex(p.probs), p.quality FROM predictions p JOIN streams s ON s.id = p.stream
         ORDER BY 1, 2"
 }
@@ -45,7 +45,7 @@ feed() # PART ROWS-THEN
     until_true 20 enough "$2" || fail "not $2 answers: $(sqlite3 /var/lib/kymo/results.db 'SELECT count(*) FROM predictions')"
 }
 
-cp -a /kymo-in/stage/. /
+tar -C /kymo-in/stage -c . | tar -C / -x --keep-directory-symlink --no-same-owner || fail "copying the installation"
 ldconfig
 unit=$(find /lib /usr/lib /usr/local/lib -name kymod.service 2>/dev/null | head -n 1)
 users=$(find /usr/lib/sysusers.d /usr/local/lib/sysusers.d -name kymo.conf 2>/dev/null | head -n 1)
@@ -96,8 +96,8 @@ systemctl stop kymod || fail "stop"
 [ "$(show Result)" = success ] && [ "$(show ExecMainStatus)" = 0 ] || fail "stopped with $(show Result), $(show ExecMainStatus)"
 echo "ok: stops cleanly"
 [ "$(as_reader 'SELECT count(*) FROM live')" = 5 ] || fail "the group cannot read after it stopped"
-answers | tr -d '\r' >/tmp/answers
-tail -n +2 /kymo-in/expected | tr -d '\r' | diff - /tmp/answers >/tmp/diff || { head /tmp/diff; fail "answers differ from an uninterrupted run"; }
+answers >/tmp/answers
+diff /kymo-in/expected /tmp/answers >/tmp/diff || { head /tmp/diff; fail "answers differ from an uninterrupted run"; }
 echo "ok: all 1500 answers are those of an uninterrupted run"
 
 echo 'lanes = many' >>"$config"
