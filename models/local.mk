@@ -26,7 +26,8 @@ kymo_sources = \
 	models/plan.c models/plan.h \
 	models/pooling.c \
 	models/ring.c models/ring.h \
-	models/rng.c models/rng.h
+	models/rng.c models/rng.h \
+	models/sample.h
 kymo_cflags = $(AM_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS)
 
