@@ -1,11 +1,12 @@
 /*
- * HDF5, guarded. The only file that knows the library: one lock around every call
- * (the library may be built without its own), automatic error printing off, filter
- * plugins off, and before anything is read from a file that came from outside: only
- * hard links, no external or virtual storage, known filters, bounded sizes and
- * compression ratios (RELIABILITY section 3).
+ * HDF5. Written with the HDF5 library, under one lock (it may be built without its own). Read
+ * without it, because files come from anybody and the library trusts what stands in them:
+ * only hard links, no external or virtual storage, known filters, bounded sizes and
+ * compression ratios, every length held against the file (RELIABILITY section 3). Read is what
+ * h5py, PyTables and the library itself write by default; not the newest way of storing
+ * large groups and chunks (libver 'latest'), which is refused by name.
  *
- * Handles are opaque; any thread may use any handle.
+ * Handles are opaque. Any thread may read through any handle; one at a time writes.
  */
 #ifndef KY_H5_H
 #define KY_H5_H
@@ -20,7 +21,19 @@ typedef struct ky_h5 ky_h5; /* an open file */
 
 enum { KY_H5_RANK = 8 };
 
-enum ky_h5_type { KY_H5_F32, KY_H5_F64, KY_H5_I8, KY_H5_U8, KY_H5_I16, KY_H5_I32, KY_H5_U32, KY_H5_I64, KY_H5_U64, KY_H5_STR, KY_H5_OTHER };
+enum ky_h5_type {
+    KY_H5_F32,
+    KY_H5_F64,
+    KY_H5_I8,
+    KY_H5_U8,
+    KY_H5_I16,
+    KY_H5_I32,
+    KY_H5_U32,
+    KY_H5_I64,
+    KY_H5_U64,
+    KY_H5_STR,
+    KY_H5_OTHER
+};
 
 typedef struct ky_h5_info {
     enum ky_h5_type type; /* as stored, whatever its byte order */
@@ -55,7 +68,8 @@ int ky_h5_read(ky_h5 *f, const char *dataset, enum ky_h5_type as, void *buf, siz
 /** Rows [first, first+n) along axis 0. */
 int ky_h5_read_rows(ky_h5 *f, const char *dataset, enum ky_h5_type as, uint64_t first, uint64_t n,
                     void *buf, ky_err *err);
-/** Strings of a 1-D dataset, or an attribute's: ret is one allocation (free()) of pointers and text. */
+/** Strings of a 1-D dataset, or an attribute's: ret is one allocation (free()) of pointers and
+ * text. */
 int ky_h5_read_strs(ky_h5 *f, const char *dataset, char ***ret, size_t *ret_n, ky_err *err);
 
 bool ky_h5_has_attr(ky_h5 *f, const char *path, const char *name);
@@ -72,14 +86,15 @@ int ky_h5_group(ky_h5 *f, const char *path, ky_err *err); /* with its parents */
 /** A contiguous dataset written whole; parents are made. type F32..U64. */
 int ky_h5_put(ky_h5 *f, const char *path, enum ky_h5_type type, int rank, const uint64_t *dims,
               const void *data, ky_err *err);
-/** A growable dataset, chunked with shuffle+deflate: axis 0 unlimited, `row_dims` [rank-1] behind. */
-int ky_h5_table(ky_h5 *f, const char *path, enum ky_h5_type type, int rank, const uint64_t *row_dims,
-                ky_err *err);
+/** A growable dataset, chunked with shuffle+deflate: axis 0 unlimited, `row_dims` [rank-1] behind.
+ */
+int ky_h5_table(ky_h5 *f, const char *path, enum ky_h5_type type, int rank,
+                const uint64_t *row_dims, ky_err *err);
 int ky_h5_append(ky_h5 *f, const char *path, const void *rows, uint64_t n, ky_err *err);
 int ky_h5_put_strs(ky_h5 *f, const char *path, const char *const *s, size_t n, ky_err *err);
 int ky_h5_set_attr_str(ky_h5 *f, const char *path, const char *name, const char *s, ky_err *err);
-int ky_h5_set_attr_strs(ky_h5 *f, const char *path, const char *name, const char *const *s, size_t n,
-                        ky_err *err); /* n = 0 writes float64[0] as h5py does */
+int ky_h5_set_attr_strs(ky_h5 *f, const char *path, const char *name, const char *const *s,
+                        size_t n, ky_err *err); /* n = 0 writes float64[0] as h5py does */
 int ky_h5_set_attr_num(ky_h5 *f, const char *path, const char *name, double v, ky_err *err);
 int ky_h5_set_attr_int(ky_h5 *f, const char *path, const char *name, int64_t v, ky_err *err);
 

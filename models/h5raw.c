@@ -37,8 +37,7 @@ bool ky_h5raw_get(const ky_h5raw *f, uint64_t at, void *buf, uint64_t n)
     return true;
 }
 
-/* Little-endian, as everything in the format is. */
-static uint64_t number(const unsigned char *p, int bytes)
+uint64_t ky_h5raw_number(const unsigned char *p, int bytes)
 {
     uint64_t v = 0;
 
@@ -47,16 +46,15 @@ static uint64_t number(const unsigned char *p, int bytes)
     return v;
 }
 
-/* -- attributes ------------------------------------------------------------------------- */
+/* -- object headers ----------------------------------------------------------------------- */
 
-enum { MESSAGE_ATTRIBUTE = 0x0c, MESSAGE_CONTINUATION = 0x10 };
+enum { MESSAGE_CONTINUATION = 0x10 };
 
-/* What is looked for, and what is still to be looked through. */
-struct search {
+/* A walk: which blocks the header has, as far as is known. */
+struct walk {
     const ky_h5raw *f;
-    const char *name;
-    void *ret;
-    size_t len;
+    ky_h5raw_visit *visit;
+    void *arg;
     int version;  /* of the object header */
     bool ordered; /* messages carry their creation order */
     struct {
@@ -65,122 +63,96 @@ struct search {
     int n_blocks;
 };
 
-static size_t padded(size_t n)
+static int damaged(ky_err *err)
 {
-    return (n + 7) / 8 * 8;
+    return ky_fail(err, KY_EFORMAT, "the header of an object is damaged");
 }
 
-/* If this attribute message is the one: 1, its value copied. 0: another one. */
-static int try_attribute(struct search *s, const unsigned char *m, size_t n, ky_err *err)
+static int add_block(struct walk *w, const ky_h5raw_message *m, ky_err *err)
 {
-    if (n < 8)
-        return 0;
-    int version = m[0];
-    size_t at = version == 3 ? 9 : 8, wanted = strlen(s->name) + 1;
-    size_t name = number(m + 2, 2), type = number(m + 4, 2), space = number(m + 6, 2);
-
-    if (version < 1 || version > 3 || name != wanted || at + name > n ||
-        memcmp(m + at, s->name, wanted) != 0)
-        return 0;
-    if (version == 1) {
-        name = padded(name);
-        type = padded(type);
-        space = padded(space);
-    } else if (m[1] != 0)
-        return ky_fail(err, KY_EUNSUPPORTED, "its type or shape is stored elsewhere");
-    at += name + type + space;
-    if (at > n || n - at < s->len)
-        return ky_fail(err, KY_EFORMAT, "its value is cut off");
-    memcpy(s->ret, m + at, s->len);
-    return 1;
-}
-
-static int add_block(struct search *s, const unsigned char *m, size_t n, ky_err *err)
-{
-    if (n < 16 || s->n_blocks == MAX_BLOCKS)
-        return ky_fail(err, KY_EFORMAT, "its object's header is damaged");
-    s->blocks[s->n_blocks].at = number(m, 8);
-    s->blocks[s->n_blocks++].bytes = number(m + 8, 8);
+    if (m->n < 16 || w->n_blocks == MAX_BLOCKS)
+        return damaged(err);
+    w->blocks[w->n_blocks].at = ky_h5raw_number(m->p, 8);
+    w->blocks[w->n_blocks++].bytes = ky_h5raw_number(m->p + 8, 8);
     return 0;
 }
 
-/* Through the messages of one block; 1 when found. */
-static int search_messages(struct search *s, const unsigned char *p, size_t n, ky_err *err)
+/* Through the messages in n bytes from address `from`. */
+static int walk_messages(struct walk *w, const unsigned char *p, size_t n, uint64_t from,
+                         ky_err *err)
 {
-    size_t head = s->version == 1 ? 8 : s->ordered ? 6 : 4;
-    int found = 0;
+    size_t head = w->version == 1 ? 8 : w->ordered ? 6 : 4;
+    int rc = 0;
 
-    for (size_t at = 0; found == 0 && n - at >= head;) {
-        unsigned type = s->version == 1 ? (unsigned)number(p + at, 2) : p[at];
-        size_t size = number(p + at + (s->version == 1 ? 2 : 1), 2);
-        bool shared = (p[at + (s->version == 1 ? 4 : 3)] & 2) != 0;
+    for (size_t at = 0; rc == 0 && n - at >= head;) {
+        ky_h5raw_message m = { .type =
+                                   w->version == 1 ? (unsigned)ky_h5raw_number(p + at, 2) : p[at],
+                               .n = ky_h5raw_number(p + at + (w->version == 1 ? 2 : 1), 2),
+                               .shared = (p[at + (w->version == 1 ? 4 : 3)] & 2) != 0 };
 
         at += head;
-        if (size > n - at)
-            break;
-        if (type == MESSAGE_CONTINUATION)
-            found = add_block(s, p + at, size, err);
-        else if (type == MESSAGE_ATTRIBUTE && !shared)
-            found = try_attribute(s, p + at, size, err);
-        at += size;
+        if (m.n > n - at)
+            return damaged(err);
+        m.p = p + at;
+        m.at = from + at;
+        rc = m.type == MESSAGE_CONTINUATION ? add_block(w, &m, err) : w->visit(w->arg, &m, err);
+        at += m.n;
     }
-    return found;
+    return rc;
 }
 
-static int search_block(struct search *s, int i, ky_err *err)
+static int walk_block(struct walk *w, int i, ky_err *err)
 {
-    uint64_t bytes = s->blocks[i].bytes;
-    size_t before = s->version == 2 && i > 0 ? 4 : 0; /* a signature */
+    uint64_t bytes = w->blocks[i].bytes, at = w->blocks[i].at;
+    size_t before = w->version == 2 && i > 0 ? 4 : 0; /* a signature */
     size_t after = before;                            /* and a checksum */
-    unsigned char *p = bytes > MAX_BLOCK ? NULL : malloc(bytes + 1);
-    int found;
+    unsigned char *p = bytes > MAX_BLOCK || bytes > w->f->bytes ? NULL : malloc(bytes + 1);
+    int rc;
 
-    if (p == NULL || bytes < before + after || !ky_h5raw_get(s->f, s->blocks[i].at, p, bytes))
-        found = ky_fail(err, KY_EFORMAT, "its object's header is damaged");
+    if (p == NULL || bytes < before + after || !ky_h5raw_get(w->f, at, p, bytes))
+        rc = damaged(err);
     else
-        found = search_messages(s, p + before, bytes - before - after, err);
+        rc = walk_messages(w, p + before, bytes - before - after, at + before, err);
     free(p);
-    return found;
+    return rc;
 }
 
 /* The first block, by the prefix of the header. */
-static bool first_block(struct search *s, uint64_t header)
+static bool first_block(struct walk *w, uint64_t header)
 {
     unsigned char p[32] = { 0 };
 
-    if (!ky_h5raw_get(s->f, header, p, 16))
+    if (!ky_h5raw_get(w->f, header, p, 16))
         return false;
-    s->n_blocks = 1;
+    w->n_blocks = 1;
     if (memcmp(p, "OHDR", 4) != 0) {
-        s->version = 1;
-        s->blocks[0].at = header + 16;
-        s->blocks[0].bytes = number(p + 8, 4);
+        w->version = 1;
+        w->blocks[0].at = header + 16;
+        w->blocks[0].bytes = ky_h5raw_number(p + 8, 4);
         return p[0] == 1;
     }
     size_t at = 6 + ((p[5] & 0x20) != 0 ? 16 : 0) + ((p[5] & 0x10) != 0 ? 4 : 0);
     int width = 1 << (p[5] & 3);
-    s->version = 2;
-    s->ordered = (p[5] & 4) != 0;
-    if (p[4] != 2 || !ky_h5raw_get(s->f, header + at, p, (uint64_t)width))
+    w->version = 2;
+    w->ordered = (p[5] & 4) != 0;
+    if (p[4] != 2 || !ky_h5raw_get(w->f, header + at, p, (uint64_t)width))
         return false;
-    s->blocks[0].at = header + at + (uint64_t)width;
-    s->blocks[0].bytes = number(p, width);
+    w->blocks[0].at = header + at + (uint64_t)width;
+    w->blocks[0].bytes = ky_h5raw_number(p, width);
     return true;
 }
 
-int ky_h5raw_attr(const ky_h5raw *f, uint64_t header, const char *name, void *ret, size_t len,
-                  ky_err *err)
+int ky_h5raw_messages(const ky_h5raw *f, uint64_t header, ky_h5raw_visit *visit, void *arg,
+                      ky_err *err)
 {
-    struct search s = { .f = f, .name = name, .ret = ret, .len = len };
-    int found = 0;
+    struct walk w = { .f = f, .visit = visit, .arg = arg };
+    int rc = 0;
 
-    if (!first_block(&s, header))
-        return ky_fail(err, KY_EFORMAT, "its object's header is damaged");
-    for (int i = 0; found == 0 && i < s.n_blocks; i++)
-        found = search_block(&s, i, err);
-    if (found == 0)
-        return ky_fail(err, KY_EUNSUPPORTED, "it is not stored in its object's header");
-    return found < 0 ? found : KY_OK;
+    if (!first_block(&w, header))
+        return damaged(err);
+    for (int i = 0; rc == 0 && i < w.n_blocks; i++)
+        rc = walk_block(&w, i, err);
+    return rc;
 }
 
 /* -- text in the global heap --------------------------------------------------------------- */
@@ -201,15 +173,15 @@ static void index_collection(struct collection *c)
 {
     memset(c->object, 0, sizeof(c->object));
     for (size_t at = 16; c->len - at >= 16;) {
-        size_t id = number(c->bytes + at, 2);
-        uint64_t len = number(c->bytes + at + 8, 8);
+        size_t id = ky_h5raw_number(c->bytes + at, 2);
+        uint64_t len = ky_h5raw_number(c->bytes + at + 8, 8);
 
         at += 16;
         if (id == 0 || len > c->len - at) /* free space, which is last */
             break;
         c->object[id].at = at;
         c->object[id].len = len;
-        len = padded(len);
+        len = ky_h5raw_padded(len);
         at += len > c->len - at ? c->len - at : len;
     }
 }
@@ -222,7 +194,7 @@ static int load_collection(const ky_h5raw *f, struct collection *c, uint64_t add
         return KY_OK;
     if (!ky_h5raw_get(f, address, head, 16) || memcmp(head, "GCOL", 4) != 0)
         return ky_fail(err, KY_EFORMAT, "its text is damaged");
-    uint64_t len = number(head + 8, 8);
+    uint64_t len = ky_h5raw_number(head + 8, 8);
     if (len < 16 || len > MAX_COLLECTION || len > c->budget)
         return ky_fail(err, KY_EFULL, "its text is scattered or damaged");
     free(c->bytes);
@@ -245,8 +217,8 @@ static int load_collection(const ky_h5raw *f, struct collection *c, uint64_t add
 static int resolve(const ky_h5raw *f, struct collection *c, const unsigned char *ref,
                    const char **ret, size_t *ret_len, ky_err *err)
 {
-    size_t len = number(ref, 4), id = number(ref + 12, 4);
-    uint64_t address = number(ref + 4, 8);
+    size_t len = ky_h5raw_number(ref, 4), id = ky_h5raw_number(ref + 12, 4);
+    uint64_t address = ky_h5raw_number(ref + 4, 8);
 
     *ret = "";
     *ret_len = 0;
@@ -404,7 +376,7 @@ static size_t undo(const ky_h5raw_pipeline *p, unsigned skip, int i, const unsig
         return inflate_exactly(from, n, to, want) ? want : 0;
     if (p->filter[i] == KY_H5RAW_FLETCHER32) {
         if (n < 4 || n - 4 > packed_room(bytes) ||
-            fletcher32(from, n - 4) != number(from + n - 4, 4))
+            fletcher32(from, n - 4) != ky_h5raw_number(from + n - 4, 4))
             return 0;
         memcpy(to, from, n - 4);
         return n - 4;

@@ -1,11 +1,9 @@
 /*
- * Bytes of an HDF5 file, read without the HDF5 library: variable-length text and packed
- * chunks, the two places where the library trusts lengths that stand in the file (text is
- * copied whole into a buffer sized by another field; a chunk is unpacked as far as it goes
- * and used as far as its shape says). Here every length is held against what is there.
+ * Bytes of an HDF5 file, read without the HDF5 library, which trusts lengths that stand in
+ * the file (1.10.8 reads past its buffers on a flipped bit). Here every length is held
+ * against what is there: messages of object headers, texts in the global heap, filters.
  *
- * Layouts are those of the HDF5 File Format Specification, version 3: object headers (IV.A),
- * the attribute message (IV.A.2.m), the global heap (III.E). Part of models/h5.c.
+ * Layouts are those of the HDF5 File Format Specification, version 3. Part of h5_read.c.
  */
 #ifndef KY_H5RAW_H
 #define KY_H5RAW_H
@@ -26,15 +24,32 @@ typedef struct ky_h5raw {
 /** n bytes from an address; false if they are not all inside the file. */
 bool ky_h5raw_get(const ky_h5raw *f, uint64_t at, void *buf, uint64_t n);
 
-/**
- * The stored value of an attribute, at least `len` bytes of it, from the header of its object.
- *
- * @param header  address of the object's header
- * @param ret     receives len bytes
- * @return        KY_EFORMAT; KY_EUNSUPPORTED where it is stored elsewhere (dense, shared)
- */
-int ky_h5raw_attr(const ky_h5raw *f, uint64_t header, const char *name, void *ret, size_t len,
-                  ky_err *err);
+/** Little-endian number of up to 8 bytes, as everything in the format is. */
+uint64_t ky_h5raw_number(const unsigned char *p, int bytes);
+
+/** Rounded up to whole words of 8 bytes. */
+static inline size_t ky_h5raw_padded(size_t n)
+{
+    return (n + 7) / 8 * 8;
+}
+
+#define KY_H5RAW_NOWHERE UINT64_MAX /* an address that is none */
+
+/* A message of an object header. */
+typedef struct ky_h5raw_message {
+    unsigned type;
+    bool shared; /* its content is elsewhere */
+    const unsigned char *p;
+    size_t n;
+    uint64_t at; /* address of p */
+} ky_h5raw_message;
+
+/** Called for each message; nonzero ends the walk and is what it returns. */
+typedef int ky_h5raw_visit(void *arg, const ky_h5raw_message *m, ky_err *err);
+
+/** Through all messages of the header at an address. KY_EFORMAT if it is damaged. */
+int ky_h5raw_messages(const ky_h5raw *f, uint64_t header, ky_h5raw_visit *visit, void *arg,
+                      ky_err *err);
 
 /**
  * The texts that n references (16 bytes each: length, heap, index) lead to, in one allocation

@@ -15,3 +15,11 @@ tests_fuzz_fuzz_state_LDADD = libkymo.la
 check_PROGRAMS += tests/fuzz/fuzz_journal
 tests_fuzz_fuzz_journal_SOURCES = tests/fuzz/fuzz_journal.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_journal_LDADD = libkystorage.la libkymo.la
+
+check_PROGRAMS += tests/fuzz/fuzz_keras tests/fuzz/fuzz_h5 tests/fuzz/fuzz_json
+tests_fuzz_fuzz_keras_SOURCES = tests/fuzz/fuzz_keras.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_keras_LDADD = libkymo.la
+tests_fuzz_fuzz_h5_SOURCES = tests/fuzz/fuzz_h5.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_h5_LDADD = libkymo.la
+tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_json_LDADD = libkymo.la
