@@ -14,9 +14,6 @@ check_PROGRAMS += tests/models/test_keras
 tests_models_test_keras_SOURCES = tests/models/test_keras.c
 tests_models_test_keras_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_keras_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
-EXTRA_DIST += tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
-	tests/golden/k3_conv_valid.h5 tests/golden/k3_conv_same_causal.h5 \
-	tests/golden/k3_functional.h5 tests/golden/k3_activations.h5 tests/golden/k3_flat_dense.h5
 
 check_PROGRAMS += tests/models/test_h5
 tests_models_test_h5_SOURCES = tests/models/test_h5.c
@@ -60,3 +57,6 @@ tests_models_test_arch_SOURCES = tests/models/test_arch.c
 tests_models_test_arch_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_arch_LDADD = libkymo.la $(CMOCKA_LIBS)
 endif
+EXTRA_DIST += tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
+	tests/golden/k3_conv_valid.h5 tests/golden/k3_conv_same_causal.h5 \
+	tests/golden/k3_functional.h5 tests/golden/k3_activations.h5 tests/golden/k3_flat_dense.h5
