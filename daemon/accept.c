@@ -10,6 +10,8 @@
 #include "daemon/intake.h"
 #include "daemon/lane.h"
 #include "daemon/log.h"
+#include "daemon/requests.h"
+#include "daemon/rows.h"
 #include "models/clock.h"
 
 enum {
@@ -24,19 +26,6 @@ typedef struct staged {
     uint32_t sender;
     bool new_file; /* it is the first of a journal file */
 } staged;
-
-enum ask { ASK_SWAP, ASK_SEAL, ASK_EVENT };
-
-/* What another thread wants; it waits, unless it is an event. */
-typedef struct request {
-    enum ask what;
-    ky_swap swap;
-    char *event[4];
-    int rc;
-    bool done;
-    ky_err err;
-    struct request *next;
-} request;
 
 typedef struct port {
     ky_queue *records, *answers;
@@ -62,22 +51,12 @@ struct ky_accept {
     int64_t since_ns, ticked_ns;
     uint64_t handed;
     _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
-    /* requests */
-    pthread_mutex_t lock;
-    pthread_cond_t answered;
-    request *asked, **asked_last;
-    _Atomic bool asking;
-    bool stopped;
+    ky_requests requests;
 };
 
 static ky_unit *unit(ky_accept *a)
 {
     return ky_outbox_unit(&a->out);
-}
-
-static ky_span text(ky_accept *a, const char *s)
-{
-    return ky_unit_bytes(unit(a), s, strlen(s));
 }
 
 static void begin_clock(ky_accept *a)
@@ -282,15 +261,9 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
 
 static void add_reject(ky_accept *a, const ky_record *r)
 {
-    ky_unit *u = unit(a);
-    ky_row_reject row = { .pos = r->pos, .at_us = r->arrival_us };
+    bool known = r->source < a->p->cfg->n_sources;
 
-    row.source =
-        text(a, r->source < a->p->cfg->n_sources ? a->p->cfg->sources[r->source].name : "");
-    row.stream = ky_unit_bytes(u, ky_record_stream(r), r->stream_len);
-    row.reason = ky_unit_bytes(u, ky_record_text(r), r->text_len);
-    row.body = ky_unit_bytes(u, ky_record_body(r), r->body_len);
-    *KY_ADD(&u->rejects) = row;
+    ky_rows_reject(unit(a), r, known ? a->p->cfg->sources[r->source].name : "");
     KY_COUNT(a->p->count.rejected);
     ky_reasons_count(&a->p->reasons, ky_record_text(r), r->text_len);
     begin_clock(a);
@@ -460,26 +433,16 @@ static void finish_batch(ky_accept *a)
 
 /* -- its own unit -- */
 
-static void add_source(ky_accept *a, const char *source, const char *key, size_t key_len,
-                       const uint8_t *session, int64_t number)
-{
-    ky_row_source row = { .number = number };
-
-    row.source = text(a, source);
-    row.key = ky_unit_bytes(unit(a), key, key_len);
-    if (session != NULL)
-        memcpy(row.session, session, KY_SESSION);
-    *KY_ADD(&unit(a)->sources) = row;
-}
-
 static void add_sources(ky_accept *a)
 {
+    ky_unit *u = unit(a);
+
     for (uint32_t i = 0; i < a->books.n_dirty; i++) {
         ky_peer *s = &a->books.peers[a->books.dirty[i]];
         const ky_name *n = &a->books.peer_names.row[s->name];
 
-        add_source(a, a->p->cfg->sources[s->source].name, n->text, n->len, s->session,
-                   (int64_t)s->last);
+        ky_rows_source(u, a->p->cfg->sources[s->source].name, n->text, n->len, s->session,
+                       (int64_t)s->last);
         s->dirty = false;
     }
     a->books.n_dirty = 0;
@@ -487,11 +450,11 @@ static void add_sources(ky_accept *a)
         const char *name = a->p->cfg->models[i].name;
 
         if (a->imported_dirty[i])
-            add_source(a, KY_ACCEPT_MODEL, name, strlen(name), NULL, (int64_t)a->imported[i]);
+            ky_rows_source(u, KY_ACCEPT_MODEL, name, strlen(name), NULL, (int64_t)a->imported[i]);
         a->imported_dirty[i] = false;
     }
-    if (!ky_unit_empty(unit(a))) /* so that recovery books nothing of this twice */
-        add_source(a, KY_ACCEPT_JOURNAL, "", 0, NULL, (int64_t)a->routed);
+    if (!ky_unit_empty(u)) /* so that recovery books nothing of this twice */
+        ky_rows_source(u, KY_ACCEPT_JOURNAL, "", 0, NULL, (int64_t)a->routed);
 }
 
 static void wait_for_writer(ky_accept *a)
@@ -542,41 +505,30 @@ static int do_seal(ky_accept *a, ky_err *err)
     return a->p->cfg->journal == KY_JOURNAL_NO ? KY_OK : ky_journal_seal(a->p->journal, err);
 }
 
-static void serve(ky_accept *a, request *q)
+static void serve(ky_accept *a, ky_request *q)
 {
-    if (q->what == ASK_EVENT) {
-        event(a, q->event[0], q->event[1], q->event[2], q->event[3]);
-        for (int i = 0; i < 4; i++)
-            free(q->event[i]);
-        free(q);
-        return;
-    }
-    int rc = q->what == ASK_SWAP ? do_swap(a, &q->swap) : do_seal(a, &q->err);
+    int rc = KY_OK;
 
-    pthread_mutex_lock(&a->lock);
-    q->rc = rc;
-    q->done = true;
-    pthread_cond_broadcast(&a->answered);
-    pthread_mutex_unlock(&a->lock);
+    if (q->what == KY_ASK_EVENT)
+        event(a, q->event[0], q->event[1], q->event[2], q->event[3]);
+    else if (q->what == KY_ASK_SWAP)
+        rc = do_swap(a, &q->swap);
+    else
+        rc = do_seal(a, &q->err);
+    ky_requests_answer(&a->requests, q, rc);
 }
 
 /* Between two batches: whatever was staged has gone. */
 static bool serve_requests(ky_accept *a)
 {
-    if (!atomic_load(&a->asking))
-        return false;
-    pthread_mutex_lock(&a->lock);
-    request *q = a->asked, *next;
+    ky_request *q = ky_requests_take(&a->requests), *next;
+    bool any = q != NULL;
 
-    a->asked = NULL;
-    a->asked_last = &a->asked;
-    atomic_store(&a->asking, false);
-    pthread_mutex_unlock(&a->lock);
     for (; q != NULL; q = next) {
         next = q->next;
         serve(a, q);
     }
-    return true;
+    return any;
 }
 
 /* -- the thread -- */
@@ -637,20 +589,12 @@ static void tick(ky_accept *a)
         ky_core_die(EX_IOERR, "journal", "%s", err.text);
 }
 
-static void refuse_requests(ky_accept *a)
-{
-    serve_requests(a);
-    pthread_mutex_lock(&a->lock);
-    a->stopped = true;
-    pthread_mutex_unlock(&a->lock);
-    serve_requests(a);
-}
-
 static void drain(ky_accept *a)
 {
     ky_err err;
 
-    refuse_requests(a);
+    ky_requests_close(&a->requests);
+    serve_requests(a);
     if (a->p->cfg->journal != KY_JOURNAL_NO && ky_journal_sync(a->p->journal, &err) < 0)
         ky_core_die(EX_IOERR, "journal", "%s", err.text);
     mark_idle(a);
@@ -826,9 +770,7 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory");
     a->p = p;
     a->file_first = UINT64_MAX;
-    a->asked_last = &a->asked;
-    pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->answered, NULL);
+    ky_requests_init(&a->requests, &a->bell);
     a->ports = calloc((size_t)p->cfg->n_sources + 1, sizeof(*a->ports));
     int rc = ky_books_init(&a->books, p->cfg, p->holds);
 
@@ -886,8 +828,7 @@ void ky_accept_free(ky_accept *a)
     ky_books_done(&a->books);
     for (int i = 0; i < 2; i++)
         ky_unit_done(&a->out.batch[i].unit);
-    pthread_mutex_destroy(&a->lock);
-    pthread_cond_destroy(&a->answered);
+    ky_requests_done(&a->requests);
     free(a->ports);
     free(a->stage);
     free(a->sent);
@@ -898,66 +839,24 @@ void ky_accept_free(ky_accept *a)
 
 /* -- any thread -- */
 
-/* False when the stage has stopped. */
-static bool ask(ky_accept *a, request *q)
-{
-    pthread_mutex_lock(&a->lock);
-    bool open = !a->stopped;
-
-    if (open) {
-        *a->asked_last = q;
-        a->asked_last = &q->next;
-        atomic_store(&a->asking, true);
-    }
-    pthread_mutex_unlock(&a->lock);
-    ky_bell_ring(&a->bell);
-    return open;
-}
-
-static int ask_and_wait(ky_accept *a, request *q, ky_err *err)
-{
-    if (!ask(a, q))
-        return ky_fail(err, KY_EBUSY, "the daemon is stopping");
-    pthread_mutex_lock(&a->lock);
-    while (!q->done)
-        pthread_cond_wait(&a->answered, &a->lock);
-    pthread_mutex_unlock(&a->lock);
-    if (q->rc < 0 && err != NULL)
-        *err = q->err;
-    return q->rc;
-}
-
 int ky_accept_swap(ky_accept *a, const ky_swap *s, ky_err *err)
 {
-    request q = { .what = ASK_SWAP, .swap = *s };
+    ky_request q = { .what = KY_ASK_SWAP, .swap = *s };
 
-    return ask_and_wait(a, &q, err);
+    return ky_requests_ask(&a->requests, &q, err);
 }
 
 int ky_accept_seal(ky_accept *a, ky_err *err)
 {
-    request q = { .what = ASK_SEAL };
+    ky_request q = { .what = KY_ASK_SEAL };
 
-    return ask_and_wait(a, &q, err);
+    return ky_requests_ask(&a->requests, &q, err);
 }
 
 void ky_accept_event(ky_accept *a, const char *level, const char *object, const char *what,
                      const char *detail)
 {
-    const char *from[4] = { level, object, what, detail };
-    request *q = calloc(1, sizeof(*q));
-    bool whole = q != NULL;
-
-    for (int i = 0; whole && i < 4; i++)
-        whole = (q->event[i] = strdup(from[i])) != NULL;
-    if (q == NULL)
-        return;
-    q->what = ASK_EVENT;
-    if (whole && ask(a, q))
-        return;
-    for (int i = 0; i < 4; i++)
-        free(q->event[i]);
-    free(q);
+    ky_requests_event(&a->requests, level, object, what, detail);
 }
 
 void ky_accept_want_durable(ky_accept *a, uint64_t pos)

@@ -7,7 +7,9 @@
 
 #include "daemon/log.h"
 #include "daemon/publish.h"
+#include "daemon/rows.h"
 #include "daemon/stream.h"
+#include "daemon/works.h"
 #include "models/clock.h"
 
 enum {
@@ -21,24 +23,10 @@ enum {
 typedef struct slot {
     const ky_record *r;
     ky_stream *s;
-    struct ky_works *works; /* the version it will be stepped by */
+    ky_works *works; /* the version it will be stepped by */
     uint32_t step, next;
     bool done, zero, gap, reset; /* reset: zero because of a gap in time */
 } slot;
-
-/* A model version at work in this lane, for one class. */
-typedef struct ky_works {
-    const ky_version *v;
-    const ky_plan *plan;
-    ky_wave *wave;
-    size_t state_bytes, block; /* block: what a state takes, a multiple of 64 */
-    void *free;                /* blocks, linked through their first bytes */
-    ky_stream *first, *last;   /* ready streams */
-    float *y;                  /* [max_wave, outputs] */
-    char *backup;              /* [max_wave] states before the step */
-    char *extra;               /* a label and [features] values, on their way into a unit */
-    struct ky_works *next;
-} ky_works;
 
 struct ky_lane {
     ky_pipeline *p;
@@ -63,8 +51,6 @@ struct ky_lane {
     size_t n_dirty, cap_dirty;
     size_t dirty_bytes;
     int64_t since_ns; /* when the oldest thing not handed over was done; 0: nothing */
-    void **blocks;    /* everything the works' blocks were cut from */
-    size_t n_blocks;
     /* a wave */
     ky_stream **rows;
     const float **x;
@@ -73,84 +59,15 @@ struct ky_lane {
     bool *answered;
 };
 
-/* -- versions at work -- */
-
-static void *block_new(ky_lane *l, ky_works *w)
-{
-    enum { AT_ONCE = 64 };
-
-    if (w->free == NULL) {
-        char *more = aligned_alloc(64, AT_ONCE * w->block);
-        void **blocks = realloc(l->blocks, (l->n_blocks + 1) * sizeof(void *));
-
-        if (more == NULL || blocks == NULL)
-            ky_core_die(EX_OSERR, "lane", "no memory for the states of more streams");
-        l->blocks = blocks;
-        l->blocks[l->n_blocks++] = more;
-        for (int i = 0; i < AT_ONCE; i++) {
-            void *b = more + (size_t)i * w->block;
-
-            memcpy(b, &w->free, sizeof(void *));
-            w->free = b;
-        }
-    }
-    void *b = w->free;
-
-    memcpy(&w->free, b, sizeof(void *));
-    return b;
-}
-
-static void block_free(ky_works *w, void *b)
-{
-    memcpy(b, &w->free, sizeof(void *));
-    w->free = b;
-}
-
-static ky_works *works_new(ky_lane *l, int class_, const ky_version *v)
-{
-    ky_works *w = calloc(1, sizeof(*w));
-    size_t rows = (size_t)l->p->cfg->max_wave;
-
-    if (w == NULL)
-        return NULL;
-    w->v = v;
-    w->plan = v->plan[class_];
-    w->state_bytes = ky_plan_state_bytes(w->plan);
-    w->block = (w->state_bytes + 64) / 64 * 64;
-    w->wave = ky_wave_new(w->plan, (int)rows);
-    w->y = calloc(rows * (size_t)v->facts->outputs, sizeof(float));
-    w->backup = aligned_alloc(64, rows * w->block);
-    w->extra = malloc(sizeof(int32_t) + (size_t)v->facts->features * sizeof(float));
-    if (w->wave == NULL || w->y == NULL || w->backup == NULL || w->extra == NULL)
-        ky_core_die(EX_OSERR, "lane", "no memory for waves of %zu streams", rows);
-    w->next = l->works[class_];
-    l->works[class_] = w;
-    return w;
-}
-
-/* Made at a version's first use in the lane: at recovery or a swap, never in a wave's path. */
 static ky_works *works_of(ky_lane *l, int class_, const ky_version *v)
 {
-    for (ky_works *w = l->works[class_]; w != NULL; w = w->next)
-        if (w->v == v)
-            return w;
-    ky_works *w = works_new(l, class_, v);
-
-    if (w == NULL)
-        ky_core_die(EX_OSERR, "lane", "no memory");
-    return w;
+    return ky_works_of(&l->works[class_], v, class_, l->p->cfg->max_wave);
 }
 
-static void works_free(ky_works *w)
+/* The version that new starts use. */
+static ky_works *works_now(ky_lane *l, const ky_stream *s)
 {
-    for (ky_works *next; w != NULL; w = next) {
-        next = w->next;
-        ky_wave_free(w->wave);
-        free(w->y);
-        free(w->backup);
-        free(w->extra);
-        free(w);
-    }
+    return works_of(l, s->class_, l->current[l->p->class_model[s->class_]]);
 }
 
 /* -- streams -- */
@@ -203,55 +120,11 @@ static ky_stream *stream_of(ky_lane *l, const ky_record *r)
                : stream_make(l, r->stream, r->class_, ky_record_stream(r), r->stream_len);
 }
 
-/* From zeros, by this version. */
-static void stream_zero(ky_lane *l, ky_stream *s, ky_works *w)
-{
-    if (s->works != w) {
-        if (s->state != NULL)
-            block_free(s->works, s->state);
-        s->works = w;
-        s->state = block_new(l, w);
-    }
-    ky_plan_zero(w->plan, s->state);
-}
-
 /* -- the unit -- */
 
 static ky_unit *unit(ky_lane *l)
 {
     return ky_outbox_unit(&l->out);
-}
-
-static ky_span bytes_of_text(ky_unit *u, const char *s)
-{
-    return ky_unit_bytes(u, s, strlen(s));
-}
-
-static void fill_state(ky_lane *l, const ky_stream *s, ky_row_state *row)
-{
-    const ky_works *w = s->works;
-    ky_unit *u = unit(l);
-    size_t held = s->held != NULL ? (size_t)w->v->facts->features * sizeof(float) : 0;
-    int32_t label = s->label;
-
-    *row = (ky_row_state){ .stream = s->id,
-                           .model = (uint16_t)w->v->model,
-                           .version = w->v->version,
-                           .n = s->n,
-                           .start_n = s->start_n,
-                           .epoch = s->window.epoch,
-                           .pos = s->pos,
-                           .seq_high = s->window.high,
-                           .seq_mask = s->window.mask,
-                           .ts_us = s->ts_us,
-                           .ended = s->ended,
-                           .layout = ky_plan_layout(w->plan),
-                           .file_first = (int64_t)s->file_first };
-    row->blob = ky_unit_bytes(u, s->state, w->state_bytes);
-    memcpy(w->extra, &label, sizeof(label));
-    if (held > 0)
-        memcpy(w->extra + sizeof(label), s->held, held);
-    row->extra = ky_unit_bytes(u, w->extra, sizeof(label) + held);
 }
 
 static void begin_clock(ky_lane *l)
@@ -285,58 +158,17 @@ static void touch(ky_lane *l, ky_stream *s)
     ky_unit *u = unit(l);
 
     if (!s->known) {
-        ky_row_stream *row = KY_ADD(&u->streams);
-
-        *row = (ky_row_stream){ .id = s->id, .class_ = s->class_ };
-        row->name = ky_unit_bytes(u, s->name, s->name_len);
+        ky_rows_stream(u, s);
         s->known = true;
         KY_COUNT(l->p->count.streams);
     }
     if (s->state == NULL)
-        stream_zero(l, s, works_of(l, s->class_, l->current[l->p->class_model[s->class_]]));
+        ky_works_zero(works_now(l, s), s);
     if (l->p->cfg->classes[s->class_].archive && s->file_first != l->file_first) {
-        ky_row_state row;
-
         s->file_first = l->file_first;
-        fill_state(l, s, &row);
-        ky_row_state0 *row0 = KY_ADD(&u->states0);
-
-        row0->file_first = l->file_first;
-        row0->row = row;
+        ky_rows_state0(u, s, l->file_first);
     }
     make_dirty(l, s);
-}
-
-static void add_gap(ky_lane *l, const ky_stream *s, const slot *t)
-{
-    ky_unit *u = unit(l);
-    ky_row_gap row = { .stream = s->id,
-                       .n = s->n + 1,
-                       .from_us = s->ts_us,
-                       .to_us = t->r->ts_us,
-                       .from_seq = s->window.high,
-                       .to_seq = t->r->seq };
-
-    row.what = bytes_of_text(u, t->reset ? "reset" : "kept");
-    *KY_ADD(&u->gaps) = row;
-    KY_COUNT(l->p->count.gaps);
-}
-
-static void add_label(ky_lane *l, const ky_record *r, int64_t n)
-{
-    ky_unit *u = unit(l);
-    ky_row_label row = {
-        .stream = r->stream,
-        .n = n,
-        .seq = r->seq,
-        .ts_us = r->ts_us,
-        .at_us = r->arrival_us,
-        .late = r->type == KY_REC_LABEL,
-    };
-
-    row.label = ky_unit_bytes(u, ky_record_text(r), r->text_len);
-    *KY_ADD(&u->labels) = row;
-    KY_COUNT(l->p->count.labels);
 }
 
 /* -- records in line -- */
@@ -387,16 +219,6 @@ static void decide(ky_lane *l, ky_stream *s, slot *t)
         t->zero ? works_of(l, s->class_, l->current[l->p->class_model[s->class_]]) : s->works;
 }
 
-static void ready(ky_stream *s, ky_works *w)
-{
-    s->ready = NULL;
-    if (w->first == NULL)
-        w->first = s;
-    else
-        w->last->ready = s;
-    w->last = s;
-}
-
 static void leave_line(ky_lane *l, ky_stream *s)
 {
     slot *t = slot_at(l, s->first);
@@ -418,7 +240,8 @@ static void applied(ky_lane *l, ky_stream *s, const ky_record *r)
 static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     touch(l, s);
-    add_label(l, r, r->n);
+    ky_rows_label(unit(l), r, r->n);
+    KY_COUNT(l->p->count.labels);
     applied(l, s, r);
 }
 
@@ -438,7 +261,7 @@ static void next_in_line(ky_lane *l, ky_stream *s)
 
         if (t->r->type == KY_REC_SAMPLE) {
             decide(l, s, t);
-            ready(s, t->works);
+            ky_works_ready(t->works, s);
             return;
         }
         if (t->r->type == KY_REC_LABEL)
@@ -503,7 +326,7 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
             s->works->v->model != v->model)
             continue;
         touch(l, s);
-        stream_zero(l, s, works_of(l, s->class_, v));
+        ky_works_zero(works_of(l, s->class_, v), s);
         applied(l, s, r);
         KY_COUNT(l->p->count.resets);
     }
@@ -553,12 +376,14 @@ static void begin(ky_lane *l, ky_stream *s, slot *t)
         ky_core_die(EX_DATAERR, "lane", "stream %s is at step %lld, its next record is for %lld",
                     s->name, (long long)s->n, (long long)r->n);
     touch(l, s);
-    if (t->gap)
-        add_gap(l, s, t);
+    if (t->gap) {
+        ky_rows_gap(unit(l), s, r, t->reset ? "reset" : "kept");
+        KY_COUNT(l->p->count.gaps);
+    }
     if (t->zero) {
         if (r->flags & KY_START || s->ended)
             s->start_n = s->n + 1;
-        stream_zero(l, s, t->works);
+        ky_works_zero(t->works, s);
         s->ended = false;
     }
     if (r->steps > 1)
@@ -588,31 +413,6 @@ static void tell(ky_lane *l, const ky_said *a, const float *y)
     l->told_any = true;
 }
 
-static void log_answer(ky_lane *l, const ky_said *a, const ky_record *r, int64_t now_us,
-                       const float *y)
-{
-    ky_unit *u = unit(l);
-    const ky_model_info *f = a->v->facts;
-    char number[12];
-    ky_row_prediction row = { .stream = a->s->id,
-                              .model = (uint16_t)a->v->model,
-                              .version = a->v->version,
-                              .n = a->n,
-                              .seq = a->seq,
-                              .ts_us = a->ts_us,
-                              .answered_us = now_us,
-                              .latency_us = a->latency_us,
-                              .label = (int16_t)a->label,
-                              .quality = a->quality,
-                              .time_source = r->time_source,
-                              .score = a->score };
-
-    if (a->label >= 0)
-        row.name = bytes_of_text(u, ky_served_label(f, a->label, number));
-    row.y = ky_unit_bytes(u, y, (size_t)f->outputs * sizeof(float));
-    *KY_ADD(&u->predictions) = row;
-}
-
 static void answer(ky_lane *l, ky_stream *s, const slot *t, const float *y, int64_t now_us)
 {
     const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
@@ -631,7 +431,7 @@ static void answer(ky_lane *l, ky_stream *s, const slot *t, const float *y, int6
 
     a.label = ky_served_decide(a.v->facts, y, &a.score);
     if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != s->label))
-        log_answer(l, &a, r, now_us, y);
+        ky_rows_prediction(unit(l), &a, r, now_us, y);
     s->label = a.label;
     KY_COUNT(l->p->count.answers);
     if (l->told != NULL && r->pos >= l->p->live_from)
@@ -669,8 +469,10 @@ static void end_record(ky_lane *l, ky_stream *s, const slot *t)
         l->midway--;
     if (r->flags & KY_COUNTED)
         ky_window_take(&s->window, r->seq);
-    if (r->text_len > 0)
-        add_label(l, r, s->n);
+    if (r->text_len > 0) {
+        ky_rows_label(unit(l), r, s->n);
+        KY_COUNT(l->p->count.labels);
+    }
     if (l->p->holds[s->class_]) {
         size_t len = r->features * sizeof(float);
 
@@ -701,7 +503,7 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
             answer(l, s, t, l->y[row], now_us);
     }
     if (++t->step < t->r->steps) {
-        ready(s, w);
+        ky_works_ready(w, s);
         return;
     }
     end_record(l, s, t);
@@ -720,7 +522,7 @@ static int gather(ky_lane *l, ky_works *w, bool midway)
     for (; s != NULL && B < l->p->cfg->max_wave; s = next) {
         next = s->ready;
         if (midway && slot_at(l, s->first)->step == 0)
-            ready(s, w);
+            ky_works_ready(w, s);
         else
             l->rows[B++] = s;
     }
@@ -799,10 +601,7 @@ static void hand_over(ky_lane *l)
     while (l->midway > 0)
         waves(l, true);
     for (size_t i = 0; i < l->n_dirty; i++) {
-        ky_row_state row;
-
-        fill_state(l, l->dirty[i], &row);
-        *KY_ADD(&u->states) = row;
+        ky_rows_state(u, l->dirty[i]);
         l->dirty[i]->dirty = false;
     }
     l->n_dirty = 0;
@@ -917,7 +716,7 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const 
     if (w != NULL && row->layout == ky_plan_layout(w->plan) &&
         ky_plan_state_ok(w->plan, saved->blob, saved->blob_len)) {
         s->works = w;
-        s->state = block_new(l, w);
+        s->state = ky_works_block(w);
         memcpy(s->state, saved->blob, saved->blob_len);
         s->ended = row->ended;
     } else {
@@ -1010,13 +809,10 @@ void ky_lane_free(ky_lane *l)
         return;
     streams_free(l);
     for (int c = 0; l->works != NULL && c < l->p->cfg->n_classes; c++)
-        works_free(l->works[c]);
-    for (size_t i = 0; i < l->n_blocks; i++)
-        free(l->blocks[i]);
+        ky_works_free(l->works[c]);
     for (int i = 0; i < 2; i++)
         ky_unit_done(&l->out.batch[i].unit);
     ky_queue_done(&l->in);
-    free(l->blocks);
     free(l->works);
     free(l->current);
     free(l->slots);

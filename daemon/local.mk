@@ -26,10 +26,13 @@ libkydaemon_la_SOURCES = \
 	daemon/publish.c daemon/publish.h \
 	daemon/queue.c daemon/queue.h \
 	daemon/recover.c daemon/recover.h \
+	daemon/requests.c daemon/requests.h \
 	daemon/retrain.c daemon/retrain.h \
+	daemon/rows.c daemon/rows.h \
 	daemon/served.c daemon/served.h \
 	daemon/status.c \
-	daemon/stream.c daemon/stream.h
+	daemon/stream.c daemon/stream.h \
+	daemon/works.c daemon/works.h
 libkydaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DKY_BINDIR='"$(bindir)"'
 libkydaemon_la_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
 libkydaemon_la_LIBADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la \

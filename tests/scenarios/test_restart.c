@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/scenarios/harness.h"
 
@@ -25,6 +26,11 @@ static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\nlanes 
                           "[stream:har]\nmatch = s-*\nmodel = m\narchive = yes\n"
                           "[model:m]\nfile = model.h5\n";
 
+static bool torn_now(void *arg)
+{
+    return access(arg, F_OK) == 0;
+}
+
 static void again(ky_daemon *d, const ky_scene *s, const char *program, const char *path,
                   enum how how, outcome *o)
 {
@@ -36,7 +42,10 @@ static void again(ky_daemon *d, const ky_scene *s, const char *program, const ch
     if (how == TERM) {
         ky_daemon_stop(d);
     } else {
+        if (program != NULL) /* the control: strike where it is open */
+            KY_WANT(ky_within(10000, torn_now, getenv("KY_TORN")), "nothing was committed");
         ky_daemon_kill(d);
+        unlink(getenv("KY_TORN"));
         if (o->starts % 2 == 1) /* and once more, while it recovers */
             ky_daemon_start_and_kill(d, s, program, path, overrides);
     }
@@ -55,6 +64,8 @@ static outcome run(const char *name, const char *program, enum how how, int time
     ky_sender sender;
 
     ky_scene_open(&s, name);
+    snprintf(path, sizeof(path), "%s/torn", s.dir);
+    setenv("KY_TORN", path, 1);
     ky_windows_make(&w, &s, 120, 32, false);
     float *y = ky_windows_answers(&w, s.model);
     int *t = ky_windows_steps(&w);

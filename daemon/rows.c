@@ -1,0 +1,142 @@
+#include "daemon/rows.h"
+
+#include <string.h>
+
+#include "daemon/works.h"
+
+ky_span ky_rows_text(ky_unit *u, const char *s)
+{
+    return ky_unit_bytes(u, s, strlen(s));
+}
+
+void ky_rows_stream(ky_unit *u, const ky_stream *s)
+{
+    ky_row_stream row = { .id = s->id, .class_ = s->class_ };
+
+    row.name = ky_unit_bytes(u, s->name, s->name_len);
+    *KY_ADD(&u->streams) = row;
+}
+
+/* The last label and the held values go with the state: log = change and missing = hold need them
+ * after a restart. */
+static ky_row_state row_of(ky_unit *u, const ky_stream *s)
+{
+    const ky_works *w = s->works;
+    size_t held = s->held != NULL ? (size_t)w->v->facts->features * sizeof(float) : 0;
+    int32_t label = s->label;
+    ky_row_state row = {
+        .stream = s->id,
+        .model = (uint16_t)w->v->model,
+        .version = w->v->version,
+        .n = s->n,
+        .start_n = s->start_n,
+        .epoch = s->window.epoch,
+        .pos = s->pos,
+        .seq_high = s->window.high,
+        .seq_mask = s->window.mask,
+        .ts_us = s->ts_us,
+        .ended = s->ended,
+        .layout = ky_plan_layout(w->plan),
+        .file_first = (int64_t)s->file_first,
+    };
+
+    row.blob = ky_unit_bytes(u, s->state, w->state_bytes);
+    memcpy(w->extra, &label, sizeof(label));
+    if (held > 0)
+        memcpy(w->extra + sizeof(label), s->held, held);
+    row.extra = ky_unit_bytes(u, w->extra, sizeof(label) + held);
+    return row;
+}
+
+void ky_rows_state(ky_unit *u, const ky_stream *s)
+{
+    ky_row_state row = row_of(u, s);
+
+    *KY_ADD(&u->states) = row;
+}
+
+void ky_rows_state0(ky_unit *u, const ky_stream *s, uint64_t file_first)
+{
+    ky_row_state0 row = { .file_first = file_first, .row = row_of(u, s) };
+
+    *KY_ADD(&u->states0) = row;
+}
+
+void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char *what)
+{
+    ky_row_gap row = {
+        .stream = s->id,
+        .n = s->n + 1,
+        .from_us = s->ts_us,
+        .to_us = r->ts_us,
+        .from_seq = s->window.high,
+        .to_seq = r->seq,
+    };
+
+    row.what = ky_rows_text(u, what);
+    *KY_ADD(&u->gaps) = row;
+}
+
+void ky_rows_label(ky_unit *u, const ky_record *r, int64_t n)
+{
+    ky_row_label row = {
+        .stream = r->stream,
+        .n = n,
+        .seq = r->seq,
+        .ts_us = r->ts_us,
+        .at_us = r->arrival_us,
+        .late = r->type == KY_REC_LABEL,
+    };
+
+    row.label = ky_unit_bytes(u, ky_record_text(r), r->text_len);
+    *KY_ADD(&u->labels) = row;
+}
+
+void ky_rows_prediction(ky_unit *u, const ky_said *a, const ky_record *r, int64_t now_us,
+                        const float *y)
+{
+    const ky_model_info *f = a->v->facts;
+    char number[12];
+    ky_row_prediction row = {
+        .stream = a->s->id,
+        .model = (uint16_t)a->v->model,
+        .version = a->v->version,
+        .n = a->n,
+        .seq = a->seq,
+        .ts_us = a->ts_us,
+        .answered_us = now_us,
+        .latency_us = a->latency_us,
+        .label = (int16_t)a->label,
+        .quality = a->quality,
+        .time_source = r->time_source,
+        .score = a->score,
+    };
+
+    if (a->label >= 0)
+        row.name = ky_rows_text(u, ky_served_label(f, a->label, number));
+    row.y = ky_unit_bytes(u, y, (size_t)f->outputs * sizeof(float));
+    *KY_ADD(&u->predictions) = row;
+}
+
+void ky_rows_reject(ky_unit *u, const ky_record *r, const char *source)
+{
+    ky_row_reject row = { .pos = r->pos, .at_us = r->arrival_us };
+
+    row.source = ky_rows_text(u, source);
+    row.stream = ky_unit_bytes(u, ky_record_stream(r), r->stream_len);
+    row.reason = ky_unit_bytes(u, ky_record_text(r), r->text_len);
+    row.body = ky_unit_bytes(u, ky_record_body(r), r->body_len);
+    *KY_ADD(&u->rejects) = row;
+}
+
+void ky_rows_source(ky_unit *u, const char *source, const char *key, size_t key_len,
+                    const uint8_t *session, int64_t number)
+{
+    ky_row_source row = { .number = number };
+
+    row.source = ky_rows_text(u, source);
+    row.key = ky_unit_bytes(u, key, key_len);
+    if (session != NULL)
+        memcpy(row.session, session, KY_SESSION);
+    *KY_ADD(&u->sources) = row;
+}

@@ -1,0 +1,42 @@
+/*
+ * A model version at work in one lane, for one class of streams: the scratch of its waves, the
+ * memory of its streams' states, and the streams that are ready for it. The lane's thread.
+ */
+#ifndef KY_WORKS_H
+#define KY_WORKS_H
+
+#include "daemon/served.h"
+#include "daemon/stream.h"
+
+typedef struct ky_works {
+    const ky_version *v;
+    const ky_plan *plan;
+    ky_wave *wave;
+    size_t state_bytes, block; /* block: what a state takes, a multiple of 64 */
+    void *free;                /* blocks, linked through their first bytes */
+    void **slabs;              /* what they were cut from */
+    size_t n_slabs;
+    ky_stream *first, *last; /* ready streams */
+    float *y;                /* [max_wave, outputs] */
+    char *backup;            /* [max_wave] states before the step */
+    char *extra;             /* a label and [features] values, on their way into a unit */
+    struct ky_works *next;
+} ky_works;
+
+/** The works of a version in a list, made at its first use: at recovery or a swap, never in a
+ *  wave's path. Being out of memory ends the process. */
+ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int max_wave);
+/** All of a list. */
+void ky_works_free(ky_works *list);
+
+/** Memory for a state, not set. */
+void *ky_works_block(ky_works *w);
+void ky_works_give_back(ky_works *w, void *block);
+
+/** Puts a stream behind those that are ready. */
+void ky_works_ready(ky_works *w, ky_stream *s);
+
+/** The stream's state becomes that of one that has seen nothing, of this version. */
+void ky_works_zero(ky_works *w, ky_stream *s);
+
+#endif
