@@ -765,7 +765,7 @@ static void check_bound_twice(loader *l, const char *kind, const char *name, con
     for (int i = 0; i < before_publisher; i++) {
         const ky_publish_cfg *p = &l->c->publishers[i];
 
-        if (p->bind && strcmp(p->endpoint, endpoint) == 0)
+        if (p->bind && p->endpoint != NULL && strcmp(p->endpoint, endpoint) == 0)
             other = p->name;
     }
     if (other != NULL)

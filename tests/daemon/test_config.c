@@ -95,6 +95,14 @@ static bool says(const place *p, const char *what)
     "[source:plant]\nendpoint = tcp://127.0.0.1:5555\n[stream:vib]\nmodel = m\n"                   \
     "[model:m]\nfile = m.h5\n[publish:live]\nendpoint = tcp://127.0.0.1:5556\n"
 
+/* What needs a kymo that knows Kafka. */
+static void need_kafka(void)
+{
+#ifndef KY_WITH_RDKAFKA
+    skip();
+#endif
+}
+
 static void assert_good(place *p, int rc)
 {
     for (int i = 0; i < p->problems.n; i++)
@@ -251,6 +259,8 @@ static const mistake mistakes[] = {
       "kymod.ini:2: [kymod] journal: 'async' is refused with [source:plant]" },
     { GOOD "[publish:b]\nendpoint = tcp://127.0.0.1:5555\n",
       "kymod.ini:10: [publish:b] endpoint: 'tcp://127.0.0.1:5555' is bound by 'plant' already" },
+    { GOOD "[publish:b]\n[publish:c]\nendpoint = tcp://127.0.0.1:9\n",
+      "kymod.ini:9: [publish:b] endpoint: is missing" },
     { GOOD "[publish:b]\nendpoint = udp://127.0.0.1:5555\n",
       "'udp://127.0.0.1:5555' is not allowed" },
     { GOOD "[publish:b]\nendpoint = tcp://127.0.0.1\n", "tcp://HOST:PORT or ipc://PATH" },
@@ -265,6 +275,11 @@ static void each_mistake_is_named_with_its_place(void **state)
     place *p = *state;
 
     for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
+#ifndef KY_WITH_RDKAFKA
+        if (strstr(mistakes[i].text, "rdkafka.no.such") != NULL ||
+            strstr(mistakes[i].text, "security.protocol") != NULL)
+            continue;
+#endif
         assert_int_equal(load(p, mistakes[i].text), KY_EINVAL);
         if (!says(p, mistakes[i].said)) {
             print_message("wanted: %s\n", mistakes[i].said);
@@ -430,6 +445,7 @@ static void secrets_in_a_file_for_everybody_are_refused(void **state)
 {
     place *p = *state;
 
+    need_kafka();
     write_text("kymod.ini", KAFKA "[source:k]\nrdkafka.sasl.password = s3cret\n");
     chmod("kymod.ini", 0644);
     assert_int_equal(load(p, NULL), KY_EINVAL);
@@ -568,6 +584,7 @@ static void the_dump_reads_back_as_itself(void **state)
     place *p = *state;
     char *first, *second;
 
+    need_kafka();
     assert_good(p, load(p, FULL));
     first = dump(p->c);
     assert_non_null(strstr(first, "\ncommit_interval = 1500ms\n"));
@@ -588,6 +605,7 @@ static void the_dump_masks_secrets(void **state)
     place *p = *state;
     char *text;
 
+    need_kafka();
     assert_good(p, load(p, FULL));
     text = dump(p->c);
     assert_null(strstr(text, "s3cret"));
@@ -605,6 +623,7 @@ static void recorded_settings_read_back_without_todays_files(void **state)
     char *first, *second;
     ky_err err;
 
+    need_kafka();
     assert_good(p, load(p, FULL));
     first = dump(p->c);
     unlink("m.h5");
