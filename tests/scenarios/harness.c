@@ -196,6 +196,21 @@ void ky_windows_done(ky_windows *w)
     free(w->order);
 }
 
+const char *ky_windows_file(const ky_windows *w, const ky_scene *s)
+{
+    static char path[320];
+    uint64_t dims[3] = { (uint64_t)w->n, (uint64_t)w->T, (uint64_t)w->F };
+    ky_h5 *f;
+    ky_err err;
+
+    snprintf(path, sizeof(path), "%s/windows.h5", s->dir);
+    KY_WANT(ky_h5_create(path, &f, &err) == KY_OK &&
+                ky_h5_put(f, "/X_test", KY_H5_F32, 3, dims, w->x, &err) == KY_OK &&
+                ky_h5_commit(f, &err) == KY_OK,
+            "%s", err.text);
+    return path;
+}
+
 float *ky_windows_answers(const ky_windows *w, const char *model)
 {
     float *y = calloc((size_t)w->n * (size_t)w->T * (size_t)w->outputs, sizeof(float));
@@ -575,24 +590,27 @@ int64_t ky_scene_compare(const ky_scene *s, const ky_windows *w, const float *y)
     sqlite3 *db = open_db(s);
     sqlite3_stmt *st = prepare(db, "SELECT name, n, seq, probs, role FROM predictions p JOIN "
                                    "streams s ON s.id = p.stream WHERE name GLOB "
-                                   "'s-[0-9][0-9]'");
+                                   "'s[-0-9]*'");
     size_t width = (size_t)w->outputs * sizeof(float), wrong = 0;
     size_t total = (size_t)w->n * (size_t)w->T, right = 0;
     uint8_t *seen = calloc(total, 1);
     int rc;
 
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-        int stream = atoi((const char *)sqlite3_column_text(st, 0) + 2);
+        const char *name = (const char *)sqlite3_column_text(st, 0);
+        int stream = atoi(name + strcspn(name, "0123456789"));
         int64_t n = sqlite3_column_int64(st, 1) - 1;
+        bool counted = sqlite3_column_type(st, 2) != SQLITE_NULL;
         int64_t window = stream + n / w->T * KY_SCENE_STREAMS, at = window * w->T + n % w->T;
         bool ok =
-            window < w->n && at >= 0 && !seen[at] && sqlite3_column_int64(st, 2) == n + 1 &&
+            window < w->n && at >= 0 && !seen[at] &&
+            (!counted || sqlite3_column_int64(st, 2) == n + 1) &&
             (size_t)sqlite3_column_bytes(st, 3) == width &&
             memcmp(sqlite3_column_blob(st, 3), y + (size_t)at * (size_t)w->outputs, width) == 0;
 
         if (!ok && wrong++ == 0)
-            fprintf(stderr, "first wrong: stream s-%02d n %lld seq %lld\n", stream,
-                    (long long)n + 1, (long long)sqlite3_column_int64(st, 2));
+            fprintf(stderr, "first wrong: stream %d n %lld seq %lld\n", stream, (long long)n + 1,
+                    (long long)sqlite3_column_int64(st, 2));
         if (ok) {
             seen[at] = 1;
             right++;

@@ -52,6 +52,8 @@ void ky_windows_make(ky_windows *w, ky_scene *s, int n, int T, bool har);
 /** Another interleaving: sequences of one stream stay in order. */
 void ky_windows_shuffle(ky_windows *w, uint64_t seed);
 void ky_windows_done(ky_windows *w);
+/** The windows as <dir>/windows.h5:X_test; its path. */
+const char *ky_windows_file(const ky_windows *w, const ky_scene *s);
 /** The answers of every step of every window, [n,T,outputs]: one stream alone, from zeros. */
 float *ky_windows_answers(const ky_windows *w, const char *model);
 static inline int ky_window_stream(int window)

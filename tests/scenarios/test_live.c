@@ -116,23 +116,17 @@ static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\ncommit
 /* `kymo predict --stream` on the same windows: the last answer of each. */
 static void compare_with_predict(const ky_scene *s, const ky_windows *w, const float *y)
 {
-    uint64_t dims[3] = { (uint64_t)w->n, (uint64_t)w->T, (uint64_t)w->F };
     size_t width = (size_t)w->outputs;
     float *given = calloc((size_t)w->n * width, sizeof(float));
-    char data[320], out[320], command[1600];
+    char out[320], command[1600];
     const char *build = getenv("KY_BUILDDIR");
     ky_h5 *f;
     ky_err err;
 
-    snprintf(data, sizeof(data), "%s/windows.h5", s->dir);
     snprintf(out, sizeof(out), "%s/answers.h5", s->dir);
-    KY_WANT(ky_h5_create(data, &f, &err) == KY_OK &&
-                ky_h5_put(f, "/X_test", KY_H5_F32, 3, dims, w->x, &err) == KY_OK &&
-                ky_h5_commit(f, &err) == KY_OK,
-            "%s", err.text);
     snprintf(command, sizeof(command),
              "%s/kymo predict %s %s:X_test --stream -o %s >%s/predict.log 2>&1",
-             build != NULL ? build : ".", s->model, data, out, s->dir);
+             build != NULL ? build : ".", s->model, ky_windows_file(w, s), out, s->dir);
     KY_WANT(system(command) == 0, "%s failed", command);
     KY_WANT(ky_h5_open(out, &f, &err) == KY_OK &&
                 ky_h5_read(f, "/y", KY_H5_F32, given, (size_t)w->n * width, &err) == KY_OK,
