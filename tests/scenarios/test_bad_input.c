@@ -15,6 +15,7 @@
 
 static const char ini[] = "[kymod]\nstate_dir = state\nruntime_dir = run\ncommit_interval = 50ms\n"
                           "[source:in]\nendpoint = tcp://127.0.0.1:*\nmax_message = 4M\n"
+                          "[source:acked]\nendpoint = ipc://%s/acked\nsocket = router\n"
                           "[stream:har]\nmatch = s-*\nmodel = m\n"
                           "[stream:other]\nmatch = x*\nmodel = steep\nmemory = window\n"
                           "[stream:odd]\nmatch = *[!a-z0-9-]*\nmodel = m\nmax_streams = 3\n"
@@ -88,28 +89,29 @@ static void shorten(const char *from, const char *to, double part)
 
 static void bad_starts(const ky_scene *s, const ky_daemon *d)
 {
-    char text[1400], endpoint[300], half[320], cut[340], file[340], other[340];
+    char plain[1400], text[1500], endpoint[300], half[320], cut[340], file[340], other[340];
 
+    snprintf(plain, sizeof(plain), ini, s->dir);
     snprintf(endpoint, sizeof(endpoint), "source:in.endpoint=%s",
              ky_daemon_address(d, "source=in"));
     snprintf(file, sizeof(file), "kymod.state_dir=%s/kymod.ini/state", s->dir);
     snprintf(other, sizeof(other), "kymod.state_dir=%s/state2", s->dir);
     snprintf(half, sizeof(half), "%s/half.h5", s->dir);
     snprintf(cut, sizeof(cut), "model:m.file=%s", half);
-    expect_exit("two_daemons", s, ini, NULL, EX_TEMPFAIL, "another kymod");
-    expect_exit("port_taken", s, ini, (const char *const[]){ other, endpoint, NULL }, EX_TEMPFAIL,
+    expect_exit("two_daemons", s, plain, NULL, EX_TEMPFAIL, "another kymod");
+    expect_exit("port_taken", s, plain, (const char *const[]){ other, endpoint, NULL }, EX_TEMPFAIL,
                 "[source:in]");
-    expect_exit("state_dir_is_a_file", s, ini, (const char *const[]){ file, NULL }, EX_CANTCREAT,
+    expect_exit("state_dir_is_a_file", s, plain, (const char *const[]){ file, NULL }, EX_CANTCREAT,
                 "state_dir");
-    expect_exit("model_does_not_fit", s, ini,
+    expect_exit("model_does_not_fit", s, plain,
                 (const char *const[]){ other, "stream:har.features=a,b,c", NULL }, EX_CONFIG,
                 "3 features");
-    expect_exit("too_many_labels", s, ini,
+    expect_exit("too_many_labels", s, plain,
                 (const char *const[]){ other, "model:m.labels=a,b", NULL }, EX_CONFIG, "2 labels");
     shorten(s->model, half, 0.5);
-    expect_exit("truncated_model", s, ini, (const char *const[]){ other, cut, NULL }, EX_DATAERR,
+    expect_exit("truncated_model", s, plain, (const char *const[]){ other, cut, NULL }, EX_DATAERR,
                 "half.h5");
-    snprintf(text, sizeof(text), "%s[source:two]\nsockte = pull\n", ini);
+    snprintf(text, sizeof(text), "%s[source:two]\nsockte = pull\n", plain);
     expect_exit("unknown_key", s, text, NULL, EX_CONFIG, "sockte");
 }
 
@@ -185,17 +187,75 @@ static void send_hot(ky_zsock *push)
     }
 }
 
+/* What the router says to four frames; the number, -1 for silence; whether a reason came. */
+static int64_t told(ky_zsock *dealer, const char *session, size_t session_len, uint64_t number,
+                    size_t number_len, const char *payload, bool *ret_reason)
+{
+    ky_zframe f[4] = { { "sender", 6 },
+                       { session, session_len },
+                       { &number, number_len },
+                       { payload, strlen(payload) } };
+    uint64_t answer = 0;
+    int n;
+
+    KY_WANT(ky_zsock_send(dealer, f, 4, 1000, NULL) == KY_OK, "sending");
+    n = ky_zsock_recv(dealer, f, 3, 300, NULL);
+    if (n < 2)
+        return -1;
+    KY_WANT(f[0].len == 16 && f[1].len == 8, "a malformed acknowledgement");
+    memcpy(&answer, f[1].data, sizeof(answer));
+    *ret_reason = n == 3 && f[2].len > 0;
+    return (int64_t)answer;
+}
+
+/* Takes what is still on its way. */
+static void hush(ky_zsock *dealer)
+{
+    ky_zframe f[3];
+
+    while (ky_zsock_recv(dealer, f, 3, 100, NULL) > 0)
+        ;
+}
+
+/* A sender whose envelopes and payloads go wrong is told so and can go on. */
+static void bad_envelopes(const ky_daemon *d)
+{
+    static const char session[] = "0123456789abcdef", other[] = "fedcba9876543210";
+    static const char good[] = "{\"stream\":\"x-sent\",\"x\":" NINE "}";
+    bool reason = false;
+    ky_zsock *z;
+    ky_err err;
+
+    KY_WANT(ky_zsock_open("dealer", ky_daemon_address(d, "source=acked"), false, 100, &z, &err) ==
+                KY_OK,
+            "%s", err.text);
+    KY_WANT(told(z, session, 16, 4, 8, good, &reason) == 0 && reason, "a session begun at 4");
+    KY_WANT(told(z, session, 16, 1, 8, "garbage", &reason) == 1 && reason, "garbage, numbered 1");
+    hush(z);
+    KY_WANT(told(z, session, 16, 2, 8, good, &reason) == 2 && !reason, "the next one");
+    KY_WANT(told(z, session, 16, 9, 8, good, &reason) == -1, "one that is ahead");
+    KY_WANT(told(z, session, 16, 2, 8, good, &reason) == 2 && !reason, "the same again");
+    KY_WANT(told(z, other, 16, 3, 8, good, &reason) == 0 && reason, "another session, not at 1");
+    told(z, session, 15, 3, 8, good, &reason); /* malformed: a reject, whatever is said */
+    told(z, session, 16, 3, 7, good, &reason);
+    hush(z);
+    KY_WANT(told(z, session, 16, 3, 8, good, &reason) == 3 && !reason, "after malformed envelopes");
+    ky_zsock_close(z);
+}
+
 static bool counted(void *arg)
 {
     const ky_daemon *d = arg;
 
     return ky_daemon_counter(d, "received") ==
-           ky_daemon_counter(d, "accepted") + ky_daemon_counter(d, "rejected");
+           ky_daemon_counter(d, "accepted") + ky_daemon_counter(d, "rejected") +
+               ky_daemon_counter(d, "duplicates") + ky_daemon_counter(d, "ahead") +
+               ky_daemon_counter(d, "sessions_refused");
 }
 
 int main(void)
 {
-    char buf[1024], path[320];
+    char text[1400], buf[1024], path[320];
     int64_t sent_bad = 0;
     ky_windows w;
     ky_scene s;
@@ -208,7 +268,8 @@ int main(void)
     float *y = ky_windows_answers(&w, s.model);
 
     make_steep(&s);
-    snprintf(path, sizeof(path), "%s", ky_scene_write(&s, "kymod.ini", ini));
+    snprintf(text, sizeof(text), ini, s.dir);
+    snprintf(path, sizeof(path), "%s", ky_scene_write(&s, "kymod.ini", text));
     ky_daemon_start(&d, &s, NULL, path, NULL);
     KY_WANT(ky_zsock_open("push", ky_daemon_address(&d, "source=in"), false, 10000, &push, &err) ==
                 KY_OK,
@@ -226,8 +287,11 @@ int main(void)
     send_strange(push);
     send_hot(push);
     bad_starts(&s, &d);
-    ky_scene_wait_predictions(&s, w.n * w.T + 3 + 6, 30000);
-    KY_WANT(ky_within(5000, counted, &d), "some messages are neither accepted nor rejected");
+    bad_envelopes(&d);
+    sent_bad += 3; /* the garbage and two envelopes */
+    ky_scene_wait_predictions(&s, w.n * w.T + 3 + 6 + 1, 30000);
+    KY_WANT(ky_within(5000, counted, &d),
+            "some messages are neither accepted, rejected, repeated nor ahead");
     KY_WANT(ky_daemon_counter(&d, "quarantined") == 1, "the hot step was not undone");
     ky_zsock_close(push);
     ky_daemon_stop(&d);
