@@ -3,7 +3,6 @@
  * parts, so any number of threads may read through one.
  */
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "models/h5_file.h"
 #include "models/h5meta.h"
+#include "models/h5value.h"
 
 enum {
     MAX_DEPTH = 16,        /* names in a path */
@@ -274,30 +274,6 @@ static bool is_chunked(const ky_h5meta_object *o)
     return o->layout == KY_H5META_CHUNKED || o->layout == KY_H5META_ONE_CHUNK;
 }
 
-static enum ky_h5_type type_of(const ky_h5meta_type *t)
-{
-    switch (t->class) {
-    case KY_H5META_FLOAT:
-        return t->size == 8 ? KY_H5_F64 : KY_H5_F32;
-    case KY_H5META_INT:
-        switch (t->size) {
-        case 1:
-            return t->sign ? KY_H5_I8 : KY_H5_U8;
-        case 2: /* there is no U16: it fits */
-            return t->sign ? KY_H5_I16 : KY_H5_U32;
-        case 4:
-            return t->sign ? KY_H5_I32 : KY_H5_U32;
-        default:
-            return t->sign ? KY_H5_I64 : KY_H5_U64;
-        }
-    case KY_H5META_TEXT:
-    case KY_H5META_VARIABLE:
-        return KY_H5_STR;
-    default:
-        return KY_H5_OTHER;
-    }
-}
-
 static bool is_number(enum ky_h5_type t)
 {
     return t < KY_H5_STR;
@@ -386,122 +362,11 @@ int ky_h5_stat(ky_h5 *f, const char *dataset, ky_h5_info *ret, ky_err *err)
 
     if (rc < 0)
         return rc;
-    *ret = (ky_h5_info){ .type = type_of(&o.type), .rank = o.space.rank, .count = o.space.count };
+    *ret = (ky_h5_info){ .type = ky_h5value_type(&o.type),
+                         .rank = o.space.rank,
+                         .count = o.space.count };
     memcpy(ret->dims, o.space.dims, sizeof(ret->dims));
     return KY_OK;
-}
-
-/* -- numbers of one kind from another ------------------------------------------------------------
- */
-
-static const size_t sizes[] = {
-    [KY_H5_F32] = 4, [KY_H5_F64] = 8, [KY_H5_I8] = 1,  [KY_H5_U8] = 1,  [KY_H5_I16] = 2,
-    [KY_H5_I32] = 4, [KY_H5_U32] = 4, [KY_H5_I64] = 8, [KY_H5_U64] = 8,
-};
-
-static const bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
-
-/* One number: real, or whole with its sign apart. */
-struct value {
-    bool real, negative;
-    double d;
-    uint64_t u; /* the magnitude */
-};
-
-/* IEEE half: 1 sign, 5 exponent, 10 fraction bits. */
-static double half(uint64_t bits)
-{
-    int exp = (int)(bits >> 10 & 31);
-    double frac = (double)(bits & 1023), d;
-
-    if (exp == 31)
-        d = frac == 0 ? INFINITY : NAN;
-    else
-        d = exp == 0 ? ldexp(frac, -24) : ldexp(1024 + frac, exp - 25);
-    return bits >> 15 != 0 ? -d : d;
-}
-
-static struct value load(const ky_h5meta_type *t, const unsigned char *p)
-{
-    struct value v = { 0 };
-    uint64_t bits = 0;
-
-    for (size_t i = 0; i < t->size; i++)
-        bits |= (uint64_t)p[t->big ? t->size - 1 - i : i] << 8 * i;
-    if (t->class == KY_H5META_FLOAT) {
-        v.real = true;
-        if (t->size == 8)
-            memcpy(&v.d, &bits, 8);
-        else if (t->size == 4) {
-            uint32_t low = (uint32_t)bits;
-            float x;
-
-            memcpy(&x, &low, 4);
-            v.d = x;
-        } else
-            v.d = half(bits);
-        return v;
-    }
-    v.negative = t->sign && (bits >> (8 * t->size - 1) & 1) != 0;
-    if (v.negative) /* the magnitude of a two's complement of that width */
-        bits = t->size == 8 ? 0 - bits : ((uint64_t)1 << 8 * t->size) - bits;
-    v.u = bits;
-    return v;
-}
-
-static double as_real(const struct value *v)
-{
-    return v->real ? v->d : v->negative ? -(double)v->u : (double)v->u;
-}
-
-/* Cut to [-below, above]: what does not fit becomes the nearest that does. */
-static uint64_t as_whole(const struct value *v, uint64_t below, uint64_t above)
-{
-    bool negative = v->real ? v->d < 0 : v->negative;
-    uint64_t limit = negative ? below : above, size = v->u;
-
-    if (v->real) {
-        double d = fabs(v->d);
-
-        size = isnan(d) ? 0 : d >= 0x1p64 ? UINT64_MAX : (uint64_t)d;
-    }
-    if (size > limit)
-        size = limit;
-    return negative ? 0 - size : size;
-}
-
-static void store(const struct value *v, enum ky_h5_type as, void *to)
-{
-    if (as == KY_H5_F64 || as == KY_H5_F32) {
-        double d = as_real(v);
-        float x = (float)d;
-
-        memcpy(to, as == KY_H5_F64 ? (void *)&d : (void *)&x, sizes[as]);
-        return;
-    }
-    bool sign = as == KY_H5_I8 || as == KY_H5_I16 || as == KY_H5_I32 || as == KY_H5_I64;
-    size_t bits = 8 * sizes[as];
-    uint64_t all = bits == 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1, half_way = all / 2;
-    uint64_t w = as_whole(v, sign ? half_way + 1 : 0, sign ? half_way : all);
-    unsigned char *p = to;
-
-    for (size_t i = 0; i < sizes[as]; i++)
-        p[little ? i : sizes[as] - 1 - i] = (unsigned char)(w >> 8 * i);
-}
-
-/* n values in the file's form become ours. Apart from each other. */
-static void convert(const ky_h5meta_type *t, const unsigned char *from, size_t n,
-                    enum ky_h5_type as, unsigned char *to)
-{
-    if (little && !t->big && type_of(t) == as && t->size == sizes[as]) {
-        memcpy(to, from, n * t->size);
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        struct value v = load(t, from + i * t->size);
-
-        store(&v, as, to + i * sizes[as]);
-    }
 }
 
 /* -- rows of a dataset
@@ -555,7 +420,7 @@ static int read_piece(const struct selection *s, ky_err *err)
         if (!ky_h5raw_get(&s->f->raw, at, block, (uint64_t)now * size))
             rc = cut_off(err);
         else
-            convert(&s->o->type, block, now, s->as, to);
+            ky_h5value_convert(&s->o->type, block, now, s->as, to);
         n -= now;
         at += (uint64_t)now * size;
         to += now * s->to_size;
@@ -604,7 +469,7 @@ static int read_chunk(void *arg, const ky_h5meta_chunk *c, ky_err *err)
     if (rc < 0)
         return rc;
     if (s->as != KY_H5_OTHER)
-        convert(&s->o->type, s->plain, s->values, s->as, s->ours);
+        ky_h5value_convert(&s->o->type, s->plain, s->values, s->as, s->ours);
     copy_box(s, c->at, 0, s->as != KY_H5_OTHER ? s->ours : s->plain, s->to);
     return 0;
 }
@@ -617,7 +482,7 @@ static void fill_rows(const struct selection *s)
     bool zero = true;
 
     if (s->as != KY_H5_OTHER && s->o->n_fill == s->o->type.size)
-        convert(&s->o->type, s->o->fill, 1, s->as, value);
+        ky_h5value_convert(&s->o->type, s->o->fill, 1, s->as, value);
     for (size_t i = 0; i < sizeof(value); i++)
         zero = zero && value[i] == 0;
     if (zero)
@@ -662,7 +527,7 @@ static int read_rows(const ky_h5 *f, const ky_h5meta_object *o, enum ky_h5_type 
 {
     struct selection s = { .f = f, .o = o, .first = first, .n = n, .as = as, .to = to };
 
-    s.to_size = as == KY_H5_OTHER ? o->type.size : sizes[as];
+    s.to_size = as == KY_H5_OTHER ? o->type.size : ky_h5value_size(as);
     return is_chunked(o) ? read_chunks(&s, err) : read_piece(&s, err);
 }
 
@@ -678,7 +543,7 @@ static int read_numbers(const ky_h5 *f, const char *path, enum ky_h5_type as, ui
     if (rc < 0)
         return rc;
     uint64_t rows = o.space.rank > 0 ? o.space.dims[0] : 1;
-    if (!is_number(type_of(&o.type)) || !is_number(as))
+    if (!is_number(ky_h5value_type(&o.type)) || !is_number(as))
         rc = ky_fail(&own, KY_EUNSUPPORTED, "it holds no plain numbers");
     else if (whole && o.space.count != count)
         rc = ky_fail(&own, KY_ESHAPE, "it has %zu values, %zu are wanted", o.space.count, count);
@@ -909,11 +774,11 @@ int ky_h5_attr_num(ky_h5 *f, const char *path, const char *name, double *ret, ky
 
     if (rc < 0)
         return rc;
-    if (v.space.count != 1 || !is_number(type_of(&v.type)))
+    if (v.space.count != 1 || !is_number(ky_h5value_type(&v.type)))
         rc = ky_fail(err, KY_EFORMAT, "%s: attribute '%s' of '%s' is not one number", f->path, name,
                      path);
     else
-        convert(&v.type, v.bytes, 1, KY_H5_F64, (unsigned char *)ret);
+        ky_h5value_convert(&v.type, v.bytes, 1, KY_H5_F64, (unsigned char *)ret);
     free(v.bytes);
     return rc;
 }

@@ -17,6 +17,7 @@ kymo_sources = \
 	models/global_pooling.c \
 	models/h5.c models/h5.h models/h5_file.h models/h5_read.c \
 	models/h5meta.c models/h5meta.h models/h5raw.c models/h5raw.h \
+	models/h5value.c models/h5value.h \
 	models/json.c models/json.h \
 	models/keras.h models/keras_config.c models/keras_read.c models/keras_write.c \
 	models/kernels.c models/kernels.h models/kernels_impl.h \

@@ -65,8 +65,9 @@ ANYWHERE = [
     lambda r: L.Dropout(0.4),
     batchnorm,
 ]
-TIMED = [conv, conv, pool, lstm, lstm, lambda r: L.GlobalAveragePooling1D(),
-         lambda r: L.GlobalMaxPooling1D(keepdims=False), lambda r: L.Flatten()]
+TIMED = [conv, conv, pool, lstm, lstm, lambda r: L.Flatten(),
+         lambda r: L.GlobalAveragePooling1D(keepdims=bool(r.random() < 0.3)),
+         lambda r: L.GlobalMaxPooling1D(keepdims=bool(r.random() < 0.3))]
 
 
 def draw(r):

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -661,6 +662,105 @@ static void other_encodings_of_numbers_are_read(void **state)
         }
 }
 
+static void numbers_that_do_not_fit_are_cut_to_the_nearest(void **state)
+{
+    (void)state;
+    const double x[6] = { 1e10, -1e10, NAN, INFINITY, -0.9, 254.9 };
+    const int64_t n[3] = { INT64_MIN, -1, INT64_MAX };
+    const int32_t want32[6] = { INT32_MAX, INT32_MIN, 0, INT32_MAX, 0, 254 };
+    const uint8_t want8[6] = { 255, 0, 0, 255, 0, 254 };
+    const int16_t want16[3] = { INT16_MIN, -1, INT16_MAX };
+    const uint64_t want64[3] = { 0, 0, INT64_MAX };
+    int32_t i32[6];
+    uint8_t u8[6];
+    int16_t i16[3];
+    uint64_t u64[3];
+    int64_t i64[3];
+    float f32[3];
+    ky_h5 *f = NULL;
+
+    assert_int_equal(ky_h5_create(in_dir("cut.h5"), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/x", KY_H5_F64, 1, (uint64_t[]){ 6 }, x, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/n", KY_H5_I64, 1, (uint64_t[]){ 3 }, n, NULL), KY_OK);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+    assert_int_equal(ky_h5_open(in_dir("cut.h5"), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/x", KY_H5_I32, i32, 6, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/x", KY_H5_U8, u8, 6, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/n", KY_H5_I16, i16, 3, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/n", KY_H5_U64, u64, 3, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/n", KY_H5_I64, i64, 3, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/n", KY_H5_F32, f32, 3, NULL), KY_OK);
+    ky_h5_close(f);
+    assert_memory_equal(i32, want32, sizeof(i32));
+    assert_memory_equal(u8, want8, sizeof(u8));
+    assert_memory_equal(i16, want16, sizeof(i16));
+    assert_memory_equal(u64, want64, sizeof(u64));
+    assert_memory_equal(i64, n, sizeof(i64));
+    assert_true(f32[0] == -0x1p63f && f32[1] == -1 && f32[2] == 0x1p63f);
+}
+
+static void half_precision_is_read(void **state)
+{
+    (void)state;
+    const hsize_t dim = 7;
+    const uint16_t bits[7] = { 0x3c00, 0xc000, 0x0001, 0x7bff, 0x7c00, 0x8000, 0x3555 };
+    const float want[7] = { 1, -2, 0x1p-24f, 65504, INFINITY, -0.0f, 0.333251953125f };
+    float v[7];
+    hid_t f = raw_file("half.h5"), space = H5Screate_simple(1, &dim, NULL);
+    hid_t half = H5Tcopy(H5T_IEEE_F32LE);
+    ky_h5 *in = NULL;
+
+    H5Tset_fields(half, 15, 10, 5, 0, 10);
+    H5Tset_size(half, 2);
+    H5Tset_ebias(half, 15);
+    hid_t d = H5Dcreate2(f, "x", half, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Dwrite(d, half, H5S_ALL, H5S_ALL, H5P_DEFAULT, bits) >= 0);
+    H5Dclose(d);
+    H5Tclose(half);
+    H5Sclose(space);
+    H5Fclose(f);
+    assert_int_equal(ky_h5_open(in_dir("half.h5"), &in, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, v, 7, NULL), KY_OK);
+    assert_memory_equal(v, want, sizeof(v));
+    ky_h5_close(in);
+}
+
+static void file_behind_a_user_block_is_read(void **state)
+{
+    (void)state;
+    const hsize_t dims[2] = { 6, 4 }, chunk[2] = { 4, 4 };
+    float x[24], v[24];
+    char **s = NULL;
+    const char *const word = "word";
+    size_t n;
+    hid_t fcpl = H5Pcreate(H5P_FILE_CREATE);
+    ky_h5 *in = NULL;
+
+    for (int i = 0; i < 24; i++)
+        x[i] = (float)i;
+    H5Pset_userblock(fcpl, 1024); /* as MATLAB does */
+    hid_t f = H5Fcreate(in_dir("block.h5"), H5F_ACC_TRUNC, fcpl, H5P_DEFAULT);
+    hid_t d = raw_chunked(f, "x", H5T_IEEE_F32LE, 2, dims, chunk, 1);
+    H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, x);
+    H5Dclose(d);
+    hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
+    H5Tset_size(type, H5T_VARIABLE);
+    d = H5Dcreate2(f, "s", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Dwrite(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, &word);
+    H5Dclose(d);
+    H5Tclose(type);
+    H5Sclose(space);
+    H5Pclose(fcpl);
+    H5Fclose(f);
+    assert_int_equal(ky_h5_open(in_dir("block.h5"), &in, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, v, 24, NULL), KY_OK);
+    assert_memory_equal(v, x, sizeof(x));
+    assert_int_equal(ky_h5_read_strs(in, "/s", &s, &n, NULL), KY_OK);
+    assert_string_equal(s[0], word);
+    free(s);
+    ky_h5_close(in);
+}
+
 static void chunks_never_written_hold_the_fill_value(void **state)
 {
     (void)state;
@@ -883,6 +983,9 @@ int main(void)
         cmocka_unit_test(unknown_filter_is_refused),
         cmocka_unit_test(types_that_are_no_numbers_are_refused),
         cmocka_unit_test(other_encodings_of_numbers_are_read),
+        cmocka_unit_test(numbers_that_do_not_fit_are_cut_to_the_nearest),
+        cmocka_unit_test(half_precision_is_read),
+        cmocka_unit_test(file_behind_a_user_block_is_read),
         cmocka_unit_test(chunks_never_written_hold_the_fill_value),
         cmocka_unit_test(other_encodings_of_text_are_read),
         cmocka_unit_test(every_truncation_is_refused),
