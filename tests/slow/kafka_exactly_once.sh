@@ -64,18 +64,21 @@ partitions = all
 group = kymo
 INI
 start_kymod "$W/kafka.ini" kafka
-for part in 1 2 3 4; do
-    sed -n "$(((part - 1) * total / 4 + 1)),$((part * total / 4))p" "$W/samples.tsv" |
-        "$B/tests/kafka/produce" "$brokers" in >>"$W/produce.log" 2>&1 || fail "producing"
-    if [ $part -lt 4 ]; then
-        # Somewhere in the middle of it: some answers of this part are there, not all need be.
-        wait_rows "$W/kafka.state" $(((part - 1) * total / 4 + 1))
-        kill -9 "$daemon"
-        wait "$daemon" 2>/dev/null
-        echo "killed with $("$kymo" query --csv --state-dir "$W/kafka.state" 'SELECT count(*) FROM predictions' | tail -n 1) answers of $((part * total / 4)) sent"
-        start_kymod "$W/kafka.ini" kafka
-    fi
+# The producer's pace (100 samples at a time) leaves kymod in the middle of its input when it is killed.
+awk '{ print } NR % 100 == 0 { fflush(); system("sleep 0.02") }' "$W/samples.tsv" |
+    "$B/tests/kafka/produce" "$brokers" in >"$W/produce.log" 2>&1 &
+producer=$!
+seen=0
+for kill in 1 2 3; do
+    wait_rows "$W/kafka.state" $((seen + 500))
+    kill -9 "$daemon"
+    wait "$daemon" 2>/dev/null
+    seen=$("$kymo" query --csv --state-dir "$W/kafka.state" 'SELECT count(*) FROM predictions' | tail -n 1)
+    echo "kill $kill: with $seen of $total answers in the database"
+    [ "$seen" -lt $total ] || fail "the kill came too late to show anything"
+    start_kymod "$W/kafka.ini" kafka
 done
+wait "$producer" || fail "producing"
 wait_rows "$W/kafka.state" $total
 stop_kymod
 answers "$W/kafka.state" >"$W/kafka.answers"

@@ -20,7 +20,7 @@ skip()
 
 cleanup()
 {
-    for p in $pids; do kill -9 "$p" 2>/dev/null; done
+    for p in $pids; do kill -9 "$p" 2>/dev/null && wait "$p" 2>/dev/null; done
     rm -rf "$W"
 }
 trap cleanup EXIT
@@ -34,7 +34,7 @@ need()
 # start_kymod INI NAME: waits until it serves. The pid is in $daemon.
 start_kymod()
 {
-    "$B/kymod" -c "$1" >>"$W/$2.log" 2>&1 &
+    "$B/kymod" -c "$1" >>"$W/$2.log" 2>&1 3>&- &
     daemon=$!
     pids="$pids $daemon"
     local i
