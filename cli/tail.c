@@ -10,7 +10,7 @@
 #include "models/json.h"
 #include "models/sample.h"
 
-enum { SLICE_MS = 200, BAR = 20, FRAMES = 3 };
+enum { SLICE_MS = 200, BAR = 20, FRAMES = 3, HWM = 100000 };
 
 /* The last `pub` of each topic, by open addressing; grows at half. */
 typedef struct topics {
@@ -29,8 +29,8 @@ typedef struct tail_opts {
 } tail_opts;
 
 typedef struct tally {
-    int64_t seen, shown, lost;
-    int64_t shown_ns;
+    int64_t shown, lost, lost_said;
+    int64_t shown_ns, said_ns;
     size_t stream_width, label_width;
 } tally;
 
@@ -159,6 +159,18 @@ static void show(const tail_opts *o, tally *t, const ky_json *answer, const ky_z
     fflush(stdout);
 }
 
+/* At most once a second, and at the end. */
+static void say_losses(tally *t, bool end)
+{
+    int64_t now = ky_clock_mono_ns();
+
+    if (t->lost == t->lost_said || (!end && now - t->said_ns < INT64_C(1000000000)))
+        return;
+    fprintf(stderr, "kymo: %" PRId64 " answers were lost on the way\n", t->lost - t->lost_said);
+    t->lost_said = t->lost;
+    t->said_ns = now;
+}
+
 /* [topic][answer]; what is neither is not kymod's. */
 static int take(const tail_opts *o, tally *t, topics *seen, const ky_zframe *f, int n, ky_err *err)
 {
@@ -172,14 +184,8 @@ static int take(const tail_opts *o, tally *t, topics *seen, const ky_zframe *f, 
         return ky_context(err, rc, "%s: not kymod's answers", o->endpoint);
     const char *stream = ky_json_str(ky_json_get(answer, "stream"), "");
     if (o->stream == NULL || strcmp(stream, o->stream) == 0) {
-        int64_t lost = missed(seen, &f[0], ky_json_int(ky_json_get(answer, "pub"), 0));
-        t->seen++;
-        t->lost += lost;
-        if (lost > 0) {
-            fprintf(stderr, "kymo: %" PRId64 " answers of '", lost);
-            ky_cli_print_safe(stderr, stream, strlen(stream));
-            fprintf(stderr, "' were lost on the way\n");
-        }
+        t->lost += missed(seen, &f[0], ky_json_int(ky_json_get(answer, "pub"), 0));
+        say_losses(t, false);
         show(o, t, answer, &f[1]);
     }
     ky_json_free(answer);
@@ -218,11 +224,12 @@ static int tail_answers(const tail_opts *o)
     if (o->class_name != NULL)
         snprintf(prefix, sizeof(prefix), "%s/%s%s", o->class_name,
                  o->stream != NULL ? o->stream : "", o->stream != NULL ? "/" : "");
-    int rc = ky_zsock_open("sub", o->endpoint, false, 0, &sock, &err);
+    int rc = ky_zsock_open("sub", o->endpoint, false, HWM, &sock, &err);
     if (rc == KY_OK)
         rc = ky_zsock_subscribe(sock, prefix, &err);
     if (rc == KY_OK)
         rc = follow(o, sock, &t, &seen, &err);
+    say_losses(&t, true);
     ky_zsock_close(sock);
     topics_done(&seen);
     if (rc != KY_OK)

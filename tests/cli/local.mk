@@ -14,4 +14,9 @@ check_PROGRAMS += tests/cli/test_inspect
 tests_cli_test_inspect_SOURCES = tests/cli/test_inspect.c
 tests_cli_test_inspect_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_inspect_LDADD = libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/cli/test_feed
+tests_cli_test_feed_SOURCES = tests/cli/test_feed.c tests/cli/run.h
+tests_cli_test_feed_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_feed_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS) -lm
 endif

@@ -11,6 +11,8 @@
 
 #include "connectors/codec.h"
 #include "connectors/timestamp.h"
+#include "models/json.h"
+#include "models/rng.h"
 
 static const char *const axes[] = { "ax", "ay", "az" };
 
@@ -563,6 +565,199 @@ static void numbers_are_rounded_correctly(void **state)
     }
 }
 
+/* -- against another parser ------------------------------------------------------------ */
+
+typedef struct writer {
+    char text[4096];
+    int n;
+    ky_rng rng;
+} writer;
+
+static int below(writer *w, int n)
+{
+    return (int)ky_rng_below(&w->rng, (uint64_t)n);
+}
+
+static void __attribute__((format(printf, 2, 3))) say(writer *w, const char *fmt, ...)
+{
+    static const char *const blanks[] = { "", "", "", " ", "\n", "\t ", "\r\n" };
+    va_list ap;
+
+    w->n += sprintf(w->text + w->n, "%s", blanks[below(w, 7)]);
+    va_start(ap, fmt);
+    w->n += vsprintf(w->text + w->n, fmt, ap);
+    va_end(ap);
+}
+
+static void say_number(writer *w)
+{
+    static const char *const odd[] = {
+        "0", "-0.0", "0.0", "1e5", "-2.5E-3", "12345678.875", "1e-30"
+    };
+
+    if (below(w, 3) == 0)
+        say(w, "%s", odd[below(w, 7)]);
+    else
+        say(w, "%.*g", 1 + below(w, 17), ky_rng_normal(&w->rng) * 100);
+}
+
+static void say_string(writer *w)
+{
+    static const char *const parts[] = { "a",    "pump-", "\\u00e9", "\xc3\xa9", "\\ud83d\\ude00",
+                                         "\\\"", "\\/",   " ",       "7",        "\xe2\x82\xac" };
+
+    say(w, "\"x"); /* never empty */
+    for (int i = below(w, 6); i > 0; i--)
+        w->n += sprintf(w->text + w->n, "%s", parts[below(w, 10)]);
+    w->n += sprintf(w->text + w->n, "\"");
+}
+
+static void say_anything(writer *w, int depth)
+{
+    switch (below(w, depth < 4 ? 6 : 4)) {
+    case 0:
+        say_number(w);
+        break;
+    case 1:
+        say_string(w);
+        break;
+    case 2:
+        say(w, "null");
+        break;
+    case 3:
+        say(w, below(w, 2) ? "true" : "false");
+        break;
+    case 4:
+        say(w, "[");
+        for (int i = 0, n = below(w, 4); i < n; i++) {
+            say(w, i > 0 ? "," : "");
+            say_anything(w, depth + 1);
+        }
+        say(w, "]");
+        break;
+    default:
+        say(w, "{");
+        for (int i = 0, n = below(w, 4); i < n; i++) {
+            say(w, "%s\"k%d\":", i > 0 ? "," : "", i);
+            say_anything(w, depth + 1);
+        }
+        say(w, "}");
+    }
+}
+
+static void say_values(writer *w)
+{
+    int T = below(w, 4), F = 1 + below(w, 5);
+
+    say(w, "[");
+    for (int t = 0; t < (T > 0 ? T : 1); t++) {
+        if (T > 0)
+            say(w, t > 0 ? ",[" : "[");
+        for (int f = 0; f < F; f++) {
+            say(w, f > 0 ? "," : "");
+            say_number(w);
+        }
+        if (T > 0)
+            say(w, "]");
+    }
+    say(w, "]");
+}
+
+/* A valid message with its keys in any order. */
+static void say_message(writer *w)
+{
+    int first = below(w, 6), said = 0;
+
+    w->n = 0;
+    say(w, "{");
+    for (int i = 0; i < 6; i++) {
+        static const char *const keys[] = { "stream", "seq", "x", "label", "unit", "more" };
+        int k = (first + i) % 6;
+        if (k != 2 && below(w, 3) == 0)
+            continue;
+        say(w, "%s", said++ > 0 ? "," : "");
+        say(w, "\"%s\"", keys[k]);
+        say(w, ":");
+        if (k == 1)
+            say(w, "%d", below(w, 2000000000) - 1000000000);
+        else if (k == 2)
+            say_values(w);
+        else if (k < 4)
+            say_string(w);
+        else
+            say_anything(w, 0);
+    }
+    say(w, "}");
+    say(w, "%s", "");
+}
+
+static void assert_same_text(const char *s, size_t len, const ky_json *want)
+{
+    if (want == NULL)
+        assert_null(s);
+    else
+        assert_text(s, len, ky_json_str(want, "no string"));
+}
+
+static void assert_same_values(const ky_sample *s, const ky_json *x)
+{
+    bool rows = ky_json_is_array(ky_json_at(x, 0));
+    int at = 0;
+
+    assert_int_equal(s->steps, rows ? (int)ky_json_len(x) : 1);
+    for (int t = 0; t < s->steps; t++) {
+        const ky_json *row = rows ? ky_json_at(x, (size_t)t) : x;
+        assert_int_equal(s->features, ky_json_len(row));
+        for (int f = 0; f < s->features; f++) {
+            float want = (float)ky_json_num(ky_json_at(row, (size_t)f), NAN);
+            at++;
+            if (memcmp(&want, &s->x[at - 1], sizeof(want)) != 0 && want != 0) /* its -0 is 0 */
+                fail_msg("value %d: %a, not %a", at, (double)s->x[at - 1], (double)want);
+        }
+    }
+}
+
+static void assert_same(const ky_sample *s, const ky_json *o)
+{
+    assert_same_text(s->stream, s->stream_len, ky_json_get(o, "stream"));
+    assert_same_text(s->label, s->label_len, ky_json_get(o, "label"));
+    assert_true(s->seq == ky_json_int(ky_json_get(o, "seq"), KY_NONE));
+    assert_same_values(s, ky_json_get(o, "x"));
+}
+
+static void another_parser_reads_the_same(void **state)
+{
+    writer w;
+    ky_sample s;
+    ky_err err;
+    int taken = 0;
+
+    ky_rng_seed(&w.rng, 7);
+    for (int i = 0; i < 20000; i++) {
+        ky_json *o = NULL;
+        say_message(&w);
+        if (decode_bytes(*state, w.text, (size_t)w.n, &s, &err) != KY_OK)
+            fail_msg("%.*s: %s", w.n, w.text, err.text);
+        if (ky_json_parse(w.text, (size_t)w.n, false, &o, &err) != KY_OK)
+            fail_msg("%.*s: %s", w.n, w.text, err.text);
+        assert_same(&s, o);
+        ky_json_free(o);
+        o = NULL;
+        /* With a byte changed: whatever we take, the other takes too, but for what is
+         * out of its range or stands twice inside values that we skip. */
+        w.text[below(&w, w.n)] = "\"\\{}[],:0e.-xu \x80"[below(&w, 17)];
+        if (decode_bytes(*state, w.text, (size_t)w.n, &s, &err) != KY_OK)
+            continue;
+        if (ky_json_parse(w.text, (size_t)w.n, false, &o, &err) == KY_OK)
+            taken++;
+        else if (strstr(err.text, "overflow") == NULL && strstr(err.text, "too big") == NULL &&
+                 strstr(err.text, "duplicate") == NULL)
+            fail_msg("we took %.*s: %s", w.n, w.text, err.text);
+        ky_json_free(o);
+    }
+    assert_true(taken > 100);
+}
+
 static void contradicting_options_are_refused(void **state)
 {
     static const char *const twice[] = { "a", "a" }, *const taken[] = { "seq" },
@@ -608,6 +803,7 @@ int main(void)
         cmocka_unit_test(a_message_cut_anywhere_is_refused),
         cmocka_unit_test(large_messages_are_bounded),
         cmocka_unit_test(numbers_are_rounded_correctly),
+        cmocka_unit_test(another_parser_reads_the_same),
         cmocka_unit_test(contradicting_options_are_refused),
     };
 

@@ -23,3 +23,7 @@ tests_fuzz_fuzz_h5_SOURCES = tests/fuzz/fuzz_h5.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_h5_LDADD = libkymo.la
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_json_LDADD = libkymo.la
+
+check_PROGRAMS += tests/fuzz/fuzz_sample
+tests_fuzz_fuzz_sample_SOURCES = tests/fuzz/fuzz_sample.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_sample_LDADD = libkyconnectors.la libkymo.la
