@@ -33,16 +33,18 @@ int ky_cmd_query(int argc, char **argv)
     int n;
     const ky_opt opts[] = {
         { "state-dir", 'd', KY_OPT_STR, &dir, 0, 0, "DIR", "kymod's state directory" },
-        { "db", 0, KY_OPT_STR, &db, 0, 0, "FILE", "the database itself (default: results.db there)" },
+        { "db", 0, KY_OPT_STR, &db, 0, 0, "FILE",
+          "the database itself (default: results.db there)" },
         { "json", 0, KY_OPT_FLAG, &json, 0, 0, NULL, "an array of objects" },
         { "csv", 0, KY_OPT_FLAG, &csv, 0, 0, NULL, "comma-separated values with a header" },
         { 0 },
     };
     const ky_usage usage = {
         .synopsis = "kymo query SQL [options]",
-        .about = "Run one SQL statement on kymod's results, read-only, also while kymod runs.\n"
-                 "SQL '-' is read from standard input. Views for people: live, history, transitions,\n"
-                 "hourly, accuracy, confusion, state_health.",
+        .about =
+            "Run one SQL statement on kymod's results, read-only, also while kymod runs.\n"
+            "SQL '-' is read from standard input. Views for people: live, history, transitions,\n"
+            "hourly, accuracy, confusion, state_health.",
         .opts = opts,
         .min_args = 1,
         .max_args = 1,
@@ -61,7 +63,10 @@ int ky_cmd_query(int argc, char **argv)
         return KY_EXIT_FAILED;
     snprintf(path, sizeof(path), "%s/results.db", dir);
     rc = ky_results_query(db != NULL ? db : path, text != NULL ? text : words[0],
-                          json ? KY_TABLE_JSON : csv ? KY_TABLE_CSV : KY_TABLE_TEXT, stdout, &err);
+                          json  ? KY_TABLE_JSON
+                          : csv ? KY_TABLE_CSV
+                                : KY_TABLE_TEXT,
+                          stdout, &err);
     free(text);
     return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
 }

@@ -15,14 +15,14 @@ enum ky_code {
     KY_EAGAIN = -EAGAIN, /* nothing within the timeout; try again */
     KY_EIO = -EIO,
     KY_ENOENT = -ENOENT,
-    KY_EBUSY = -EBUSY,        /* somebody else holds it */
-    KY_EFORMAT = -1001,       /* bytes that are not what their header says */
-    KY_ESHAPE = -1002,        /* dimensions that do not fit together */
-    KY_EUNSUPPORTED = -1003,  /* well formed, but not something kymo does */
-    KY_ECORRUPT = -1004,      /* our own data contradicts itself */
-    KY_EDUP = -1005,          /* seen before */
-    KY_EREJECT = -1006,       /* a message that is refused; err says why */
-    KY_EFULL = -1007,         /* a bound was reached */
+    KY_EBUSY = -EBUSY,       /* somebody else holds it */
+    KY_EFORMAT = -1001,      /* bytes that are not what their header says */
+    KY_ESHAPE = -1002,       /* dimensions that do not fit together */
+    KY_EUNSUPPORTED = -1003, /* well formed, but not something kymo does */
+    KY_ECORRUPT = -1004,     /* our own data contradicts itself */
+    KY_EDUP = -1005,         /* seen before */
+    KY_EREJECT = -1006,      /* a message that is refused; err says why */
+    KY_EFULL = -1007,        /* a bound was reached */
 };
 
 /* What went wrong. Callers that only need the code pass NULL. */

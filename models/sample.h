@@ -29,12 +29,12 @@ enum ky_time_source { KY_TIME_SAMPLE, KY_TIME_KAFKA, KY_TIME_ARRIVAL };
 typedef struct ky_sample {
     const char *stream; /* borrowed, not terminated; NULL: the transport names the stream */
     size_t stream_len;
-    int64_t seq;   /* the sender's own number, KY_NONE without */
-    int64_t ts_us; /* when it was measured, microseconds since 1970 UTC, KY_NONE without */
-    int steps;     /* T; 0: a label for an earlier sample */
-    int features;  /* F */
+    int64_t seq;    /* the sender's own number, KY_NONE without */
+    int64_t ts_us;  /* when it was measured, microseconds since 1970 UTC, KY_NONE without */
+    int steps;      /* T; 0: a label for an earlier sample */
+    int features;   /* F */
     const float *x; /* [T,F] in the stream's units, finite but for holes, borrowed */
-    int holes;      /* values that were null: NaN in x, for the accept stage to fill (missing = hold) */
+    int holes; /* values that were null: NaN in x, for the accept stage to fill (missing = hold) */
     const char *label; /* borrowed, not terminated; NULL without */
     size_t label_len;
     unsigned flags; /* KY_START, KY_END, KY_RESET as the sender set them */
