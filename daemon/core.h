@@ -48,7 +48,7 @@ struct ky_publisher;
 struct ky_pipeline {
     const ky_config *cfg;
     int n_lanes;
-    size_t queue_bytes;        /* of the lanes' queues: as large as the largest source's */
+    size_t queue_bytes;        /* of a lane's queue */
     const char **class_names;  /* [classes], for units */
     const char **model_names;  /* [models] */
     int *class_model;          /* [classes]: row of its model */

@@ -253,6 +253,15 @@ static int64_t resume(const char *key, void *arg)
     return ky_accept_offset(i->p->accept, i->number, key);
 }
 
+/* What a message can hold, and no more than half of the queue. */
+static int most_values(const ky_intake *i)
+{
+    size_t by_message = (size_t)i->cfg->max_message / 2;
+    size_t by_queue = ky_queue_largest(&i->records) / 2 / sizeof(float);
+
+    return (int)(by_message < by_queue ? by_message : by_queue);
+}
+
 static int open_source(ky_intake *i)
 {
     const ky_source_cfg *c = i->cfg;
@@ -264,7 +273,7 @@ static int open_source(ky_intake *i)
                             .n_values = c->values.n,
                             .time_unit_ns = c->time_unit_ns,
                             .missing = c->missing,
-                            .max_values = (int)(ky_queue_largest(&i->records) / 8) };
+                            .max_values = most_values(i) };
     ky_source_opts o = { .name = c->name,
                          .type = c->type,
                          .endpoint = c->endpoint,

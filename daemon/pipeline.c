@@ -84,9 +84,10 @@ static int share(ky_pipeline *p, ky_err *err)
         p->model_names == NULL || p->current == NULL || p->count.waves == NULL ||
         p->lanes == NULL || p->intakes == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory");
+    /* Two bytes of JSON at least are four of a float, and two records should fit. */
     for (int i = 0; i < cfg->n_sources; i++)
-        if ((size_t)cfg->sources[i].queue_bytes > p->queue_bytes)
-            p->queue_bytes = (size_t)cfg->sources[i].queue_bytes;
+        if (4 * (size_t)cfg->sources[i].max_message > p->queue_bytes)
+            p->queue_bytes = 4 * (size_t)cfg->sources[i].max_message;
     for (int i = 0; i < cfg->n_models; i++)
         p->model_names[i] = cfg->models[i].name;
     for (int i = 0; i < cfg->n_classes; i++) {

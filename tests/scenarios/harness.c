@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -277,6 +278,7 @@ static void spawn(ky_daemon *d, const ky_scene *s, const char *program, const ch
     d->pid = fork();
     KY_WANT(d->pid >= 0, "fork: %s", strerror(errno));
     if (d->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* however the test ends */
         dup2(fd, 1);
         dup2(fd, 2);
         close(fd);
@@ -355,8 +357,13 @@ void ky_daemon_start_and_kill(ky_daemon *d, const ky_scene *s, const char *progr
 
 int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *const *overrides)
 {
+    const ky_daemon *before = running;
+
     spawn(d, s, NULL, ini, overrides);
-    return wait_for(d);
+    int code = wait_for(d);
+
+    running = before;
+    return code;
 }
 
 void ky_daemon_stop(ky_daemon *d)
