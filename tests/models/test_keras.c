@@ -196,10 +196,10 @@ static void cmapss_gives_the_published_answers(void **state)
 {
     (void)state;
     enum { TRAIN = 20631, TEST = 13096, C = 26 };
+    ky_model *m = load(data("models/cmapss_lstm_regression.h5")); /* skips first of all */
     double *rows = malloc(sizeof(double) * TRAIN * C), lo[C], hi[C];
     float x[50 * 25], y, worst = 0;
     ky_h5 *f = NULL;
-    ky_model *m = load(data("models/cmapss_lstm_regression.h5"));
     FILE *want = fopen(data("models/cmapss_lstm_regression.submit_test.csv"), "r");
     int n = 0;
 
