@@ -76,8 +76,9 @@ def draw(r):
     open_length = r.random() < 0.3
     i = x = keras.Input((None if open_length else T, F))
     added = []
+    time_goes_on = True  # kymo's layers along time take no single step that a pooling left
     while len(added) < 1 + r.integers(7):
-        layer = pick(r, *(ANYWHERE + TIMED if len(x.shape) == 3 else ANYWHERE))(r)
+        layer = pick(r, *(ANYWHERE + TIMED if time_goes_on else ANYWHERE))(r)
         if open_length and isinstance(layer, L.Flatten):
             continue
         if open_length and getattr(layer, "unroll", False):
@@ -90,6 +91,7 @@ def draw(r):
             continue
         x = y
         added.append(layer)
+        time_goes_on = time_goes_on and len(x.shape) == 3 and "global" not in layer.name
     m = keras.Model(i, x)
     if r.random() < 0.5:
         m = keras.Sequential([keras.Input(i.shape[1:])] + added)
@@ -131,6 +133,18 @@ def differ(got, want):
     return None if worst <= TOLERANCE * largest else "%.3g of %.3g" % (worst, largest)
 
 
+def amplifies_rounding(m, x, want):
+    """Whether Keras's own answer moves when weights and inputs change in their last bit, as of
+    an LSTM whose cell grows without bound: no two programs agree on such a model."""
+    r = np.random.default_rng(0)
+    weights = m.get_weights()
+    nudge = lambda v: (v * (1 + 2.0 ** -24 * r.normal(size=v.shape))).astype("float32")
+    m.set_weights([nudge(w) for w in weights])
+    moved = np.abs(answers(m, nudge(x)) - want).max()
+    m.set_weights(weights)
+    return moved > TOLERANCE / 4 * np.abs(want).max()
+
+
 def check(n):
     r = np.random.default_rng([SEED, n])
     keras.utils.set_random_seed(SEED * 1000 + n)
@@ -138,7 +152,7 @@ def check(n):
     theirs, ours = os.path.join(WORK, "theirs.h5"), os.path.join(WORK, "ours.h5")
     m.save(theirs)
     want = answers(m, x)
-    if not np.isfinite(want).all():
+    if not np.isfinite(want).all() or amplifies_rounding(m, x, want):
         return [], 0
     bad = []
     for stream in (False, True):
@@ -188,8 +202,8 @@ def main():
         failed += bool(bad)
         for line in bad:
             print("%s, seed %d: %s" % (name, SEED, line))
-    print("Keras %s; %d of %d models drawn gave finite answers" % (keras.__version__, drawn,
-                                                                   len(cases)))
+    print("Keras %s, seed %d: %d of %d models drawn are finite and do not amplify rounding" %
+          (keras.__version__, SEED, drawn, len(cases)))
     print("[  PASSED  ] %d test(s)." % passed)
     if failed:
         print("[  FAILED  ] %d test(s)." % failed)
