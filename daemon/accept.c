@@ -708,6 +708,14 @@ static void replay_stream(ky_accept *a, const ky_record *r)
         ky_books_sample(&a->books, r);
 }
 
+static void replayed(ky_accept *a, const ky_record *r)
+{
+    a->routed = ky_record_end(r);
+    begin_clock(a);
+    ring_lanes(a);
+    tick(a);
+}
+
 int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
 {
     (void)err;
@@ -724,11 +732,16 @@ int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
         replay_stream(a, r);
         route(a, r);
     }
-    a->routed = ky_record_end(r);
-    begin_clock(a);
-    ring_lanes(a);
-    tick(a);
+    replayed(a, r);
     return KY_OK;
+}
+
+void ky_accept_leave_out(ky_accept *a, const ky_record *r)
+{
+    if (r->pos >= a->booked)
+        replay_sender(a, r);
+    ky_books_stream(&a->books, r->stream);
+    replayed(a, r);
 }
 
 void ky_accept_live(ky_accept *a, uint64_t pos)

@@ -58,6 +58,9 @@ int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
 /** A record of the journal's tail, its source and class already numbered as in the present
  *  configuration (source UINT16_MAX: no longer there): books it and sends it on. */
 int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err);
+/** A record of the tail that nothing can answer any more: that it was taken is booked all the
+ *  same, and its stream's number stays its own. */
+void ky_accept_leave_out(ky_accept *a, const ky_record *r);
 /** The tail has run: all before pos is on its way. */
 void ky_accept_live(ky_accept *a, uint64_t pos);
 /** The hash of the model file that was imported last for a model; 0 for none. */

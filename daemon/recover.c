@@ -217,7 +217,7 @@ typedef struct tail {
     int *class_, *source; /* [n_...]: -1 no longer configured */
     int n_classes, n_sources;
     ky_record *copy;
-    uint64_t strangers;
+    uint64_t left_out;
 } tail;
 
 static int renumber(tail *t, const ky_record *config, ky_err *err)
@@ -286,6 +286,17 @@ static int load_swapped(tail *t, const ky_record *r, ky_err *err)
     return ky_served_load(&t->p->served, model, swap->version, swap->new_hash, false, &v, err);
 }
 
+/* A lane steps as many values as its model takes: a sample must have them. */
+static bool answerable(ky_pipeline *p, int class_, const ky_record *r)
+{
+    if (class_ < 0 || r->type != KY_REC_SAMPLE)
+        return class_ >= 0;
+    int model = p->class_model[class_];
+    const ky_version *v = ky_served_find(&p->served, model, atomic_load(&p->current[model]));
+
+    return (int)r->features == v->facts->features;
+}
+
 static int replay(const ky_record *r, void *arg, ky_err *err)
 {
     tail *t = arg;
@@ -308,8 +319,9 @@ static int replay(const ky_record *r, void *arg, ky_err *err)
     int class_ = r->class_ < t->n_classes ? t->class_[r->class_] : -1;
 
     copy->source = source < 0 ? UINT16_MAX : (uint16_t)source;
-    if (of_stream && class_ < 0) {
-        t->strangers++;
+    if (of_stream && !answerable(t->p, class_, r)) {
+        t->left_out++;
+        ky_accept_leave_out(t->p->accept, copy);
         return KY_OK;
     }
     copy->class_ = (uint16_t)(class_ < 0 ? 0 : class_);
@@ -322,11 +334,11 @@ static void report(ky_pipeline *p, const ky_recovery *v, const tail *t)
     const ky_journal_found *found = ky_journal_was(p->journal);
     char detail[240];
 
-    if (t->strangers > 0)
+    if (t->left_out > 0)
         ky_log(KY_WARN, "recover", NULL,
                "%llu records of the journal's tail belong to classes that are no longer "
-               "configured and were left out",
-               (unsigned long long)t->strangers);
+               "configured, or whose model takes another number of values, and were left out",
+               (unsigned long long)t->left_out);
     if (n == 0 && found->cut_bytes == 0)
         return;
     snprintf(detail, sizeof(detail),
