@@ -708,6 +708,17 @@ static void replay_stream(ky_accept *a, const ky_record *r)
         ky_books_sample(&a->books, r);
 }
 
+/* Its row is committed, but not all lanes have passed it. */
+static void swap_again(ky_accept *a, const ky_record *r)
+{
+    const ky_swap *swap = ky_record_body(r);
+    int model = ky_served_model(a->p->cfg, swap->model);
+
+    if (model >= 0)
+        atomic_store(&a->p->current[model], swap->version);
+    send_all(a, r);
+}
+
 static void replayed(ky_accept *a, const ky_record *r)
 {
     a->routed = ky_record_end(r);
@@ -727,7 +738,7 @@ int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
         if (r->pos >= a->booked)
             route(a, r);
         else if (r->type == KY_REC_SWAP)
-            send_all(a, r);
+            swap_again(a, r);
     } else {
         replay_stream(a, r);
         route(a, r);

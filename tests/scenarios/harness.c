@@ -517,6 +517,18 @@ static sqlite3 *open_db(const ky_scene *s)
     return db;
 }
 
+void ky_scene_change(const ky_scene *s, const char *sql)
+{
+    char path[320];
+    sqlite3 *db;
+
+    snprintf(path, sizeof(path), "%s/state/results.db", s->dir);
+    KY_WANT(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+                sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK && sqlite3_changes(db) > 0,
+            "%s: %s", sql, sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
 static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
 {
     sqlite3_stmt *st;

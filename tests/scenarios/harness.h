@@ -118,6 +118,8 @@ void ky_sender_round(ky_sender *s, const ky_windows *w, const int *steps, uint64
 /* -- results.db -- */
 /** One number from SQL. */
 int64_t ky_scene_number(const ky_scene *s, const char *sql);
+/** Changes results.db while no daemon runs, to what a crash at another moment would have left. */
+void ky_scene_change(const ky_scene *s, const char *sql);
 /** Whether a condition becomes true within a time. */
 bool ky_within(int64_t timeout_ms, bool (*fn)(void *arg), void *arg);
 /** Waits until so many predictions are committed. */
