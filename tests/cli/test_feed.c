@@ -7,6 +7,7 @@
 
 #include "connectors/codec.h"
 #include "connectors/zmq.h"
+#include "models/clock.h"
 #include "models/h5.h"
 #include "models/rng.h"
 
@@ -424,6 +425,17 @@ static bool receive(receiver *r, ky_zframe *f)
     return next;
 }
 
+/* A closed socket's file goes when its library gets round to it; gone later, it would be the next
+ * socket's. */
+static void wait_unlinked(const char *address)
+{
+    int64_t until = ky_clock_mono_ns() + (int64_t)WAIT_MS * 1000000;
+
+    while (access(address + strlen("ipc://"), F_OK) == 0)
+        if (ky_clock_mono_ns() > until)
+            fail_msg("%s is still there", address);
+}
+
 static void acknowledged_samples_survive_loss_restart_and_a_new_session(void **state)
 {
     enum { N = 60, T = 10, F = 3, STREAMS = 4 };
@@ -453,6 +465,7 @@ static void acknowledged_samples_survive_loss_restart_and_a_new_session(void **s
         if (taken < N * T) { /* killed: answers on their way are lost */
             ky_zsock_linger(r.router, 0);
             ky_zsock_close(r.router);
+            wait_unlinked(address);
         }
     }
     int status;
