@@ -26,9 +26,11 @@ struct field {
     const char *name;
     size_t len;
     int (*read)(json *j, ky_scan *s, const field *f, ky_sample *ret);
-    uint32_t seen; /* number of the message that last had it */
-    int index;     /* of a named value */
-    unsigned flag; /* of start, end, reset */
+    uint32_t seen;       /* number of the message that last had it */
+    int index;           /* of a named value */
+    uint64_t head, mask; /* the name and its closing quote in the lowest bytes, if they fit; else
+                            a head that nothing matches */
+    unsigned flag;       /* of start, end, reset */
 };
 
 enum { FIXED = 8 };
@@ -186,7 +188,7 @@ static int put_missing(json *j, ky_scan *s, const char *name, float *x, ky_sampl
     return KY_OK;
 }
 
-static inline int read_value(json *j, ky_scan *s, const char *name, float *x, ky_sample *ret)
+static int read_value(json *j, ky_scan *s, const char *name, float *x, ky_sample *ret)
 {
     ky_number n;
     int rc;
@@ -202,31 +204,48 @@ static inline int read_value(json *j, ky_scan *s, const char *name, float *x, ky
     return KY_OK;
 }
 
+/* The value that p is on, behind which p then is. Most are read here, in registers. */
+static inline int read_element(json *j, ky_scan *s, float *x, ky_sample *ret)
+{
+    ky_number n;
+    const uint8_t *behind = ky_number_quick(s->p, s->end, &n);
+
+    if (behind == NULL)
+        return read_value(j, s, "in 'x'", x, ret);
+    if (ky_number_easy(&n)) {
+        *x = (float)ky_number_divide(&n);
+    } else { /* a copy, so that the usual one stays in registers; at most 19 digits fit a float */
+        ky_number full = { .m = n.m, .e10 = n.e10, .negative = n.negative };
+        *x = (float)ky_number_slow(&full);
+    }
+    s->p = behind;
+    return KY_OK;
+}
+
 /* Numbers up to the closing bracket, appended to x; p behind the opening one. Returns their
  * number or KY_EREJECT. */
-static int read_row(json *j, ky_scan *s, int at, ky_sample *ret)
+static int read_row(json *j, ky_scan *scan, int at, ky_sample *ret)
 {
-    int n = 0, rc, c = ky_scan_peek(s);
+    ky_scan s = *scan; /* a copy whose fields can stay in registers */
+    int n = 0, rc = KY_OK, c = ky_scan_peek(&s);
 
-    if (c == ']') {
-        s->p++;
-        return 0;
-    }
-    for (;;) {
+    while (c != ']' || n > 0) {
         if (at + n == j->max_values)
-            return ky_scan_bad(s, "more than %d values", j->max_values);
-        if ((rc = read_value(j, s, "in 'x'", j->x + at + n, ret)) != KY_OK)
+            rc = ky_scan_bad(&s, "more than %d values", j->max_values);
+        else
+            rc = read_element(j, &s, j->x + at + n, ret);
+        if (rc != KY_OK)
             return rc;
         n++;
-        c = ky_scan_peek(s);
+        c = ky_scan_peek(&s);
         if (c != ',')
             break;
-        s->p++;
-        ky_scan_peek(s);
+        s.p++;
+        ky_scan_peek(&s);
     }
     if (c != ']')
-        return ky_scan_bad(s, "expected ',' or ']' behind a value");
-    s->p++;
+        return ky_scan_bad(&s, "expected ',' or ']' behind a value");
+    scan->p = s.p + 1;
     return n;
 }
 
@@ -351,14 +370,12 @@ static int check_stranger(json *j, ky_scan *s, const char *name, size_t len)
     }
 }
 
-/* One key with its value; *next is the field to expect, and then the one behind it. */
-static int read_pair(json *j, ky_scan *s, int *next, ky_sample *ret)
+/* A key as it is written; *ret NULL if it is none of ours. p behind it. */
+static int read_key(json *j, ky_scan *s, int from, field **ret)
 {
     ky_text t;
     int rc;
 
-    if (ky_scan_peek(s) != '"')
-        return ky_scan_bad(s, "expected a key in quotes");
     if ((rc = ky_scan_string(s, &t)) != KY_OK)
         return rc;
     if (t.escaped) {
@@ -366,17 +383,39 @@ static int read_pair(json *j, ky_scan *s, int *next, ky_sample *ret)
             return ky_scan_bad(s, "a key of more than %d bytes", KEY_MAX);
         t.at = j->key;
     }
-    field *f = find_field(j, t.at, t.len, *next);
-    if (f == NULL) {
-        rc = check_stranger(j, s, t.at, t.len);
-    } else {
+    *ret = find_field(j, t.at, t.len, from);
+    return *ret != NULL ? KY_OK : check_stranger(j, s, t.at, t.len);
+}
+
+/* Whether the key at p (a quote) is the field's, by one comparison of eight bytes. */
+static inline bool is_next(const ky_scan *s, const field *f)
+{
+    uint64_t w;
+
+    if (s->end - s->p < 9)
+        return false;
+    memcpy(&w, s->p + 1, 8);
+    return (w & f->mask) == f->head;
+}
+
+/* One key with its value; *next is the field to expect, and then the one behind it. */
+static int read_pair(json *j, ky_scan *s, int *next, ky_sample *ret)
+{
+    field *f = &j->field[*next < j->n_fields ? *next : 0];
+    int rc;
+
+    if (ky_scan_peek(s) != '"')
+        return ky_scan_bad(s, "expected a key in quotes");
+    if (is_next(s, f))
+        s->p += f->len + 2;
+    else if ((rc = read_key(j, s, *next, &f)) != KY_OK)
+        return rc;
+    if (f != NULL) {
         if (f->seen == j->message)
-            rc = ky_scan_bad(s, "key '%s' stands twice", f->name);
+            return ky_scan_bad(s, "key '%s' stands twice", f->name);
         f->seen = j->message;
         *next = (int)(f - j->field) + 1;
     }
-    if (rc != KY_OK)
-        return rc;
     if (ky_scan_peek(s) != ':')
         return ky_scan_bad(s, "expected ':'");
     s->p++;
@@ -483,6 +522,21 @@ static const char *or_else(const char *s, const char *otherwise)
     return s != NULL && *s != '\0' ? s : otherwise;
 }
 
+/* Names with a quote or a backslash are written with escapes: those go the long way. */
+static void set_head(field *f)
+{
+    char bytes[8] = { 0 }, mask[8] = { 0 };
+
+    f->head = 1; /* and mask 0: nothing matches */
+    if (f->len > 7 || strpbrk(f->name, "\"\\") != NULL)
+        return;
+    memcpy(bytes, f->name, f->len);
+    bytes[f->len] = '"';
+    memset(mask, 0xff, f->len + 1);
+    memcpy(&f->head, bytes, 8);
+    memcpy(&f->mask, mask, 8);
+}
+
 /* Adds a row; two rows of one name are a contradiction. */
 static int add_field(json *j, field f, char **names, ky_err *err)
 {
@@ -493,6 +547,7 @@ static int add_field(json *j, field f, char **names, ky_err *err)
         return ky_fail(err, KY_EINVAL, "field '%s' is asked for twice", f.name);
     f.name = memcpy(*names, f.name, f.len + 1);
     *names += f.len + 1;
+    set_head(&f);
     j->field[j->n_fields++] = f;
     return KY_OK;
 }

@@ -1,6 +1,5 @@
 #include "connectors/jsonscan.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +122,32 @@ static int scan_odd_character(ky_scan *s, const uint8_t **p, ky_text *t)
     return KY_OK;
 }
 
+/* Steps over printable ASCII that is neither quote nor backslash, eight bytes at a time: in each
+ * of these terms the lowest marked byte is exact, and the lowest is all that is asked for. */
+static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+
+    while (end - p >= 8) {
+        uint64_t w, quote, slash, del;
+        memcpy(&w, p, 8);
+        quote = w ^ ones * '"';
+        slash = w ^ ones * '\\';
+        del = w ^ ones * 0x7f;
+        uint64_t odd = (((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
+                        ((del - ones) & ~del) | ((w - ones * 0x20) & ~w) | w) &
+                       high;
+        if (odd != 0)
+            return p + __builtin_ctzll(odd) / 8;
+        p += 8;
+    }
+#endif
+    while (p < end && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
+        p++;
+    return p;
+}
+
 int ky_scan_string(ky_scan *s, ky_text *ret)
 {
     const uint8_t *p = s->p + 1, *first = p;
@@ -130,8 +155,7 @@ int ky_scan_string(ky_scan *s, ky_text *ret)
     ret->escaped = false;
     ret->plain = true;
     for (;;) {
-        while (p < s->end && *p >= 0x20 && *p < 0x7f && *p != '"' && *p != '\\')
-            p++;
+        p = skip_plain(p, s->end);
         if (p == s->end) {
             s->p = p;
             return ky_scan_bad(s, "a string without its closing quote");
@@ -244,40 +268,59 @@ static int64_t exponent_at(const char *p, const char *end)
     return down ? -e : e;
 }
 
-int ky_scan_number_rest(ky_scan *s, ky_number *n, const uint8_t *p)
+/* A number of any form, or what is wrong with it. */
+int ky_scan_number_slow(ky_scan *s, ky_number *n)
 {
-    const uint8_t *digits_end = p;
+    const uint8_t *p = s->p, *first, *digits_end;
 
-    if (n == NULL) {
-        if (p == s->p || (p == s->p + 1 && *s->p == '-'))
-            return p < s->end && (*p == 'N' || *p == 'I' || *p == 'n' || *p == 'i')
-                       ? ky_scan_bad(s, "NaN and Infinity are not JSON")
-                       : ky_scan_bad(s, "expected a value");
-        s->p = p;
-        return ky_scan_bad(s, "not a number as JSON writes it");
-    }
-    if (p < s->end && (*p | 0x20) == 'e') {
+    n->text = (const char *)p;
+    n->negative = p < s->end && *p == '-';
+    n->cut = false;
+    p += n->negative;
+    first = p;
+    if (!ky_scan_digit(p, s->end))
+        return ky_scan_bad(s, p < s->end && (*p | 0x20) >= 'i' && (*p | 0x20) <= 'n'
+                                  ? "NaN and Infinity are not JSON"
+                                  : "expected a value");
+    while (ky_scan_digit(p, s->end))
         p++;
-        p += p < s->end && (*p == '-' || *p == '+');
-        if (!ky_scan_digit(p, s->end)) {
-            s->p = p;
-            return ky_scan_bad(s, "an exponent without digits");
-        }
+    bool bad = p - first > 1 && *first == '0';
+    if (p < s->end && *p == '.') {
+        bad |= !ky_scan_digit(++p, s->end);
         while (ky_scan_digit(p, s->end))
             p++;
     }
-    if (digits_end - (const uint8_t *)n->text > DIGITS)
-        cut_digits(n, (const uint8_t *)n->text + n->negative, digits_end);
-    n->e10 += exponent_at((const char *)digits_end, (const char *)p);
-    n->len = (size_t)((const char *)p - n->text);
+    digits_end = p;
+    if (p < s->end && (*p | 0x20) == 'e') {
+        p++;
+        p += p < s->end && (*p == '-' || *p == '+');
+        bad |= !ky_scan_digit(p, s->end);
+        while (ky_scan_digit(p, s->end))
+            p++;
+    }
+    n->len = (size_t)(p - s->p);
     s->p = p;
+    if (bad)
+        return ky_scan_bad(s, "not a number as JSON writes it");
+    cut_digits(n, first, digits_end);
+    n->e10 += exponent_at((const char *)digits_end, (const char *)p);
     return KY_OK;
+}
+
+/* d * 2^k, exactly, where the result is a normal number. */
+static double shifted(double d, int k)
+{
+    uint64_t bits = (uint64_t)(k + 1023) << 52;
+    double two_to_k;
+
+    memcpy(&two_to_k, &bits, sizeof(two_to_k));
+    return d * two_to_k;
 }
 
 /* m * 10^e for 0 <= e <= 27, rounded once: 5^27 fits 64 bits, the product 128. */
 static double times_ten(uint64_t m, int e)
 {
-    return ldexp((double)((unsigned __int128)m * five64[e]), e);
+    return shifted((double)((unsigned __int128)m * five64[e]), e);
 }
 
 /* m / 10^e for 0 < e <= 27, rounded once: a quotient of at least 63 bits whose lowest says
@@ -290,7 +333,7 @@ static double by_ten(uint64_t m, int e)
     uint64_t q = (uint64_t)(high / d);
 
     q |= (uint64_t)high != q * d;
-    return ldexp((double)q, up5 - up - 63 - e);
+    return shifted((double)q, up5 - up - 63 - e);
 }
 
 /* By the library, which rounds correctly; digits without a point mean the same in every locale.

@@ -58,7 +58,7 @@ int ky_scan_word(ky_scan *s, const char *word);
 /** Any value, checked and forgotten. */
 int ky_scan_skip(ky_scan *s);
 
-int ky_scan_number_rest(ky_scan *s, ky_number *n, const uint8_t *p); /* exponent, long numbers */
+int ky_scan_number_slow(ky_scan *s, ky_number *n);
 double ky_number_slow(const ky_number *n);
 
 /** An integer, however it is written (41, 41.0, 4.1e1); false if it is none or does not fit. */
@@ -83,8 +83,9 @@ static inline bool ky_scan_digit(const uint8_t *p, const uint8_t *end)
     return p < end && (uint8_t)(*p - '0') < 10;
 }
 
-/* Whether eight bytes are digits, and their value (the usual word-parallel trick). */
-static inline bool ky_scan_digits8(const uint8_t *p, uint64_t *ret)
+/* How many of eight bytes are digits before the first that is none, and their value: word-parallel,
+ * because how long numbers are is what no processor predicts. */
+static inline int ky_scan_digits8(const uint8_t *p, uint64_t *ret)
 {
     uint64_t w;
 
@@ -92,24 +93,28 @@ static inline bool ky_scan_digits8(const uint8_t *p, uint64_t *ret)
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     w = __builtin_bswap64(w);
 #endif
-    if (((w & 0xf0f0f0f0f0f0f0f0u) | (((w + 0x0606060606060606u) & 0xf0f0f0f0f0f0f0f0u) >> 4)) !=
-        0x3333333333333333u)
-        return false;
-    w -= 0x3030303030303030u;
+    w ^= 0x3030303030303030u; /* digits become 0 to 9; up to the first other no byte carries */
+    uint64_t other = ((w + 0x7676767676767676u) | w) & 0x8080808080808080u;
+    int n = other != 0 ? __builtin_ctzll(other) / 8 : 8;
+    w = n > 0 ? w << (64 - 8 * n) : 0; /* zeros in front */
     w = w * 10 + (w >> 8);
     *ret = (((w & 0x000000ff000000ffu) * 0x000f424000000064u) +
             (((w >> 16) & 0x000000ff000000ffu) * 0x0000271000000001u)) >>
            32;
-    return true;
+    return n;
 }
 
-/** A number; p on its sign or first digit. */
-static inline int ky_scan_number(ky_scan *s, ky_number *n)
+/* The usual number at p: no exponent, at most 19 digits. Returns what is behind it, or NULL if it
+ * is of another form or none at all. */
+static inline __attribute__((always_inline)) const uint8_t *
+ky_number_quick(const uint8_t *p, const uint8_t *end, ky_number *n)
 {
-    const uint8_t *p = s->p, *end = s->end;
-    uint64_t m = 0, eight;
+    static const uint32_t tens[] = {
+        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000
+    };
+    uint64_t m = 0, more;
+    int k = 8;
 
-    n->text = (const char *)p;
     n->negative = p < end && *p == '-';
     p += n->negative;
     const uint8_t *first = p;
@@ -117,43 +122,66 @@ static inline int ky_scan_number(ky_scan *s, ky_number *n)
         m = m * 10 + (uint64_t)(*p++ - '0');
     ptrdiff_t digits = p - first;
     if (digits == 0 || (digits > 1 && *first == '0'))
-        return ky_scan_number_rest(s, NULL, p);
+        return NULL;
     n->e10 = 0;
     if (p < end && *p == '.') {
         const uint8_t *fraction = ++p;
-        while (end - p >= 8 && ky_scan_digits8(p, &eight)) {
-            m = m * 100000000 + eight;
-            p += 8;
+        while (k == 8 && end - p >= 8) {
+            k = ky_scan_digits8(p, &more);
+            m = m * tens[k] + more;
+            p += k;
         }
         while (ky_scan_digit(p, end))
             m = m * 10 + (uint64_t)(*p++ - '0');
         n->e10 = fraction - p;
         digits += p - fraction;
         if (p == fraction)
-            return ky_scan_number_rest(s, NULL, p);
+            return NULL;
     }
     n->m = m;
+    return digits > 19 || (p < end && (*p | 0x20) == 'e') ? NULL : p;
+}
+
+/** A number; p on its sign or first digit. */
+static inline int ky_scan_number(ky_scan *s, ky_number *n)
+{
+    const uint8_t *behind = ky_number_quick(s->p, s->end, n);
+
+    if (behind == NULL)
+        return ky_scan_number_slow(s, n);
+    n->text = (const char *)s->p;
+    n->len = (size_t)(behind - s->p);
     n->cut = false;
-    if (digits > 19 || (p < end && (*p | 0x20) == 'e'))
-        return ky_scan_number_rest(s, n, p);
-    n->len = (size_t)((const char *)p - n->text);
-    s->p = p;
+    s->p = behind;
     return KY_OK;
+}
+
+/* Whether one division of exact doubles gives the number, correctly rounded (Clinger 1990); it then
+ * fits a float, too. */
+static inline bool ky_number_easy(const ky_number *n)
+{
+    return n->m <= (UINT64_C(1) << 53) && n->e10 <= 0 && n->e10 >= -22;
+}
+
+/* The division; the sign without a branch: signs are what no processor predicts. */
+static inline double ky_number_divide(const ky_number *n)
+{
+    static const double ten[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
+    double d = (double)(int64_t)n->m / ten[-n->e10];
+    uint64_t bits;
+
+    memcpy(&bits, &d, sizeof(bits));
+    bits ^= (uint64_t)n->negative << 63;
+    memcpy(&d, &bits, sizeof(d));
+    return d;
 }
 
 /** The nearest double; infinite beyond the largest. */
 static inline double ky_number_double(const ky_number *n)
 {
-    static const double ten[] = { 1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22 };
-
-    /* Both factors are exact doubles, so the one rounding is the right one (Clinger 1990). */
-    if (n->m <= (UINT64_C(1) << 53) && n->e10 <= 0 && n->e10 >= -22 && !n->cut) {
-        double d = (double)(int64_t)n->m / ten[-n->e10];
-        return n->negative ? -d : d;
-    }
-    return ky_number_slow(n);
+    return !n->cut && ky_number_easy(n) ? ky_number_divide(n) : ky_number_slow(n);
 }
 
 #endif
