@@ -505,6 +505,13 @@ static int do_seal(ky_accept *a, ky_err *err)
     return a->p->cfg->journal == KY_JOURNAL_NO ? KY_OK : ky_journal_seal(a->p->journal, err);
 }
 
+static int64_t last_offset(const ky_accept *a, int source, const char *key)
+{
+    const ky_peer *s = ky_books_peer(&a->books, source, key, strlen(key));
+
+    return s != NULL && s->begun ? (int64_t)s->last : -1;
+}
+
 static void serve(ky_accept *a, ky_request *q)
 {
     int rc = KY_OK;
@@ -513,6 +520,8 @@ static void serve(ky_accept *a, ky_request *q)
         event(a, q->event[0], q->event[1], q->event[2], q->event[3]);
     else if (q->what == KY_ASK_SWAP)
         rc = do_swap(a, &q->swap);
+    else if (q->what == KY_ASK_OFFSET)
+        q->offset = last_offset(a, q->source, q->key);
     else
         rc = do_seal(a, &q->err);
     ky_requests_answer(&a->requests, q, rc);
@@ -772,13 +781,6 @@ void ky_accept_set_imported(ky_accept *a, int model, uint64_t hash)
     begin_clock(a);
 }
 
-int64_t ky_accept_offset(const ky_accept *a, int source, const char *key)
-{
-    const ky_peer *s = ky_books_peer(&a->books, source, key, strlen(key));
-
-    return s != NULL && s->begun ? (int64_t)s->last : -1;
-}
-
 void ky_accept_note_version(ky_accept *a, const ky_version *v)
 {
     add_version(a, v->model, v->version, v->hash, 0);
@@ -875,6 +877,14 @@ int ky_accept_seal(ky_accept *a, ky_err *err)
     ky_request q = { .what = KY_ASK_SEAL };
 
     return ky_requests_ask(&a->requests, &q, err);
+}
+
+int64_t ky_accept_offset(ky_accept *a, int source, const char *key)
+{
+    ky_request q = { .what = KY_ASK_OFFSET, .source = source, .key = key, .offset = -1 };
+
+    ky_requests_ask(&a->requests, &q, NULL); /* sources open before anybody stops it */
+    return q.offset;
 }
 
 void ky_accept_event(ky_accept *a, const char *level, const char *object, const char *what,

@@ -66,8 +66,6 @@ void ky_accept_live(ky_accept *a, uint64_t pos);
 /** The hash of the model file that was imported last for a model; 0 for none. */
 uint64_t ky_accept_imported(const ky_accept *a, int model);
 void ky_accept_set_imported(ky_accept *a, int model, uint64_t hash);
-/** Kafka: the last offset of "topic/partition" taken, -1 for none. Before start. */
-int64_t ky_accept_offset(const ky_accept *a, int source, const char *key);
 /** A row for `swaps` that is not in the journal: the very first version. */
 void ky_accept_note_version(ky_accept *a, const ky_version *v);
 
@@ -81,6 +79,9 @@ void ky_accept_free(ky_accept *a);
 /** Append this swap; returns when it is on disk and on its way. */
 int ky_accept_swap(ky_accept *a, const ky_swap *s, ky_err *err);
 int ky_accept_seal(ky_accept *a, ky_err *err);
+/** Kafka: the last offset of "topic/partition" taken, -1 for none. Asks the accept thread, which
+ *  may be busy with other sources already. */
+int64_t ky_accept_offset(ky_accept *a, int source, const char *key);
 void ky_accept_event(ky_accept *a, const char *level, const char *object, const char *what,
                      const char *detail);
 /** The writer: sync up to here soon; its bell rings then. */

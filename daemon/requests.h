@@ -11,11 +11,14 @@
 #include "daemon/queue.h"
 #include "storage/record.h"
 
-enum ky_ask { KY_ASK_SWAP, KY_ASK_SEAL, KY_ASK_EVENT };
+enum ky_ask { KY_ASK_SWAP, KY_ASK_SEAL, KY_ASK_OFFSET, KY_ASK_EVENT };
 
 typedef struct ky_request {
     enum ky_ask what;
     ky_swap swap;
+    int source; /* OFFSET: of this source's partition, how far it was taken */
+    const char *key;
+    int64_t offset;
     char *event[4]; /* level, object, what, detail */
     int rc;
     ky_err err;
