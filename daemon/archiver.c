@@ -23,7 +23,7 @@ struct ky_archiver {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake; /* the thread is wanted, or has gone round once more */
-    bool stop;           /* under the lock, like what follows */
+    bool stop, no_waits; /* under the lock, like what follows */
     uint64_t archived;   /* all sealed files up to this position are */
     ky_err failure;      /* code 0: the last round went well */
     _Atomic uint64_t files, failures;
@@ -307,8 +307,8 @@ static int give_up(const ky_archiver *a, ky_err *err)
     if (a->failure.code != KY_OK)
         return ky_fail(err, KY_EAGAIN, "the archive is held up: %.400s", a->failure.text);
     return ky_fail(err, KY_EAGAIN,
-                   a->stop ? "the archive is being stopped"
-                           : "sealed journal files are not archived in time");
+                   a->stop || a->no_waits ? "the archive is being stopped"
+                                          : "sealed journal files are not archived in time");
 }
 
 int ky_archiver_wait(ky_archiver *a, int64_t timeout_us, ky_err *err)
@@ -323,7 +323,7 @@ int ky_archiver_wait(ky_archiver *a, int64_t timeout_us, ky_err *err)
     while (rc == KY_OK && a->archived < upto) {
         struct timespec until;
 
-        if (a->stop || ky_clock_mono_ns() >= deadline_ns) {
+        if (a->stop || a->no_waits || ky_clock_mono_ns() >= deadline_ns) {
             rc = give_up(a, err);
             break;
         }
@@ -336,6 +336,16 @@ int ky_archiver_wait(ky_archiver *a, int64_t timeout_us, ky_err *err)
     }
     pthread_mutex_unlock(&a->lock);
     return rc;
+}
+
+void ky_archiver_end_waits(ky_archiver *a)
+{
+    if (a == NULL)
+        return;
+    pthread_mutex_lock(&a->lock);
+    a->no_waits = true;
+    pthread_cond_broadcast(&a->wake);
+    pthread_mutex_unlock(&a->lock);
 }
 
 ky_json *ky_archiver_status(ky_archiver *a)

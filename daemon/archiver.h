@@ -37,6 +37,9 @@ void ky_archiver_stop(ky_archiver *a);
  */
 int ky_archiver_wait(ky_archiver *a, int64_t timeout_us, ky_err *err);
 
+/** Whoever waits, now or later, gives up: they are to stop first. Any thread; NULL is fine. */
+void ky_archiver_end_waits(ky_archiver *a);
+
 /** {"files": archived and gone, "failures":.., "failing": why or null}; the caller's to free. Any
  *  thread. */
 ky_json *ky_archiver_status(ky_archiver *a);

@@ -119,8 +119,9 @@ static void serve_one(ky_control *c)
         text = ky_control_answer(&c->ops, frames[0].data, frames[0].len);
     else
         text = ky_control_answer(&c->ops, "", 0);
-    reply = text != NULL ? (ky_zframe){ text, strlen(text) }
-                         : (ky_zframe){ "{\"ok\":false,\"error\":\"out of memory\"}", 37 };
+    const char *said = text != NULL ? text : "{\"ok\":false,\"error\":\"out of memory\"}";
+
+    reply = (ky_zframe){ said, strlen(said) };
     /* Whoever asked may be gone by now. */
     if (ky_zsock_send(c->socket, &reply, 1, 0, &err) < 0)
         ky_log(KY_DEBUG, "control", NULL, "%s", err.text);

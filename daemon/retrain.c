@@ -566,6 +566,7 @@ void ky_retrainer_stop(ky_retrainer *t)
     t->stop = true;
     pthread_cond_broadcast(&t->wake);
     pthread_mutex_unlock(&t->lock);
+    ky_archiver_end_waits(t->o.archiver);
     pthread_join(t->thread, NULL);
     pthread_cond_destroy(&t->wake);
     pthread_mutex_destroy(&t->lock);

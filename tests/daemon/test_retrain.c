@@ -18,7 +18,8 @@ typedef struct fixture {
     ky_config *cfg;
     ky_retrainer *t;
     _Atomic uint32_t version;
-    _Atomic int swaps, policy;
+    _Atomic int swaps, policy, seals;
+    bool held_up; /* what is sealed is never applied */
     int swap_rc;
 } fixture;
 
@@ -36,7 +37,9 @@ static int seal(void *arg, ky_err *err)
 
     (void)err;
     keeping_seal(f->k);
-    keeping_apply(f->k);
+    if (!f->held_up)
+        keeping_apply(f->k);
+    f->seals++;
     return KY_OK;
 }
 
@@ -421,6 +424,27 @@ static void stopping_ends_the_child_without_a_verdict(void **state)
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static void stopping_does_not_wait_for_an_archive_that_is_held_up(void **state)
+{
+    const struct timespec step = { 0, 5000000 };
+    int64_t end = ky_clock_mono_ns() + LONG_S * 1000000000ll;
+    fixture *f = *state;
+    uint64_t number;
+    ky_err err = { 0 };
+
+    f->held_up = true;
+    begin(f, "");
+    assert_ok(ky_retrainer_request(f->t, "m", &number, &err), err);
+    while (f->seals == 0) {
+        assert_true(ky_clock_mono_ns() < end);
+        nanosleep(&step, NULL); /* until it waits for the archive */
+    }
+    ky_retrainer_stop(f->t);
+    f->t = NULL;
+    assert_true(ky_clock_mono_ns() < end);
+    keeping_assert(f->k, "SELECT count(*) FROM retrains", "0");
+}
+
 /* -- old versions -- */
 
 static void old_versions_go_but_those_in_use_stay(void **state)
@@ -470,6 +494,7 @@ int main(void)
         T(what_is_due_is_trained_without_being_asked),
         T(a_restart_does_not_begin_the_time_anew),
         T(stopping_ends_the_child_without_a_verdict),
+        T(stopping_does_not_wait_for_an_archive_that_is_held_up),
         T(old_versions_go_but_those_in_use_stay),
     };
 
