@@ -318,13 +318,30 @@ static int make_config(ky_journal *j, ky_err *err)
     return KY_OK;
 }
 
+/* The directory's own name must be on disk before a file in it counts; who made it may not have
+ * come to that. */
+static int sync_parent(ky_journal *j, ky_err *err)
+{
+    int fd = openat(j->dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = KY_OK;
+
+    if (fd < 0 || fsync(fd) != 0)
+        rc = fail_errno(err, j, "..", "fsync");
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static int open_directory(ky_journal *j, ky_err *err)
 {
+    int rc;
+
     if (mkdir(j->dir, 0750) != 0 && errno != EEXIST)
         return fail_errno(err, j, "", "mkdir");
     j->dirfd = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (j->dirfd < 0)
         return fail_errno(err, j, "", "open");
+    if ((rc = sync_parent(j, err)) != KY_OK)
+        return rc;
     j->buf = malloc(BUFFER);
     if (j->buf == NULL)
         return ky_fail(err, KY_ENOMEM, "journal '%s': no memory for its buffer", j->dir);
