@@ -12,9 +12,8 @@
 #include "storage/results_sqlite.h"
 
 #define STATE_COLUMNS                                                                              \
-    "stream, model, version, n, start_n, epoch, pos, seq_high, seq_mask, ts, ended, layout, "      \
-    "state,"                                                                                       \
-    " extra, file_first"
+    "stream, model, version, n, start_n, epoch, pos, seq_high, seq_mask, ts, ended, layout,"       \
+    " state, extra, file_first"
 
 static const char *const statements[KY_SQL_N] = {
     [KY_SQL_BEGIN] = "BEGIN IMMEDIATE",

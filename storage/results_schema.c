@@ -7,11 +7,6 @@
 
 #include "models/clock.h"
 
-/* Readable time of a column in microseconds, to the millisecond; before 1970 too. */
-#define ISO(us)                                                                                    \
-    "strftime('%Y-%m-%dT%H:%M:%S', (" us " - (" us " % 1000000 + 1000000) % 1000000) / 1000000,"   \
-    " 'unixepoch') || printf('.%03dZ', (" us " % 1000000 + 1000000) % 1000000 / 1000)"
-
 static const char tables_1[] =
     "CREATE TABLE identity (uuid TEXT NOT NULL) STRICT;"
     "INSERT INTO identity SELECT substr(h,1,8)||'-'||substr(h,9,4)||'-4'||substr(h,14,3)||'-a'||"
@@ -85,70 +80,82 @@ static const char tables_1[] =
     " rows INTEGER NOT NULL, bytes INTEGER NOT NULL, from_ts INTEGER, to_ts INTEGER,"
     " PRIMARY KEY (class, first)) STRICT, WITHOUT ROWID;";
 
+/* The layout says what belongs together; clang-format would not keep it. */
+/* clang-format off */
+
+/* Readable time of a column in microseconds, to the millisecond; before 1970 too. */
+#define ISO(us)                                                                                   \
+    "strftime('%Y-%m-%dT%H:%M:%S',"                                                               \
+    " (" us " - (" us " % 1000000 + 1000000) % 1000000) / 1000000, 'unixepoch')"                  \
+    " || printf('.%03dZ', (" us " % 1000000 + 1000000) % 1000000 / 1000)"
+
 static const char views_1[] =
-    "CREATE VIEW live AS SELECT s.class, s.name AS stream, p.label, p.score,"
-    " " ISO("p.ts") " AS time, p.n, p.seq, p.model, p.version, p.quality, p.latency_us, p.ts"
-                    " FROM streams s JOIN predictions p ON p.stream = s.id AND p.role = 'live' AND "
-                    "p.n ="
-                    " (SELECT max(n) FROM predictions WHERE stream = s.id AND role = 'live');"
+    "CREATE VIEW live AS"
+    " SELECT s.class, s.name AS stream, p.label, p.score, " ISO("p.ts") " AS time,"
+    "        p.n, p.seq, p.model, p.version, p.quality, p.latency_us, p.ts"
+    " FROM streams s"
+    " JOIN predictions p ON p.stream = s.id AND p.role = 'live' AND p.n ="
+    "      (SELECT max(n) FROM predictions WHERE stream = s.id AND role = 'live');"
 
-                    "CREATE VIEW history AS SELECT s.class, s.name AS stream, p.n, " ISO(
-                        "p.ts") " AS time,"
-                                " p.label, p.score, l.label AS truth, p.seq, p.model, p.version, "
-                                "p.role, p.quality,"
-                                " p.time_source, p.latency_us, p.ts, p.answered, p.probs"
-                                " FROM predictions p JOIN streams s ON s.id = p.stream"
-                                " LEFT JOIN labels l ON l.stream = p.stream AND l.n = p.n;"
+    "CREATE VIEW history AS"
+    " SELECT s.class, s.name AS stream, p.n, " ISO("p.ts") " AS time,"
+    "        p.label, p.score, l.label AS truth, p.seq, p.model, p.version, p.role, p.quality,"
+    "        p.time_source, p.latency_us, p.ts, p.answered, p.probs"
+    " FROM predictions p"
+    " JOIN streams s ON s.id = p.stream"
+    " LEFT JOIN labels l ON l.stream = p.stream AND l.n = p.n;"
 
-                                "CREATE VIEW transitions AS SELECT class, stream, n, time, was, "
-                                "label, score, model, version, ts"
-                                " FROM (SELECT s.class, s.name AS stream, p.n, " ISO(
-                                    "p.ts") " AS time, p.label, p.score,"
-                                            "  p.model, p.version, p.ts, lag(p.label) OVER w AS "
-                                            "was, row_number() OVER w AS nth"
-                                            "  FROM predictions p JOIN streams s ON s.id = "
-                                            "p.stream WHERE p.role = 'live'"
-                                            "  WINDOW w AS (PARTITION BY p.stream ORDER BY p.n))"
-                                            " WHERE nth = 1 OR label IS NOT was;"
+    "CREATE VIEW transitions AS"
+    " SELECT class, stream, n, time, was, label, score, model, version, ts"
+    " FROM (SELECT s.class, s.name AS stream, p.n, " ISO("p.ts") " AS time,"
+    "              p.label, p.score, p.model, p.version, p.ts,"
+    "              lag(p.label) OVER w AS was, row_number() OVER w AS nth"
+    "       FROM predictions p"
+    "       JOIN streams s ON s.id = p.stream"
+    "       WHERE p.role = 'live'"
+    "       WINDOW w AS (PARTITION BY p.stream ORDER BY p.n))"
+    " WHERE nth = 1 OR label IS NOT was;"
 
-                                            "CREATE VIEW hourly AS SELECT s.class, "
-                                            " strftime('%Y-%m-%dT%H:00Z', p.ts / 1000000, "
-                                            "'unixepoch') AS hour, p.label,"
-                                            " count(*) AS answers, count(DISTINCT p.stream) AS "
-                                            "streams, round(avg(p.score), 4) AS score,"
-                                            " sum(p.quality <> 'ok') AS not_ok, "
-                                            "cast(avg(p.latency_us) AS INTEGER) AS latency_us,"
-                                            " max(p.latency_us) AS latency_max_us"
-                                            " FROM predictions p JOIN streams s ON s.id = p.stream "
-                                            "WHERE p.role = 'live' GROUP BY 1, 2, 3;"
+    "CREATE VIEW hourly AS"
+    " SELECT s.class, strftime('%Y-%m-%dT%H:00Z', p.ts / 1000000, 'unixepoch') AS hour, p.label,"
+    "        count(*) AS answers,"
+    "        count(DISTINCT p.stream) AS streams,"
+    "        round(avg(p.score), 4) AS score,"
+    "        sum(p.quality <> 'ok') AS not_ok,"
+    "        cast(avg(p.latency_us) AS INTEGER) AS latency_us,"
+    "        max(p.latency_us) AS latency_max_us"
+    " FROM predictions p"
+    " JOIN streams s ON s.id = p.stream"
+    " WHERE p.role = 'live'"
+    " GROUP BY 1, 2, 3;"
 
-                                            /* What counts is the labelled step itself: of a
-                                               sequence labelled at its end, the end. */
-                                            "CREATE VIEW accuracy AS SELECT p.model, p.version, "
-                                            "p.role, count(*) AS answered,"
-                                            " count(l.label) AS labelled, sum(p.label IS l.label "
-                                            "AND l.label IS NOT NULL) AS correct,"
-                                            " round(1.0 * sum(p.label IS l.label AND l.label IS "
-                                            "NOT NULL) / nullif(count(l.label), 0), 4)"
-                                            " AS accuracy FROM predictions p LEFT JOIN labels l ON "
-                                            "l.stream = p.stream AND l.n = p.n"
-                                            " GROUP BY 1, 2, 3;"
+    /* What counts is the labelled step itself: of a sequence labelled at its end, the end. */
+    "CREATE VIEW accuracy AS"
+    " SELECT p.model, p.version, p.role,"
+    "        count(*) AS answered,"
+    "        count(l.label) AS labelled,"
+    "        sum(p.label IS l.label AND l.label IS NOT NULL) AS correct,"
+    "        round(1.0 * sum(p.label IS l.label AND l.label IS NOT NULL)"
+    "              / nullif(count(l.label), 0), 4) AS accuracy"
+    " FROM predictions p"
+    " LEFT JOIN labels l ON l.stream = p.stream AND l.n = p.n"
+    " GROUP BY 1, 2, 3;"
 
-                                            "CREATE VIEW confusion AS SELECT p.model, p.version, "
-                                            "p.role, l.label AS truth, p.label AS answer,"
-                                            " count(*) AS times FROM labels l JOIN predictions p "
-                                            "ON p.stream = l.stream AND p.n = l.n"
-                                            " GROUP BY 1, 2, 3, 4, 5;"
+    "CREATE VIEW confusion AS"
+    " SELECT p.model, p.version, p.role, l.label AS truth, p.label AS answer, count(*) AS times"
+    " FROM labels l"
+    " JOIN predictions p ON p.stream = l.stream AND p.n = l.n"
+    " GROUP BY 1, 2, 3, 4, 5;"
 
-                                            "CREATE VIEW state_health AS SELECT s.class, s.name AS "
-                                            "stream, t.model, t.version, t.n,"
-                                            " t.n - t.start_n + 1 AS sequence_steps, " ISO(
-                                                "t.ts") " AS time,"
-                                                        " round(strftime('%s', 'now') - t.ts / "
-                                                        "1000000.0, 1) AS age_s, length(t.state) "
-                                                        "AS bytes,"
-                                                        " t.ended, t.epoch, t.pos FROM states t "
-                                                        "JOIN streams s ON s.id = t.stream;";
+    "CREATE VIEW state_health AS"
+    " SELECT s.class, s.name AS stream, t.model, t.version, t.n,"
+    "        t.n - t.start_n + 1 AS sequence_steps, " ISO("t.ts") " AS time,"
+    "        round(strftime('%s', 'now') - t.ts / 1000000.0, 1) AS age_s,"
+    "        length(t.state) AS bytes, t.ended, t.epoch, t.pos"
+    " FROM states t"
+    " JOIN streams s ON s.id = t.stream;";
+
+/* clang-format on */
 
 /* Migration i brings version i to i + 1: each is a list of scripts. */
 static const char *const migrations[][3] = {

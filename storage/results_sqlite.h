@@ -21,7 +21,6 @@ enum ky_statement {
     KY_SQL_STATE,
     KY_SQL_STATE0,
     KY_SQL_LABEL,
-    KY_SQL_LABEL_OPEN,
     KY_SQL_GAP,
     KY_SQL_REJECT,
     KY_SQL_TRIM_REJECTS,
