@@ -39,6 +39,6 @@ libkydaemon_la_LIBADD = libkyconfig.la libkyconnectors.la libkystorage.la libkym
 	$(SYSTEMD_LIBS)
 
 sbin_PROGRAMS += kymod
-kymod_SOURCES = daemon/kymod.c
+kymod_SOURCES = daemon/kymod.c $(ky_tsan_threads)
 kymod_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
 kymod_LDADD = libkydaemon.la libkymo.la

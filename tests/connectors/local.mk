@@ -10,7 +10,7 @@ tests_connectors_test_zmq_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
 
 if WITH_RDKAFKA
 check_PROGRAMS += tests/connectors/test_kafka
-tests_connectors_test_kafka_SOURCES = tests/connectors/test_kafka.c
+tests_connectors_test_kafka_SOURCES = tests/connectors/test_kafka.c $(ky_tsan_threads)
 tests_connectors_test_kafka_CFLAGS = $(KY_TEST_CFLAGS)
 tests_connectors_test_kafka_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
 EXTRA_tests_connectors_test_kafka_DEPENDENCIES = tests/kafka/mock_broker tests/kafka/produce

@@ -37,7 +37,7 @@ tests_scenarios_test_tail_LDADD = libkyscene.la libkymo.la
 # A kymod that breaks rule A5, which the test must notice.
 EXTRA_PROGRAMS += tests/scenarios/kymod_torn
 CLEANFILES += tests/scenarios/kymod_torn
-tests_scenarios_kymod_torn_SOURCES = daemon/kymod.c tests/scenarios/torn_commit.c
+tests_scenarios_kymod_torn_SOURCES = daemon/kymod.c tests/scenarios/torn_commit.c $(ky_tsan_threads)
 tests_scenarios_kymod_torn_CPPFLAGS = $(kymod_CPPFLAGS)
 tests_scenarios_kymod_torn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_results_commit
 tests_scenarios_kymod_torn_LDADD = $(kymod_LDADD)
