@@ -47,6 +47,16 @@ static void softmax_back(int R, int C, const ky_real *y, const ky_real *dy, ky_r
     }
 }
 
+/* The usual one. dy is read whatever y is: only then can compilers make vectors of it. */
+static void relu_back(size_t n, const ky_real *y, const ky_real *dy, ky_real *dz)
+{
+    for (size_t i = 0; i < n; i++) {
+        ky_real d = dy[i];
+
+        dz[i] = y[i] > 0 ? d : 0;
+    }
+}
+
 void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
                         ky_real *dz)
 {
@@ -54,9 +64,8 @@ void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, 
 
     if (act == KY_SOFTMAX)
         softmax_back(R, C, y, dy, dz);
-    else if (act == KY_RELU) /* the usual one, written so that compilers make vectors of it */
-        for (size_t i = 0; i < n; i++)
-            dz[i] = y[i] > 0 ? dy[i] : 0;
+    else if (act == KY_RELU)
+        relu_back(n, y, dy, dz);
     else
         for (size_t i = 0; i < n; i++)
             dz[i] = dy[i] * ky_activation_slope(act, y[i]);

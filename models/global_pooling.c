@@ -61,7 +61,30 @@ static void maximum(const ky_layer *l, const ky_kernels *k, const ky_packed *p, 
     }
 }
 
-/* All of dy goes to the first step that reached the maximum. */
+void ky_maximum_back(int n, int C, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx)
+{
+    enum { BLOCK = 64 };
+    ky_real left[BLOCK]; /* of dy: all, then nothing; so there is no branch to guess */
+
+    for (int from = 0; from < C; from += BLOCK) {
+        int len = C - from < BLOCK ? C - from : BLOCK;
+
+        memcpy(left, dy + from, (size_t)len * sizeof(*left));
+        for (int t = 0; t < n; t++) {
+            const ky_real *xt = x + (size_t)t * (size_t)C + from;
+            ky_real *dxt = dx + (size_t)t * (size_t)C + from;
+
+            for (int i = 0; i < len; i++) {
+                ky_real here = xt[i] == y[from + i], taken = here * left[i];
+
+                dxt[i] += taken;
+                left[i] -= taken;
+            }
+        }
+    }
+}
+
 static void maximum_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                          const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
                          const ky_real *dy, ky_real *dx, ky_real *dw)
@@ -74,14 +97,7 @@ static void maximum_back(const ky_layer *l, const ky_kernels *k, const ky_packed
         return;
     memset(dx, 0, (size_t)c->B * row * sizeof(*dx));
     for (int r = 0; r < c->B; r++, x += row, dx += row, y += C, dy += C)
-        for (int i = 0; i < C; i++) {
-            size_t at = (size_t)i;
-
-            while (at < row && x[at] != y[i])
-                at += (size_t)C;
-            if (at < row)
-                dx[at] = dy[i];
-        }
+        ky_maximum_back(c->T, C, x, y, dy, dx);
 }
 
 static const ky_field fields[] = {

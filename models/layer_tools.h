@@ -62,6 +62,11 @@ void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, 
 /** act'(x) from y = act(x); element-wise activations. */
 ky_real ky_activation_slope(enum ky_activation act, ky_real y);
 
+/** Back through y = the maximum of n steps x [n,C], y and dy [C]: dx [n,C] += dy at the first
+ *  step that reached it. */
+void ky_maximum_back(int n, int C, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx);
+
 /** Glorot and Bengio 2010: uniform within sqrt(6/(fan_in+fan_out)). */
 void ky_init_glorot(ky_real *w, size_t n, double fan_in, double fan_out, ky_rng *rng);
 

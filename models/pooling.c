@@ -133,25 +133,19 @@ static bool state_ok(const ky_layer *l, const void *state)
     return ky_ring_ok(&k, state);
 }
 
-/* dx of one pool: all to the first step that reached the maximum, or to each its share. */
+/* dx of one pool of n steps: the first that reached the maximum takes all, or each its share. */
 static void spread(const ky_layer *l, int n, const ky_real *x, const ky_real *y, const ky_real *dy,
                    ky_real *dx)
 {
     int C = l->in.d[1];
 
-    for (int i = 0; i < C; i++) {
-        size_t at = (size_t)i, end = (size_t)n * (size_t)C;
-
-        if (takes_max(l)) {
-            while (at < end && x[at] != y[i])
-                at += (size_t)C;
-            if (at < end)
-                dx[at] += dy[i];
-        } else {
-            for (; at < end; at += (size_t)C)
-                dx[at] += dy[i] / (ky_real)n;
-        }
+    if (takes_max(l)) {
+        ky_maximum_back(n, C, x, y, dy, dx);
+        return;
     }
+    for (int t = 0; t < n; t++, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] += dy[i] / (ky_real)n;
 }
 
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,

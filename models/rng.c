@@ -22,7 +22,7 @@ void ky_rng_seed(ky_rng *r, uint64_t seed)
         r->s[i] = splitmix64(&seed);
 }
 
-uint64_t ky_rng_u64(ky_rng *r)
+static inline uint64_t next(ky_rng *r)
 {
     uint64_t *s = r->s, ret = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
 
@@ -33,6 +33,17 @@ uint64_t ky_rng_u64(ky_rng *r)
     s[2] ^= t;
     s[3] = rotl(s[3], 45);
     return ret;
+}
+
+uint64_t ky_rng_u64(ky_rng *r)
+{
+    return next(r);
+}
+
+void ky_rng_fill(ky_rng *r, uint64_t *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        a[i] = next(r);
 }
 
 double ky_rng_uniform(ky_rng *r)

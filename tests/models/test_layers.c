@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "models/layer_tools.h"
 #include "tests/models/net.h"
 
 /* -- laws ------------------------------------------------------------------------ */
@@ -641,6 +642,55 @@ static void the_generator_is_xoshiro256_starstar(void **state)
     assert_true(ky_rng_u64(&r) == 1215971899390074240);
 }
 
+/* One uniform number a value, in the values' order: what dropout in training is defined by. */
+static void dropout_drops_what_draws_less_than_the_rate(void **state)
+{
+    enum { VALUES = 700 }; /* two whole blocks and a part */
+    static const double rates[] = { 0, 0.1, 0.5, 0.999 };
+    ky_real x[VALUES], y[VALUES], tape[VALUES];
+
+    (void)state;
+    for (int i = 0; i < VALUES; i++)
+        x[i] = (ky_real)(i + 1);
+    for (size_t k = 0; k < sizeof(rates) / sizeof(*rates); k++) {
+        ky_layer l;
+        ky_rng drawn, wanted;
+
+        ky_layer_init(&l, &ky_dropout_ops, "d");
+        l.cfg.rate = rates[k];
+        l.in = l.out = (ky_shape){ .rank = 1, .d = { VALUES } };
+        ky_rng_seed(&drawn, k);
+        ky_rng_seed(&wanted, k);
+        ky_call c = { .B = 1, .T = 1, .T_out = 1, .training = true, .rng = &drawn, .tape = tape };
+        l.ops->window(&l, ky_kernels_get(), NULL, NULL, &c, x, y);
+
+        for (int i = 0; i < VALUES; i++) {
+            ky_real factor = ky_rng_uniform(&wanted) < rates[k] ? 0 : 1 / (1 - (ky_real)rates[k]);
+
+            assert_true(tape[i] == factor && y[i] == x[i] * factor);
+        }
+    }
+}
+
+static void of_equal_maxima_the_first_takes_the_gradient(void **state)
+{
+    enum { STEPS = 4, C = 67 }; /* one whole block of channels and a part */
+    ky_real x[STEPS * C], y[C], dy[C], dx[STEPS * C] = { 0 };
+
+    (void)state;
+    for (int i = 0; i < STEPS * C; i++)
+        x[i] = (ky_real)(i / C < i % C % STEPS ? 1 : 2); /* from step i % C % STEPS on the same */
+    for (int i = 0; i < C; i++) {
+        y[i] = 2;
+        dy[i] = (ky_real)(i + 1);
+    }
+
+    ky_maximum_back(STEPS, C, x, y, dy, dx);
+
+    for (int i = 0; i < STEPS * C; i++)
+        assert_true(dx[i] == (i / C == i % C % STEPS ? dy[i % C] : 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -656,6 +706,8 @@ int main(void)
         cmocka_unit_test(an_lstm_follows_the_textbook),
         cmocka_unit_test(the_general_lstm_gives_the_bits_of_the_kernels_own),
         cmocka_unit_test(dropout_keeps_the_mean_and_does_nothing_in_use),
+        cmocka_unit_test(dropout_drops_what_draws_less_than_the_rate),
+        cmocka_unit_test(of_equal_maxima_the_first_takes_the_gradient),
         cmocka_unit_test(weights_start_as_keras_draws_them),
         cmocka_unit_test(the_same_seed_gives_the_same_weights),
         cmocka_unit_test(the_hash_tells_weights_and_options_apart),
