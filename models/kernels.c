@@ -1,6 +1,7 @@
 #include "models/kernels.h"
 
 #include <fenv.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -145,4 +146,23 @@ bool ky_kernels_fp_sane(void)
     volatile float halved = smallest_normal * 0.5f; /* 0 if results are flushed */
     volatile float grown = smallest * 0x1p100f;     /* 0 if operands are */
     return fegetround() == FE_TONEAREST && halved == 0x1p-127f && grown == 0x1p-49f;
+}
+
+/* x = m 2^e with m around 1; log m = 2 (s + s^3/3 + s^5/5 + ...) with s = (m-1)/(m+1). As
+ * |s| < 0.172, what is left out after s^21 is below 2^-60 of the sum. */
+double ky_ln(double x)
+{
+    const double ln2_hi = 0x1.62e42fee00000p-1, ln2_lo = 0x1.a39ef35793c76p-33;
+    int e;
+    double m = frexp(x, &e), s, s2, p = 0;
+
+    if (m < 0x1.6a09e667f3bcdp-1) { /* below the root of one half */
+        m *= 2;
+        e--;
+    }
+    s = (m - 1) / (m + 1);
+    s2 = s * s;
+    for (int k = 21; k >= 3; k -= 2)
+        p = fma(p, s2, 1.0 / k);
+    return fma(e, ln2_hi, 2 * fma(s * s2, p, s) + e * ln2_lo);
 }

@@ -123,6 +123,10 @@ size_t ky_lstm_scratch(const ky_lstm_mat *m);
 /** Whether this thread rounds to nearest and keeps subnormals; kymod checks it in every lane. */
 bool ky_kernels_fp_sane(void);
 
+/** Natural logarithm of a positive, normal, finite x, to two ulp; the C library's own differs from
+ *  one to the next, and with it initial weights and losses would. */
+double ky_ln(double x);
+
 /** CRC32C (Castagnoli) of len bytes, continuing from crc (0 to begin); hardware where there is. */
 uint32_t ky_crc32c(uint32_t crc, const void *data, size_t len);
 

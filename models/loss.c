@@ -1,14 +1,12 @@
 #include "models/loss.h"
 
-#include <math.h>
-
 double ky_loss_of(double p)
 {
     if (p < KY_LOSS_CLIP)
         p = KY_LOSS_CLIP;
     if (p > 1 - KY_LOSS_CLIP)
         p = 1 - KY_LOSS_CLIP;
-    return -log(p);
+    return -ky_ln(p);
 }
 
 static int largest(const ky_real *z, int C)

@@ -5,7 +5,12 @@
 
 int ky_adam_init(ky_adam *a, size_t n, double learning_rate, ky_err *err)
 {
-    *a = (ky_adam){ .learning_rate = learning_rate, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-7 };
+    *a = (ky_adam){ .learning_rate = learning_rate,
+                    .beta1 = 0.9,
+                    .beta2 = 0.999,
+                    .epsilon = 1e-7,
+                    .decay1 = 1,
+                    .decay2 = 1 };
     a->m = calloc(n > 0 ? n : 1, sizeof *a->m);
     a->v = calloc(n > 0 ? n : 1, sizeof *a->v);
     if (a->m == NULL || a->v == NULL) {
@@ -24,9 +29,9 @@ void ky_adam_done(ky_adam *a)
 
 void ky_adam_begin(ky_adam *a)
 {
-    a->t++;
-    a->alpha = (ky_real)(a->learning_rate * sqrt(1 - pow(a->beta2, (double)a->t)) /
-                         (1 - pow(a->beta1, (double)a->t)));
+    a->decay1 *= a->beta1;
+    a->decay2 *= a->beta2;
+    a->alpha = (ky_real)(a->learning_rate * sqrt(1 - a->decay2) / (1 - a->decay1));
 }
 
 void ky_adam_apply(const ky_adam *a, const ky_kernels *k, size_t at, size_t n, ky_real *w,

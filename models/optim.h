@@ -11,10 +11,10 @@
 
 typedef struct ky_adam {
     double learning_rate, beta1, beta2, epsilon;
-    int64_t t;     /* steps taken */
-    ky_real *m;    /* [n] running mean of the gradient */
-    ky_real *v;    /* [n] running mean of its square */
-    ky_real alpha; /* of the present step */
+    double decay1, decay2; /* beta1^t, beta2^t after t steps */
+    ky_real *m;            /* [n] running mean of the gradient */
+    ky_real *v;            /* [n] running mean of its square */
+    ky_real alpha;         /* of the present step */
 } ky_adam;
 
 /** Keras's defaults (0.9, 0.999, 1e-7) for n weights, all slots zero. */

