@@ -293,6 +293,31 @@ out:
     return exit_code;
 }
 
+/* What the table of options cannot say; -1, or the exit code. */
+static int check_words(const ky_usage *u, const ky_feed_opts *o)
+{
+    ky_err err;
+
+    if (o->to == NULL && !o->print_features)
+        return ky_cli_usage(u, "feed: --to is missing");
+    if (strcmp(o->format, "json") != 0)
+        return ky_cli_usage(u, "feed: --format '%s': must be json", o->format);
+    if (strcmp(o->label_on, "last") != 0 && strcmp(o->label_on, "all") != 0)
+        return ky_cli_usage(u, "feed: --label-on '%s': must be last or all", o->label_on);
+    if (o->to != NULL && strstr(o->to, "://") == NULL && (o->ack || o->bind))
+        return ky_cli_usage(u, "feed: --ack and --bind are for sockets, '%s' is a file", o->to);
+    if (o->to != NULL && strstr(o->to, "://") != NULL && o->window > 0)
+        return ky_cli_usage(u, "feed: --window is for recordings, '%s' is a socket", o->to);
+    if ((o->stream != NULL && ky_codec_check_name("--stream", o->stream, strlen(o->stream),
+                                                  KY_STREAM_MAX, &err) != KY_OK) ||
+        (o->label != NULL &&
+         ky_codec_check_name("--label", o->label, strlen(o->label), KY_LABEL_MAX, &err) != KY_OK) ||
+        (o->sender != NULL && ky_codec_check_name("--sender", o->sender, strlen(o->sender),
+                                                  KY_STREAM_MAX, &err) != KY_OK))
+        return ky_cli_usage(u, "feed: %s", err.text);
+    return -1;
+}
+
 int ky_cmd_feed(int argc, char **argv)
 {
     ky_feed_opts o = { .streams = 1,
@@ -345,17 +370,17 @@ int ky_cmd_feed(int argc, char **argv)
         { "format", 0, KY_OPT_STR, &o.format, 0, 0, "NAME", "of the messages: json" },
         { "print-features", 0, KY_OPT_FLAG, &o.print_features, 0, 0, NULL,
           "print the names of the values, as `features =` wants them, and stop" },
-        { "json", 0, KY_OPT_FLAG, &o.json, 0, 0, NULL, "summary as JSON, no progress" },
+        { "json", 'j', KY_OPT_FLAG, &o.json, 0, 0, NULL, "summary as JSON, no progress" },
         { "quiet", 'q', KY_OPT_FLAG, &o.quiet, 0, 0, NULL, "no progress, no summary" },
         { NULL, 0, KY_OPT_FLAG, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
         "kymo feed SOURCE --to WHERE [options]",
-        "Feeds samples to kymod, or records them for training. SOURCE is a CSV file with a header "
-        "(- is standard input), FILE.h5[:dataset] with windows [N,T,F], each played as a sequence "
-        "from start to end, or `host`: this machine's own counters. A recording holds `X`, `y`, "
-        "`group` and class names as `kymo train` reads them, and every sample under `rows`; "
-        "recording into a file that exists adds to it.",
+        "Feeds samples to kymod, or records them for training. SOURCE is a CSV file with a\n"
+        "header (- is standard input), FILE.h5[:dataset] with windows [N,T,F], each played as a\n"
+        "sequence from start to end, or `host`: this machine's own counters. A recording holds\n"
+        "`X`, `y`, `group` and class names as `kymo train` reads them, and every sample under\n"
+        "`rows`; recording into a file that exists adds to it.",
         opts,
         1,
         1,
@@ -368,24 +393,8 @@ int ky_cmd_feed(int argc, char **argv)
 
     if (code >= 0)
         return code;
-    if (o.to == NULL && !o.print_features)
-        return ky_cli_usage(&u, "feed: --to is missing");
-    if (strcmp(o.format, "json") != 0)
-        return ky_cli_usage(&u, "feed: --format '%s': must be json", o.format);
-    if (strcmp(o.label_on, "last") != 0 && strcmp(o.label_on, "all") != 0)
-        return ky_cli_usage(&u, "feed: --label-on '%s': must be last or all", o.label_on);
-    if (o.to != NULL && strstr(o.to, "://") == NULL && (o.ack || o.bind))
-        return ky_cli_usage(&u, "feed: --ack and --bind are for sockets, '%s' is a file", o.to);
-    if (o.to != NULL && strstr(o.to, "://") != NULL && o.window > 0)
-        return ky_cli_usage(&u, "feed: --window is for recordings, '%s' is a socket", o.to);
-    ky_err err;
-    if ((o.stream != NULL && ky_codec_check_name("--stream", o.stream, strlen(o.stream),
-                                                 KY_STREAM_MAX, &err) != KY_OK) ||
-        (o.label != NULL &&
-         ky_codec_check_name("--label", o.label, strlen(o.label), KY_LABEL_MAX, &err) != KY_OK) ||
-        (o.sender != NULL &&
-         ky_codec_check_name("--sender", o.sender, strlen(o.sender), KY_STREAM_MAX, &err) != KY_OK))
-        return ky_cli_usage(&u, "feed: %s", err.text);
+    if ((code = check_words(&u, &o)) >= 0)
+        return code;
     ky_cli_catch_interrupts();
     return feed(&o);
 }

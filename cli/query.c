@@ -35,7 +35,7 @@ int ky_cmd_query(int argc, char **argv)
         { "state-dir", 'd', KY_OPT_STR, &dir, 0, 0, "DIR", "kymod's state directory" },
         { "db", 0, KY_OPT_STR, &db, 0, 0, "FILE",
           "the database itself (default: results.db there)" },
-        { "json", 0, KY_OPT_FLAG, &json, 0, 0, NULL, "an array of objects" },
+        { "json", 'j', KY_OPT_FLAG, &json, 0, 0, NULL, "an array of objects" },
         { "csv", 0, KY_OPT_FLAG, &csv, 0, 0, NULL, "comma-separated values with a header" },
         { 0 },
     };

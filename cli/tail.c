@@ -249,7 +249,7 @@ int ky_cmd_tail(int argc, char **argv)
           "at most one line in this time; 0: all" },
         { "timeout", 0, KY_OPT_TIME, &o.timeout_us, 0, 0, "T",
           "fail when nothing comes for so long; 0: wait" },
-        { "json", 0, KY_OPT_FLAG, &o.json, 0, 0, NULL, "the answers as kymod published them" },
+        { "json", 'j', KY_OPT_FLAG, &o.json, 0, 0, NULL, "the answers as kymod published them" },
         { NULL, 0, KY_OPT_FLAG, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
