@@ -58,7 +58,7 @@ typedef struct ky_opt {
 typedef struct ky_usage {
     const char *synopsis;   /* "kymo train DATA --arch ARCH -o MODEL.h5 [options]" */
     const char *about;      /* a short paragraph */
-    const ky_opt *opts;     /* ends with name NULL; --help and --version are added */
+    const ky_opt *opts;     /* ends with name NULL; --help is added */
     int min_args, max_args; /* words that are no options; max -1: any number */
     const char *examples;   /* lines, may be NULL */
 } ky_usage;

@@ -5,6 +5,9 @@
 #include "cli/data.h"
 #include "models/json.h"
 
+/* Bytes of a class's name in the table. */
+enum { MOST_WIDTH = 40 };
+
 static const char *label_of(const ky_model_info *f, int c, char buffer[16])
 {
     if (c < f->n_labels)
@@ -17,11 +20,18 @@ static void print_score(const ky_model *m, const ky_data *d, const ky_score *s)
 {
     const ky_model_info *f = ky_model_facts(m);
     char buffer[16];
+    int width = 8;
 
     printf("%s on %s: %d windows of %d steps\n", f->name, d->what, s->N, d->set.T);
     printf("accuracy %.4f   macro F1 %.4f   log loss %.4f\n\n", s->accuracy, s->macro_f1,
            s->log_loss);
-    printf("%-20s", "true \\ said");
+    for (int c = 0; c < s->C; c++) {
+        int len = (int)strlen(label_of(f, c, buffer));
+
+        width = len > width ? len : width;
+    }
+    width = width < MOST_WIDTH ? width : MOST_WIDTH;
+    printf("%-*s", width + 3, "true \\ said");
     for (int c = 0; c < s->C; c++)
         printf(" %6d", c);
     putchar('\n');
@@ -30,8 +40,8 @@ static void print_score(const ky_model *m, const ky_data *d, const ky_score *s)
         int len = (int)strlen(label);
 
         printf("%2d ", c);
-        ky_cli_print_safe(stdout, label, len < 17 ? (size_t)len : 17);
-        printf("%*s", len < 17 ? 17 - len : 0, "");
+        ky_cli_print_safe(stdout, label, (size_t)(len < width ? len : width));
+        printf("%*s", len < width ? width - len : 0, "");
         for (int j = 0; j < s->C; j++)
             printf(" %6u", s->confusion[c * s->C + j]);
         putchar('\n');
@@ -83,7 +93,8 @@ int ky_cmd_eval(int argc, char **argv)
     const ky_usage u = {
         .synopsis = "kymo eval MODEL DATA[:DATASET] [options]",
         .about = "Scores a model on labelled windows (X_test, else X), along the path that kymod\n"
-                 "serves: sample by sample.",
+                 "serves: sample by sample. The table counts windows: rows are what they are,\n"
+                 "columns what the model said.",
         .opts = opts,
         .min_args = 2,
         .max_args = 2,

@@ -165,14 +165,28 @@ static void print_origin(const ky_json *extra)
     }
 }
 
+/* "[128, 9]: windows of 128 steps, each of 9 values" */
+static void print_input(const ky_model *m)
+{
+    const ky_model_info *info = ky_model_facts(m);
+
+    printf("%-16s%s: ", "input", shape_text(&m->input).s);
+    if (!m->input.timed)
+        printf("%d values, without steps\n\n", info->features);
+    else if (info->window > 0)
+        printf("windows of %d steps, each of %d values\n\n", info->window, info->features);
+    else
+        printf("any number of steps, each of %d values\n\n", info->features);
+}
+
 static void print_report(const struct findings *r)
 {
     const ky_model_info *info = ky_model_facts(r->m);
 
-    printf("%s: ", r->path);
-    print_cell(info->name, 0);
-    printf("hash %016" PRIx64 "\n", info->hash);
-    printf("%-16s%s\n\n", "input", shape_text(&r->m->input).s);
+    printf("%s: model '", r->path);
+    ky_cli_print_safe(stdout, info->name, strlen(info->name));
+    printf("', hash %016" PRIx64 "\n", info->hash);
+    print_input(r->m);
     print_layers(r->m);
     putchar('\n');
     print_serving("stream", &r->stream, info->macs_step, "step");
@@ -277,13 +291,16 @@ int ky_cmd_inspect(int argc, char **argv)
     const ky_opt opts[] = {
         { "window", 'w', KY_OPT_INT, &window, 0, 1 << 22, "N",
           "steps of a window, where the model leaves them open" },
-        { "json", 0, KY_OPT_FLAG, &json, 0, 0, NULL, "report as JSON" },
+        { "json", 'j', KY_OPT_FLAG, &json, 0, 0, NULL, "report as JSON" },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
         .synopsis = "kymo inspect MODEL [options]",
-        .about = "Says what a Keras model file holds: layers, shapes, weights, how kymo can run it "
-                 "on a stream, what that costs, and where it comes from.",
+        .about =
+            "Says what a Keras model file holds: layers, shapes, weights, how kymo can run it on\n"
+            "a stream, what that costs, and where it comes from. `memory` is what kymod.ini calls\n"
+            "it: `stream` goes on from sample to sample without end, `window` answers on the\n"
+            "last steps as if nothing had been before.",
         .opts = opts,
         .min_args = 1,
         .max_args = 1,

@@ -247,7 +247,8 @@ int ky_cli_parse(const ky_usage *u, int argc, char **argv, const char **words, i
         }
     }
     if (n < u->min_args)
-        return ky_cli_usage(u, n == 0 ? "what it should work on is missing" : "a word is missing");
+        return ky_cli_usage(u, "%s is missing: %s", n == 0 ? "what it should work on" : "a word",
+                            u->synopsis);
     *n_words = n;
     return -1;
 }

@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/cli.h"
@@ -37,8 +38,8 @@ int ky_cmd_predict(int argc, char **argv)
     };
     const ky_usage u = {
         .synopsis = "kymo predict MODEL DATA[:DATASET] -o OUT.h5 [options]",
-        .about =
-            "Writes the model's answer to every window (X_test, else X): y [windows, outputs].",
+        .about = "Writes the model's answer to every window (X_test, else X) into an HDF5 file:\n"
+                 "dataset y [windows, outputs], attribute class_names where the model has them.",
         .opts = opts,
         .min_args = 2,
         .max_args = 2,
@@ -64,6 +65,9 @@ int ky_cmd_predict(int argc, char **argv)
         rc = ky_answer(m, &d.set, stream ? KY_PATH_SERVED : KY_PATH_WINDOW, (int)threads, y, &err);
     if (rc == KY_OK)
         rc = write_answers(path, ky_model_facts(m), d.set.N, y, &err);
+    if (rc == KY_OK)
+        printf("%s: y [%d, %d], the answers to %s\n", path, d.set.N, ky_model_facts(m)->outputs,
+               d.what);
 out:
     free(y);
     ky_data_free(&d);

@@ -45,6 +45,32 @@ static int show(const ky_train_progress *p, void *arg)
     return ky_cli_interrupted();
 }
 
+/* Keras would drop values inside an LSTM while it trains; kymo does not, and says so. */
+static void warn_of_dropout(const ky_model *m)
+{
+    const ky_layer *first = NULL;
+    int n = 0;
+
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *l = m->layers + i;
+        bool inside = l->form == KY_RECURRENT && (l->cfg.rate > 0 || l->cfg.recurrent_dropout > 0);
+
+        if (inside && n++ == 0)
+            first = l;
+    }
+    if (n == 0)
+        return;
+    fprintf(stderr, "kymo: note: layer '");
+    ky_cli_print_safe(stderr, first->name, strlen(first->name));
+    fprintf(stderr, "'");
+    if (n > 1)
+        fprintf(stderr, " and %d more", n - 1);
+    fprintf(stderr,
+            ": dropout inside a layer (dropout %g, recurrent_dropout %g) is kept in the file, but "
+            "not applied while kymo trains; a Dropout layer is\n",
+            first->cfg.rate, first->cfg.recurrent_dropout);
+}
+
 int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,
                     ky_train_result *ret, ky_err *err)
 {
@@ -55,6 +81,8 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     char note[160];
     int rc;
 
+    if (!t->quiet)
+        warn_of_dropout(m);
     ky_train_defaults(&o);
     o.epochs = (int)t->epochs;
     o.batch = (int)t->batch;
@@ -135,9 +163,15 @@ static int make_model(const ky_training *t, ky_data *d, ky_model **ret, ky_err *
 static int check_out(const char *out, ky_err *err)
 {
     char copy[4096];
+    size_t len = strlen(out);
 
-    if (strlen(out) >= sizeof copy)
+    if (len >= sizeof copy)
         return ky_fail(err, KY_EINVAL, "'%.60s...': the name is too long", out);
+    if (len > 6 && strcmp(out + len - 6, ".keras") == 0)
+        return ky_fail(err, KY_EINVAL,
+                       "'%s': kymo writes Keras's HDF5 format, which Keras opens under a name that "
+                       "ends in .h5",
+                       out);
     strcpy(copy, out);
     if (access(dirname(copy), W_OK) != 0)
         return ky_fail(err, KY_EIO, "'%s' cannot be written: %s", out, strerror(errno));
@@ -163,8 +197,8 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
     char hash[24], *text;
 
     if (!t->json) {
-        printf("%s: %zu weights, epoch %d of %d kept, validation accuracy %.4f, loss %.4f, "
-               "%.1f s\n",
+        printf("%s: %zu weights, epoch %d of %d kept, validation accuracy %.4f, validation loss "
+               "%.4f, %.1f s\n",
                t->out, f->params, r->best_epoch, r->epochs_run, r->val_accuracy, r->val_loss,
                r->seconds);
         if (test->N > 0)
@@ -208,6 +242,23 @@ static int score_test(const ky_training *t, const ky_model *m, ky_score *ret, ky
     return rc;
 }
 
+/* What is learned from, and who is asked which epoch was the best; as models/split.h has it. */
+static void describe(const ky_training *t, const ky_data *d)
+{
+    const ky_dataset *s = &d->set;
+
+    fprintf(stderr, "%s: %d windows of %d steps, each of %d values; %d classes\n", d->what, s->N,
+            s->T, s->F, d->n_classes);
+    fprintf(stderr,
+            "held out for validation: about %g %%, %s; done after %g epochs, or %g without "
+            "a lower validation loss\n",
+            100 * t->validation,
+            s->group != NULL ? "whole groups"
+            : s->ts != NULL  ? "the latest"
+                             : "of every class",
+            (double)t->epochs, (double)t->patience);
+}
+
 static int train_file(const ky_training *t)
 {
     ky_err err = { 0 };
@@ -232,8 +283,11 @@ static int train_file(const ky_training *t)
             goto out;
         }
     }
-    if ((rc = make_model(t, &d, &m, &err)) < 0 ||
-        (rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
+    if ((rc = make_model(t, &d, &m, &err)) < 0)
+        goto out;
+    if (!t->quiet)
+        describe(t, &d);
+    if ((rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
         goto out;
     ky_training_note(t, m, &r, d.hash, d.set.N);
     if ((rc = ky_model_save(m, t->out, &err)) < 0 ||
@@ -284,6 +338,24 @@ static int check_words(const ky_usage *u, ky_training *t)
     return -1;
 }
 
+static const char about[] =
+    "Trains a model on labelled windows: DATA is an HDF5 file with X_train and y_train,\n"
+    "or X and y, or FILE:DATASET. The epoch kept is the one with the lowest loss on a\n"
+    "validation part; a test part (X_test) is only scored at the end. X is [windows,\n"
+    "steps, values], y a whole number or a name a window; `group` (say, the person) keeps\n"
+    "what belongs together on one side of the validation.\n"
+    "\n"
+    "LAYERS, by comma, each a word, its numbers, then its options:\n"
+    "  lstm:64                    units; before another layer of steps it returns them "
+    "all\n"
+    "  conv1d:64x3/2 same relu    filters x width / stride *dilation; same, causal, valid\n"
+    "  maxpool:2  avgpool:2/1     width / stride\n"
+    "  gap  gmp  flatten          mean, maximum of all steps; all steps side by side\n"
+    "  dense:100 relu             units; the last `dense` has one output a class, softmax\n"
+    "  dropout:0.5  bn            rate; normalises by the statistics of each 16 or more\n"
+    "                             windows of a batch\n"
+    "  activations: relu, tanh, sigmoid, exponential, softmax, linear";
+
 int ky_cmd_train(int argc, char **argv)
 {
     ky_train_opts o;
@@ -308,10 +380,11 @@ int ky_cmd_train(int argc, char **argv)
         { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
         { "model", 'm', KY_OPT_STR, &t.model, 0, 0, "FILE", "go on from this model instead" },
         { "output", 'o', KY_OPT_STR, &t.out, 0, 0, "FILE", "where the model is written" },
-        { "epochs", 'e', KY_OPT_INT, &t.epochs, 1, 1e6, "N", "most times over the data" },
-        { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step" },
+        { "epochs", 'e', KY_OPT_INT, &t.epochs, 1, 1e6, "N", "times over the data, at most" },
+        { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step of Adam" },
         { "lr", 'l', KY_OPT_NUM, &t.learning_rate, 1e-12, 10, "X", "Adam's learning rate" },
-        { "seed", 's', KY_OPT_INT, &t.seed, 0, 9e15, "N", "of everything drawn at random" },
+        { "seed", 's', KY_OPT_INT, &t.seed, 0, 9e15, "N",
+          "same seed, data and options: the same file" },
         { "patience", 'p', KY_OPT_INT, &t.patience, 1, 1e6, "N",
           "epochs without a better validation loss before it stops" },
         { "clip", 0, KY_OPT_NUM, &t.clip_norm, 0, 1e9, "X",
@@ -347,10 +420,7 @@ int ky_cmd_train(int argc, char **argv)
     };
     const ky_usage u = {
         .synopsis = "kymo train DATA --arch LAYERS | --model FILE -o MODEL.h5 [options]",
-        .about =
-            "Trains a model on labelled windows: DATA is an HDF5 file with X_train and y_train,\n"
-            "or X and y, or FILE:DATASET. The epoch kept is the one with the lowest loss on a\n"
-            "validation part; a test part (X_test) is only scored at the end.",
+        .about = about,
         .opts = opts,
         .max_args = 1,
         .examples = "  kymo train har.h5 --arch \"lstm:64, dense\" -o har_lstm.h5\n"

@@ -57,7 +57,7 @@ typedef struct item {
 
 /* -- the nearest known word -------------------------------------------------------- */
 
-/* Letters to insert, remove or replace (Levenshtein 1966). */
+/* Letters to insert, remove or replace (Levenshtein 1966); capitals are as good as small ones. */
 static int distance(const char *a, const char *b)
 {
     int row[MAX_TEXT + 1], n = (int)strlen(b);
@@ -69,7 +69,8 @@ static int distance(const char *a, const char *b)
 
         row[0] = i;
         for (int j = 1; j <= n; j++) {
-            int change = corner + (a[i - 1] != b[j - 1]), least = row[j] + 1;
+            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
+            int change = corner + !same, least = row[j] + 1;
 
             least = row[j - 1] + 1 < least ? row[j - 1] + 1 : least;
             corner = row[j];
@@ -104,10 +105,18 @@ static const ky_field *field(const ky_layer_ops *ops, const char *key)
     return NULL;
 }
 
+static const word *find_word(const char *name)
+{
+    for (int i = 0; i < N_WORDS; i++)
+        if (strcmp(words[i].ops->arch, name) == 0)
+            return &words[i];
+    return NULL;
+}
+
 static int unknown_word(const char *name, ky_err *err)
 {
     nearest n = { .to = name };
-    char all[256] = "";
+    char all[256] = "", hint[64] = "";
 
     for (int i = 0; i < N_WORDS; i++) {
         size_t len = strlen(all);
@@ -115,8 +124,9 @@ static int unknown_word(const char *name, ky_err *err)
         consider(&n, words[i].ops->arch);
         snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? ", " : "", words[i].ops->arch);
     }
-    return ky_fail(err, KY_EINVAL, "no layer '%s'; the nearest is '%s', known are %s", name, n.best,
-                   all);
+    if (n.far <= (int)strlen(name) / 2) /* else it was hardly meant */
+        snprintf(hint, sizeof(hint), "; the nearest is '%s'", n.best);
+    return ky_fail(err, KY_EINVAL, "no layer '%s'%s; known are %s", name, hint, all);
 }
 
 /* A number behind the lead at *s, which then stands behind the number. */
@@ -173,7 +183,11 @@ static int unknown_option(const item *it, const char *option, ky_err *err)
 {
     nearest n = { .to = option };
     enum ky_activation a;
+    char name[MAX_TEXT];
 
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(option, ":"), option);
+    if (find_word(name) != NULL)
+        return ky_fail(err, KY_EINVAL, "'%s': a comma is missing before '%s'", it->text, option);
     if (field(it->w->ops, "activation") != NULL)
         for (int i = 0; i <= KY_SOFTMAX; i++)
             if (is_activation(ky_activation_name((enum ky_activation)i), &a))
@@ -235,10 +249,7 @@ static int read_item(item *it, ky_err *err)
     colon = strchr(token, ':');
     if (colon != NULL)
         *colon = '\0';
-    for (int i = 0; i < N_WORDS && it->w == NULL; i++)
-        if (strcmp(words[i].ops->arch, token) == 0)
-            it->w = &words[i];
-    if (it->w == NULL)
+    if ((it->w = find_word(token)) == NULL)
         return unknown_word(token, err);
     if (colon != NULL)
         *colon = ':';

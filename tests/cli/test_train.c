@@ -250,6 +250,52 @@ static void a_model_goes_on_from_another(void **state)
     ky_json_free(o);
 }
 
+/* Keras drops values inside such a layer; kymo's training does not, and must not hide it. */
+static void dropout_inside_an_lstm_is_not_passed_over(void **state)
+{
+    (void)state;
+    char path[4096], *note;
+    ky_model *m = NULL;
+    run_well("train|tones.h5|--arch|" ARCH "|-o|plain.h5|-e|1|-q");
+    assert_int_equal(ky_model_load(in_dir("plain.h5", path), &m, NULL), KY_OK);
+    m->layers[1].cfg.rate = 0.2; /* behind the normalisation */
+    assert_int_equal(ky_model_save(m, in_dir("drops.h5", path), NULL), KY_OK);
+    ky_model_free(m);
+
+    ran *r = run("train|tones.h5|--model|drops.h5|-o|on.h5|-e|2");
+
+    assert_int_equal(r->code, 0);
+    note = strstr(r->err, "note: layer 'lstm': dropout inside a layer (dropout 0.2");
+    assert_non_null(note);
+    assert_null(strstr(note + 1, "note: "));
+    r = run("train|tones.h5|--model|plain.h5|-o|on.h5|-e|1");
+    assert_int_equal(r->code, 0);
+    assert_null(strstr(r->err, "note: "));
+}
+
+static void training_says_what_it_learns_from(void **state)
+{
+    (void)state;
+
+    ran *r = run("train|tones.h5|--arch|" ARCH "|-o|m.h5|-e|1");
+
+    assert_int_equal(r->code, 0);
+    assert_non_null(
+        strstr(r->err, "X_train: 120 windows of 12 steps, each of 2 values; 3 classes"));
+    assert_non_null(strstr(r->err, "about 15 %, of every class"));
+}
+
+static void predict_says_what_it_wrote(void **state)
+{
+    (void)state;
+    run_well("train|tones.h5|--arch|" ARCH "|-o|m.h5|-e|1|-q");
+
+    ran *r = run("predict|m.h5|tones.h5|-o|answers.h5");
+
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->out, "answers.h5: y [60, 3], the answers to tones.h5:X_test"));
+}
+
 static void groups_are_not_split(void **state)
 {
     (void)state;
@@ -536,6 +582,7 @@ static const spoilt table[] = {
     { "no dataset 'X_test'", "predict|good.h5|words.h5:X_test|-o|new.h5", missing },
     { "lstn", "train|tones.h5|--arch|lstn:4, dense|-o|new.h5|-q", missing },
     { "cannot be written", "train|tones.h5|--arch|" ARCH "|-o|no/such/new.h5|-q", missing },
+    { "ends in .h5", "train|tones.h5|--arch|" ARCH "|-o|new.keras|-q", missing },
 };
 
 static void bad_data_get_one_clear_sentence_and_leave_nothing(void **state)
@@ -594,6 +641,9 @@ int main(void)
         cmocka_unit_test(the_file_keeps_how_the_model_came_about),
         cmocka_unit_test(labels_may_be_names_or_any_whole_numbers),
         cmocka_unit_test(a_model_goes_on_from_another),
+        cmocka_unit_test(dropout_inside_an_lstm_is_not_passed_over),
+        cmocka_unit_test(training_says_what_it_learns_from),
+        cmocka_unit_test(predict_says_what_it_wrote),
         cmocka_unit_test(groups_are_not_split),
         cmocka_unit_test(an_interrupt_keeps_the_best_so_far),
         cmocka_unit_test(bad_data_get_one_clear_sentence_and_leave_nothing),
