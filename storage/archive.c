@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "models/h5.h"
+#include "models/kernels.h"
 
 enum { BATCH = 1024 /* rows between two appends */ };
 
@@ -31,6 +32,8 @@ static const struct {
 typedef struct names {
     char **text;
     uint32_t n, cap;
+    uint32_t *slot; /* open addressing: index + 1 by text, of the first `indexed` names */
+    uint32_t slots, indexed;
 } names;
 
 /* The segment of one class in the making. */
@@ -78,6 +81,54 @@ static void names_done(names *l)
     for (uint32_t i = 0; i < l->n; i++)
         free(l->text[i]);
     free(l->text);
+    free(l->slot);
+}
+
+static uint32_t *name_slot(const names *l, const char *text, size_t len)
+{
+    uint32_t at = ky_crc32c(0, text, len) & (l->slots - 1);
+
+    for (; l->slot[at] != 0; at = (at + 1) & (l->slots - 1)) {
+        const char *have = l->text[l->slot[at] - 1];
+
+        if (strlen(have) == len && memcmp(have, text, len) == 0)
+            break;
+    }
+    return &l->slot[at];
+}
+
+/* Brings the table up to the names there are, a quarter full. */
+static int index_names(names *l)
+{
+    if (2 * (l->n + 1) > l->slots) {
+        uint32_t slots = l->slots ? l->slots : 64;
+
+        while (slots < 4 * (l->n + 1))
+            slots *= 2;
+        free(l->slot);
+        l->slot = calloc(slots, sizeof(*l->slot));
+        l->slots = l->slot != NULL ? slots : 0;
+        l->indexed = 0;
+    }
+    if (l->slot == NULL)
+        return KY_ENOMEM;
+    for (; l->indexed < l->n; l->indexed++) {
+        uint32_t *slot = name_slot(l, l->text[l->indexed], strlen(l->text[l->indexed]));
+
+        if (*slot == 0)
+            *slot = l->indexed + 1;
+    }
+    return KY_OK;
+}
+
+/* Index of a name, which joins the others at first sight. */
+static int names_index(names *l, const char *text, size_t len)
+{
+    if (index_names(l) != KY_OK)
+        return KY_ENOMEM;
+    uint32_t at = *name_slot(l, text, len);
+
+    return at != 0 ? (int)at - 1 : names_add(l, text, len);
 }
 
 /* Where `number` is in the table, or would be. */
@@ -133,12 +184,7 @@ static int stream_index(segment *s, uint32_t number, const char *name, size_t le
 /* Index of a class name; one that the model does not know joins them. */
 static int label_index(segment *s, const char *text, size_t len)
 {
-    if (len == 0)
-        return -1;
-    for (uint32_t i = 0; i < s->labels.n; i++)
-        if (strlen(s->labels.text[i]) == len && memcmp(s->labels.text[i], text, len) == 0)
-            return (int)i;
-    return names_add(&s->labels, text, len);
+    return len > 0 ? names_index(&s->labels, text, len) : -1;
 }
 
 /* -- rows -- */

@@ -230,6 +230,34 @@ static void a_label_the_model_does_not_know_joins_the_names(void **state)
     free_paths(&p);
 }
 
+/* Somebody sends order numbers as labels. */
+static void labels_without_number_are_archived_all_the_same(void **state)
+{
+    enum { MANY = 60000 };
+    fixture *f = *state;
+    char label[80];
+    ky_err err = { 0 };
+    ky_h5 *h5 = NULL;
+    char **names;
+    size_t n;
+
+    for (int i = 0; i < MANY; i++) {
+        snprintf(label, sizeof(label), "order number %020d of the machine in the second hall", i);
+        append(f, message(1, 1 + i, 1, label, 0));
+    }
+    archive(f);
+    paths p = segments(f);
+
+    assert_int_equal(p.rows, MANY);
+    assert_ok(ky_h5_open(p.path[0], &h5, &err), err);
+    assert_ok(ky_h5_attr_strs(h5, "/", "class_names", &names, &n, &err), err);
+    assert_int_equal(n, 2 + MANY);
+    assert_string_equal(names[1 + MANY], label);
+    free(names);
+    ky_h5_close(h5);
+    free_paths(&p);
+}
+
 static void a_segment_holds_the_states_it_started_from(void **state)
 {
     fixture *f = *state;
@@ -557,6 +585,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(rows_are_steps_with_their_columns),
         TEST(a_label_the_model_does_not_know_joins_the_names),
+        TEST(labels_without_number_are_archived_all_the_same),
         TEST(a_segment_holds_the_states_it_started_from),
         TEST(a_class_without_archive_or_rows_has_no_segment),
         TEST(a_class_number_beyond_the_settings_is_corruption),
