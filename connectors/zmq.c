@@ -194,7 +194,10 @@ static int set_options(ky_zsock *s, const char *endpoint, bool sends, int hwm, i
         if (zmq_setsockopt(s->socket, options[i].option, &options[i].value, sizeof(int)) != 0)
             return -1;
     }
-    if (s->type == ZMQ_PUSH || s->type == ZMQ_DEALER)
+    /* Nothing is queued for a peer that is not there. Not for sockets that also receive: a
+     * connection that breaks between two frames of a message then ends the process (libzmq's
+     * assertion !_more in fq.cpp, its issue 3663). */
+    if (s->type == ZMQ_PUSH)
         zmq_setsockopt(s->socket, ZMQ_IMMEDIATE, &(int){ 1 }, sizeof(int));
     if (s->type == ZMQ_ROUTER) /* a sender that comes back under its name takes it over */
         zmq_setsockopt(s->socket, ZMQ_ROUTER_HANDOVER, &(int){ 1 }, sizeof(int));
@@ -471,6 +474,17 @@ static void drain_subscriptions(ky_zsock *s)
         s->subscribers += what == 1 ? 1 : -1;
 }
 
+/* The first frame finds room for all; if a later one finds none, the connection broke between them.
+ * libzmq has taken the first ones back and swallows what comes up to the last frame: unless it
+ * was that one that failed, give it those, so that the next message begins as one. */
+static int drop_rest(ky_zsock *s, const ky_zframe *frames, int failed, int n)
+{
+    for (int i = failed; failed < n - 1 && i < n; i++)
+        zmq_send(s->socket, frames[i].data, frames[i].len,
+                 ZMQ_DONTWAIT | (i + 1 < n ? ZMQ_SNDMORE : 0));
+    return KY_EAGAIN;
+}
+
 int ky_zsock_send(ky_zsock *s, const ky_zframe *frames, int n, int timeout_ms, ky_err *err)
 {
     if (s->type == ZMQ_XPUB && ++s->sent % DRAIN_EVERY == 0)
@@ -482,8 +496,9 @@ int ky_zsock_send(ky_zsock *s, const ky_zframe *frames, int n, int timeout_ms, k
             continue;
         }
         int rc, e = zmq_errno();
-        /* The first frame finds room for all of them or for none. */
-        if (e != EAGAIN || i > 0 || timeout_ms == 0)
+        if (e == EAGAIN && i > 0)
+            return drop_rest(s, frames, i, n);
+        if (e != EAGAIN || timeout_ms == 0)
             return from_errno(e, "sending to", s, err);
         if ((rc = wait_for(s, ZMQ_POLLOUT, timeout_ms, err)) != KY_OK)
             return rc;
