@@ -135,7 +135,9 @@ static void it_dies_with_its_parent(void **state)
     assert_true(read(fds[0], text, sizeof(text) - 1) > 0);
     grandchild = (pid_t)atoi(text);
     assert_int_equal(waitpid(grandchild, &status, 0), grandchild);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    /* Killed; or, where a sanitizer makes a fork of vfork, it saw its parent gone and left. */
+    assert_true((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
+                (WIFEXITED(status) && WEXITSTATUS(status) == 127));
     close(fds[0]);
 }
 
