@@ -544,7 +544,8 @@ int ky_retrainer_start(const ky_retrain_opts *o, ky_retrainer **ret, ky_err *err
     /* Without the program each training fails, and says so; service does not depend on it. */
     else if (ky_child_find("kymo", t->program, sizeof(t->program), err) < 0)
         ky_log(KY_WARN, "retrain", NULL, "%s", err->text);
-    rc = ky_results_open(t->db, false, &t->results, err);
+    /* A verdict and a model's row are in no journal: synced at once. */
+    rc = ky_results_open(t->db, true, &t->results, err);
     if (rc == KY_OK)
         rc = set_due(t, err);
     if (rc == KY_OK)
