@@ -680,7 +680,7 @@ int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
     for (int i = 0; i < a->p->cfg->n_sources; i++) {
         if (strcmp(a->p->cfg->sources[i].name, source) != 0)
             continue;
-        ky_peer *s = ky_books_add_peer(&a->books, i, key, strlen(key));
+        ky_peer *s = ky_books_add_peer(&a->books, a->ports[i].delivery, i, key, strlen(key));
 
         s->begun = true;
         s->last = (uint64_t)number;
@@ -698,7 +698,8 @@ static void replay_sender(ky_accept *a, const ky_record *r)
     ky_peer *p = ky_books_peer(&a->books, r->source, ky_record_sender(r), r->sender_len);
 
     if (p == NULL)
-        p = ky_books_add_peer(&a->books, r->source, ky_record_sender(r), r->sender_len);
+        p = ky_books_add_peer(&a->books, a->ports[r->source].delivery, r->source,
+                              ky_record_sender(r), r->sender_len);
     ky_books_took(&a->books, p, r);
     begin_clock(a);
 }

@@ -39,7 +39,8 @@ void ky_books_done(ky_books *b)
 
 /* -- senders -- */
 
-ky_peer *ky_books_add_peer(ky_books *b, int source, const char *name, size_t len)
+ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const char *name,
+                           size_t len)
 {
     if (b->n_peers == b->cap_peers) {
         uint32_t cap = b->cap_peers ? 2 * b->cap_peers : 64;
@@ -61,6 +62,7 @@ ky_peer *ky_books_add_peer(ky_books *b, int source, const char *name, size_t len
     ky_peer *p = &b->peers[b->n_peers];
 
     *p = (ky_peer){ .name = b->n_peers++, .source = source };
+    b->n_senders += d == KY_ACKNOWLEDGED;
     return p;
 }
 
@@ -80,9 +82,9 @@ static enum ky_next next_acknowledged(ky_books *b, int source, const ky_record *
 
     if (!same && r->number != 1)
         return KY_NEXT_STRANGER;
-    if (p == NULL && b->n_peers >= (uint64_t)b->cfg->max_senders)
+    if (p == NULL && b->n_senders >= (uint64_t)b->cfg->max_senders)
         return KY_NEXT_CROWD;
-    *ret = p != NULL ? p : ky_books_add_peer(b, source, id, r->sender_len);
+    *ret = p != NULL ? p : ky_books_add_peer(b, KY_ACKNOWLEDGED, source, id, r->sender_len);
     if (same && r->number <= p->last)
         return KY_NEXT_KNOWN;
     return same && r->number > p->last + 1 ? KY_NEXT_AHEAD : KY_NEXT;
@@ -93,7 +95,8 @@ static enum ky_next next_offset(ky_books *b, int source, const ky_record *r, ky_
 {
     ky_peer *p = ky_books_peer(b, source, ky_record_sender(r), r->sender_len);
 
-    *ret = p != NULL ? p : ky_books_add_peer(b, source, ky_record_sender(r), r->sender_len);
+    *ret = p != NULL ? p
+                     : ky_books_add_peer(b, KY_OFFSETS, source, ky_record_sender(r), r->sender_len);
     return (*ret)->begun && r->number <= (*ret)->last ? KY_NEXT_KNOWN : KY_NEXT;
 }
 

@@ -41,8 +41,8 @@ typedef struct ky_books {
     uint32_t n_streams, cap_streams; /* n_streams: the next stream's number */
     int64_t *per_class;              /* [classes] how many streams */
     ky_peer *peers;
-    uint32_t n_peers, cap_peers;
-    uint32_t *dirty, *owed; /* rows of peers */
+    uint32_t n_peers, cap_peers, n_senders; /* n_senders: those of acknowledged messages */
+    uint32_t *dirty, *owed;                 /* rows of peers */
     uint32_t n_dirty, n_owed;
 } ky_books;
 
@@ -73,7 +73,8 @@ void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r);
 void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie);
 /** NULL: never heard of. */
 ky_peer *ky_books_peer(const ky_books *b, int source, const char *name, size_t len);
-ky_peer *ky_books_add_peer(ky_books *b, int source, const char *name, size_t len);
+ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const char *name,
+                           size_t len);
 
 /* -- streams -- */
 

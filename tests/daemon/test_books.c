@@ -132,6 +132,18 @@ static void senders_are_bounded(void **state)
     assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 2), KY_NEXT);
 }
 
+static void partitions_take_no_sender_s_place(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/0", 0, 0), KY_NEXT);
+    assert_int_equal(arrives(f, KY_OFFSETS, "t/1", 0, 0), KY_NEXT);
+    ky_books_add_peer(&f->b, KY_OFFSETS, 0, "t/2", 3);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT);
+    ky_books_add_peer(&f->b, KY_ACKNOWLEDGED, 0, "b", 1);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "c", 1, 1), KY_NEXT_CROWD);
+}
+
 static void offsets_at_or_below_the_last_are_known(void **state)
 {
     fixture *f = *state;
@@ -302,6 +314,7 @@ int main(void)
         TEST(only_the_next_number_of_a_session_is_taken),
         TEST(an_unknown_session_must_begin_at_one),
         TEST(senders_are_bounded),
+        TEST(partitions_take_no_sender_s_place),
         TEST(offsets_at_or_below_the_last_are_known),
         TEST(a_message_without_a_number_is_nobodys_next),
         TEST(streams_are_numbered_densely_and_steps_counted),
