@@ -614,8 +614,9 @@ static void hand_over(ky_lane *l)
 static bool pressing(ky_lane *l)
 {
     const ky_unit *u = unit(l);
+    int64_t rows = (int64_t)u->predictions.n + u->labels.n + u->gaps.n + u->states0.n;
 
-    return u->predictions.n >= l->p->cfg->commit_rows || u->bytes.n + l->dirty_bytes > UNIT_BYTES;
+    return rows >= l->p->cfg->commit_rows || u->bytes.n + l->dirty_bytes > UNIT_BYTES;
 }
 
 /* When it is due and the writer is free, or when the unit is too large to grow. */
