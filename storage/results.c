@@ -40,6 +40,7 @@ static const char *const statements[KY_SQL_N] = {
     /* Ids grow by one with each row, so the oldest are those so far below the highest. */
     [KY_SQL_TRIM_REJECTS] = "DELETE FROM rejects WHERE id <= (SELECT max(id) FROM rejects) - ?",
     [KY_SQL_EVENT] = "INSERT INTO events (at, level, object, what, detail) VALUES (?,?,?,?,?)",
+    [KY_SQL_TRIM_EVENTS] = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?",
     [KY_SQL_POSITION] =
         "INSERT OR REPLACE INTO positions (source, key, session, number) VALUES (?,?,?,?)",
     [KY_SQL_LOW_WATER] =
@@ -523,19 +524,28 @@ static int put_rows(const commit *c)
     return rc;
 }
 
+/* Keeps the newest rows of a table that outsiders can fill. */
+static int trim(const commit *c, enum ky_statement which, int64_t keep, const char *doing)
+{
+    sqlite3_stmt *s = kept(c->r, which);
+
+    sqlite3_bind_int64(s, 1, keep);
+    return ky_results_run(c->r, s, doing, c->err);
+}
+
 static int put_numbers(const commit *c)
 {
-    sqlite3_stmt *s;
+    const ky_unit *u = c->u;
     int rc = KY_OK;
 
-    if (c->u->rejects.n > 0 && c->u->keep_rejects > 0) {
-        s = kept(c->r, KY_SQL_TRIM_REJECTS);
-        sqlite3_bind_int64(s, 1, c->u->keep_rejects);
-        rc = ky_results_run(c->r, s, "bounding the rejects", c->err);
-    }
-    if (rc == KY_OK && c->u->low_water > 0) {
-        s = kept(c->r, KY_SQL_LOW_WATER);
-        sqlite3_bind_int64(s, 1, (int64_t)c->u->low_water);
+    if (u->rejects.n > 0 && u->keep_rejects > 0)
+        rc = trim(c, KY_SQL_TRIM_REJECTS, u->keep_rejects, "bounding the rejects");
+    if (rc == KY_OK && u->events.n > 0)
+        rc = trim(c, KY_SQL_TRIM_EVENTS, KY_KEEP_EVENTS, "bounding the events");
+    if (rc == KY_OK && u->low_water > 0) {
+        sqlite3_stmt *s = kept(c->r, KY_SQL_LOW_WATER);
+
+        sqlite3_bind_int64(s, 1, (int64_t)u->low_water);
         rc = ky_results_run(c->r, s, "writing the low-water mark", c->err);
     }
     return rc;

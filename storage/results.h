@@ -129,6 +129,10 @@ typedef struct ky_unit {
     uint64_t low_water;   /* every stream has applied all records before this; 0: not said */
 } ky_unit;
 
+/* So many rows of `events` are kept, the newest: months of what happens, hours of what is done to
+ * us. */
+enum { KY_KEEP_EVENTS = 100000 };
+
 void ky_unit_clear(ky_unit *u);
 void ky_unit_done(ky_unit *u);
 /** Copies bytes into the unit. KY_ENOMEM ends the process by abort: a unit has no half. */

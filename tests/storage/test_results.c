@@ -382,6 +382,23 @@ static void rejects_are_bounded_and_the_oldest_go(void **state)
     assert_answer(f, "SELECT reason FROM rejects ORDER BY id LIMIT 1", "reason 40\n");
 }
 
+static void events_are_bounded_and_the_oldest_go(void **state)
+{
+    enum { MORE = 500 };
+    fixture *f = *state;
+
+    for (int i = 0; i < KY_KEEP_EVENTS + MORE; i++) {
+        ky_row_event row = { .at_us = i };
+
+        row.level = row.object = row.what = text(f, "x");
+        *KY_ADD(&f->u.events) = row;
+        if (i % 40000 == 0)
+            commit(f);
+    }
+    commit(f);
+    assert_answer(f, "SELECT count(*), min(at), max(at) FROM events", "100000,500,100499\n");
+}
+
 /* -- labels -- */
 
 static void a_late_label_finds_its_step_by_seq_or_ts(void **state)
@@ -982,6 +999,7 @@ int main(void)
         TEST(the_low_water_mark_only_rises),
         TEST(the_model_at_a_position_is_the_last_swapped_before_it),
         TEST(rejects_are_bounded_and_the_oldest_go),
+        TEST(events_are_bounded_and_the_oldest_go),
         TEST(a_late_label_finds_its_step_by_seq_or_ts),
         TEST(a_label_without_its_step_does_not_vanish),
         TEST(the_newest_of_equal_numbers_is_meant),
