@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "models/h5.h"
@@ -527,5 +528,18 @@ int ky_data_match(ky_data *d, const ky_model *m, ky_err *err)
         d->y[r] = c;
     }
     d->set.C = C;
+    return KY_OK;
+}
+
+int ky_data_spare(const char *spec, const char *out, ky_err *err)
+{
+    struct stat read, written;
+    place p;
+    int rc = cut_spec(spec, &p, err);
+
+    if (rc < 0 || stat(p.path, &read) != 0 || stat(out, &written) != 0)
+        return rc;
+    if (read.st_dev == written.st_dev && read.st_ino == written.st_ino)
+        return ky_fail(err, KY_EINVAL, "'%s' is the file that is read; give -o another name", out);
     return KY_OK;
 }

@@ -53,6 +53,10 @@ void ky_data_free(ky_data *d);
  */
 int ky_data_match(ky_data *d, const ky_model *m, ky_err *err);
 
+/** KY_EINVAL if `out`, about to be written, is the file that spec ("file.h5:dataset") is read
+ *  from: under any name. */
+int ky_data_spare(const char *spec, const char *out, ky_err *err);
+
 /** One allocation of n strings, free(). */
 char **ky_data_strs(const char *const *s, size_t n);
 

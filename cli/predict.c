@@ -55,7 +55,9 @@ int ky_cmd_predict(int argc, char **argv)
         return rc;
     if (path == NULL)
         return ky_cli_usage(&u, "-o is missing: where the answers should be written");
-    if ((rc = ky_model_load(words[0], &m, &err)) < 0 ||
+    if ((rc = ky_data_spare(words[0], path, &err)) < 0 ||
+        (rc = ky_data_spare(words[1], path, &err)) < 0 ||
+        (rc = ky_model_load(words[0], &m, &err)) < 0 ||
         (rc = ky_data_load(words[1], KY_PART_PLAIN, &d, &err)) < 0)
         goto out;
     y = calloc((size_t)d.set.N * (size_t)ky_model_facts(m)->outputs, sizeof *y);

@@ -268,7 +268,7 @@ static int train_file(const ky_training *t)
     ky_score test = { 0 };
     int rc;
 
-    if ((rc = check_out(t->out, &err)) < 0 ||
+    if ((rc = check_out(t->out, &err)) < 0 || (rc = ky_data_spare(t->data, t->out, &err)) < 0 ||
         (rc = ky_data_load(t->data, KY_PART_TRAIN, &d, &err)) < 0)
         goto out;
     if (d.naming == KY_NAMES_NONE) {

@@ -608,6 +608,34 @@ static void bad_data_get_one_clear_sentence_and_leave_nothing(void **state)
     }
 }
 
+static void what_is_read_is_not_written_over(void **state)
+{
+    (void)state;
+    static const char *const over[] = {
+        "train|kept.h5|--arch|" ARCH "|-o|kept.h5|-e|1|-q",
+        "train|kept.h5:X_train|--arch|" ARCH "|-o|link.h5|-e|1|-q",
+        "predict|m.h5|kept.h5:X_test|-o|link.h5",
+        "predict|m.h5|tones.h5|-o|m.h5",
+    };
+    char kept[4096], link_to[4096];
+    ky_model *m = NULL;
+    make_file("kept.h5", 2);
+    assert_int_equal(link(in_dir("kept.h5", kept), in_dir("link.h5", link_to)), 0);
+    run_well("train|tones.h5|--arch|" ARCH "|-o|m.h5|-e|1|-q");
+
+    for (size_t i = 0; i < sizeof over / sizeof *over; i++) {
+        ran *r = run(over[i]);
+
+        if (r->code != 1 || strstr(r->err, "is the file that is read") == NULL)
+            fail_msg("%s: exit %d: %s", over[i], r->code, r->err);
+    }
+    assert_true(same_bytes("kept.h5", "tones.h5"));
+    assert_int_equal(ky_model_load(in_dir("m.h5", kept), &m, NULL), KY_OK);
+    ky_model_free(m);
+    /* a model may go on in its own place */
+    run_well("train|tones.h5|--model|m.h5|-o|m.h5|-e|1|-q");
+}
+
 static void wrong_usage_ends_with_two(void **state)
 {
     (void)state;
@@ -647,6 +675,7 @@ int main(void)
         cmocka_unit_test(groups_are_not_split),
         cmocka_unit_test(an_interrupt_keeps_the_best_so_far),
         cmocka_unit_test(bad_data_get_one_clear_sentence_and_leave_nothing),
+        cmocka_unit_test(what_is_read_is_not_written_over),
         cmocka_unit_test(wrong_usage_ends_with_two),
     };
 
