@@ -168,8 +168,8 @@ static void killed_before_the_low_water_mark_passes_a_swap(void)
     ky_daemon_start(&d, &s, NULL, path, overrides);
     KY_WANT(ky_within(10000, swap_is_committed, &s), "the swap is not committed");
     ky_daemon_kill(&d);
-    ky_scene_change(&s, "UPDATE positions SET number = (SELECT max(pos) FROM swaps) "
-                        "WHERE source = '' AND key = 'low water'");
+    ky_scene_change(&s, "INSERT OR REPLACE INTO positions (source, key, number) "
+                        "SELECT '', 'low water', max(pos) FROM swaps");
     ky_daemon_start(&d, &s, NULL, path, overrides);
     int64_t in_force = version_in_force(&d);
 
