@@ -352,8 +352,8 @@ static const char about[] =
     "  maxpool:2  avgpool:2/1     width / stride\n"
     "  gap  gmp  flatten          mean, maximum of all steps; all steps side by side\n"
     "  dense:100 relu             units; the last `dense` has one output a class, softmax\n"
-    "  dropout:0.5  bn            rate; normalises by the statistics of each 16 or more\n"
-    "                             windows of a batch\n"
+    "  dropout:0.5  bn            rate; normalises by the statistics of slices of a batch,\n"
+    "                             of about 16 windows each with the default batch\n"
     "  activations: relu, tanh, sigmoid, exponential, softmax, linear";
 
 int ky_cmd_train(int argc, char **argv)

@@ -6,7 +6,7 @@
 #include "models/layer_tools.h"
 #include "models/loss.h"
 
-/* Batches are cut into at most this many shards of at least this many rows. */
+/* Batches are cut evenly into shards of about LEAST_ROWS rows, or into MOST_SHARDS larger ones. */
 enum { MOST_SHARDS = 16, LEAST_ROWS = 16 };
 
 /* What one thread needs to take a shard forward and back. */
