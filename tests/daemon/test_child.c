@@ -76,10 +76,10 @@ static void nothing_is_inherited_but_three_descriptors(void **state)
 
     (void)state;
     assert_true(kept >= 0);
-    run(&c, "ls /proc/$$/fd | tr '\\n' ' '");
+    run(&c, "ls /proc/$$/fd; :"); /* no pipe: the shell would hold its ends for a moment */
     out = ky_child_said(&c, false);
     /* A shell may hold one of its own above 9. */
-    assert_int_equal(strncmp(out, "0 1 2 ", 6), 0);
+    assert_int_equal(strncmp(out, "0\n1\n2\n", 6), 0);
     assert_true(out[6] == '\0' || strlen(out + 6) == 3 || atoi(out + 6) >= 10);
     free(out);
     ky_child_done(&c);
