@@ -173,11 +173,24 @@ static void block_signals(sigset_t *ret)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void wait_for_end(const sigset_t *signals, ky_watchdog *w)
+/* For `systemctl status`. */
+static void say_status(ky_pipeline *p)
+{
+    ky_json *status = ky_pipeline_status(p);
+    const ky_json *counters = ky_json_get(status, "counters");
+
+    ky_notify_status("serving: %lld streams, %lld answers, %lld messages refused",
+                     (long long)ky_json_int(ky_json_get(counters, "streams"), 0),
+                     (long long)ky_json_int(ky_json_get(counters, "answers"), 0),
+                     (long long)ky_json_int(ky_json_get(counters, "rejected"), 0));
+    ky_json_free(status);
+}
+
+static void wait_for_end(ky_pipeline *p, const sigset_t *signals, ky_watchdog *w)
 {
     const struct timespec step = { .tv_nsec = WATCH_US * 1000 };
 
-    for (;;) {
+    for (unsigned steps = 1;; steps++) {
         int s = sigtimedwait(signals, NULL, &step);
 
         if (s == SIGTERM || s == SIGINT) {
@@ -189,6 +202,8 @@ static void wait_for_end(const sigset_t *signals, ky_watchdog *w)
             ky_log(KY_NOTICE, "main", NULL,
                    "SIGHUP: settings are read at the start only; restart to change them");
         ky_watchdog_check(w);
+        if (steps % 16 == 0)
+            say_status(p);
     }
 }
 
@@ -262,7 +277,7 @@ static int run(const ky_config *cfg, const sigset_t *signals, ky_watchdog *w, ky
     rc = ky_beside_start(cfg, p, w, &b, err);
     if (rc == KY_OK) {
         say_ready(p);
-        wait_for_end(signals, w);
+        wait_for_end(p, signals, w);
     }
     stop(p, b, cfg);
     ky_pipeline_free(p);

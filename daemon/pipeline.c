@@ -341,12 +341,6 @@ int ky_pipeline_seal(ky_pipeline *p, ky_err *err)
     return ky_accept_seal(p->accept, err);
 }
 
-void ky_pipeline_event(ky_pipeline *p, const char *level, const char *object, const char *what,
-                       const char *detail)
-{
-    ky_accept_event(p->accept, level, object, what, detail);
-}
-
 ky_journal *ky_pipeline_journal(ky_pipeline *p)
 {
     return p->cfg->journal == KY_JOURNAL_NO ? NULL : p->journal;

@@ -61,10 +61,6 @@ int ky_pipeline_swap(ky_pipeline *p, const char *model, uint32_t version, uint64
 /** Seals the journal's present file, so that all it holds can be archived. */
 int ky_pipeline_seal(ky_pipeline *p, ky_err *err);
 
-/** A row in `events`, with the next unit. */
-void ky_pipeline_event(ky_pipeline *p, const char *level, const char *object, const char *what,
-                       const char *detail);
-
 /** The journal, for listing and deleting sealed files; NULL in mode `no`. */
 ky_journal *ky_pipeline_journal(ky_pipeline *p);
 

@@ -149,11 +149,6 @@ void ky_plan_free(ky_plan *p)
     free(p);
 }
 
-const ky_model *ky_plan_model(const ky_plan *p)
-{
-    return p->m;
-}
-
 size_t ky_plan_state_bytes(const ky_plan *p)
 {
     return p->state_bytes;

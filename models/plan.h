@@ -32,7 +32,6 @@ int ky_plan_new(const ky_model *m, enum ky_memory memory, int window, int hop, k
                 ky_err *err);
 void ky_plan_free(ky_plan *p);
 
-const ky_model *ky_plan_model(const ky_plan *p);
 size_t ky_plan_state_bytes(const ky_plan *p);
 uint64_t ky_plan_layout(const ky_plan *p); /* hash of what the state's bytes mean */
 
