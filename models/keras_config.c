@@ -469,8 +469,33 @@ static int find_layers(const ky_json *root, const ky_json **ret, ky_err *err)
     return rc;
 }
 
-int ky_keras_config_read(const char *text, size_t len, ky_keras_version version, ky_model **ret,
-                         ky_err *err)
+/* The layers of a chain, which is its own tree. */
+static ky_keras_tree *chain_tree(const ky_json *root, const ky_json *layers)
+{
+    ky_keras_tree *t = ky_keras_tree_add(
+        NULL, KY_KERAS_MODEL, ky_json_str(ky_json_get(root, "class_name"), "Sequential"), "model");
+    int at = 0;
+
+    for (size_t i = 0; t != NULL && i < ky_json_len(layers); i++) {
+        const ky_json *entry = ky_json_at(layers, i);
+        ky_keras_tree *node =
+            ky_keras_tree_add(t, KY_KERAS_LAYER, ky_json_str(ky_json_get(entry, "class_name"), ""),
+                              layer_name(entry));
+
+        if (node == NULL) {
+            ky_keras_tree_free(t);
+            return NULL;
+        }
+        node->trainable =
+            ky_json_bool(ky_json_get(ky_json_get(entry, "config"), "trainable"), true);
+        if (!is_input(entry))
+            node->layer = at++;
+    }
+    return t;
+}
+
+int ky_keras_config_tree(const char *text, size_t len, ky_keras_version version, ky_model **ret,
+                         ky_keras_tree **ret_tree, ky_err *err)
 {
     ky_json *root = NULL;
     const ky_json *layers = NULL;
@@ -485,6 +510,20 @@ int ky_keras_config_read(const char *text, size_t len, ky_keras_version version,
     rc = find_layers(root, &layers, err);
     if (rc == KY_OK)
         rc = build(ky_json_get(root, "config"), layers, version, ret, err);
+    if (rc == KY_OK && ret_tree != NULL) {
+        *ret_tree = chain_tree(root, layers);
+        if (*ret_tree == NULL) {
+            ky_model_free(*ret);
+            *ret = NULL;
+            rc = ky_fail(err, KY_ENOMEM, "the model's configuration: no memory");
+        }
+    }
     ky_json_free(root);
     return rc;
+}
+
+int ky_keras_config_read(const char *text, size_t len, ky_keras_version version, ky_model **ret,
+                         ky_err *err)
+{
+    return ky_keras_config_tree(text, len, version, ret, NULL, err);
 }
