@@ -170,8 +170,8 @@ static void print_input(const ky_model *m)
 {
     const ky_model_info *info = ky_model_facts(m);
 
-    printf("%-16s%s: ", "input", shape_text(&m->input).s);
-    if (!m->input.timed)
+    printf("%-16s%s: ", "input", shape_text(&m->inputs[0]).s);
+    if (!m->inputs[0].timed)
         printf("%d values, without steps\n\n", info->features);
     else if (info->window > 0)
         printf("windows of %d steps, each of %d values\n\n", info->window, info->features);
@@ -263,7 +263,7 @@ static int print_json(const struct findings *r)
     ky_json_set(o, "model", ky_json_of_str(r->path));
     ky_json_set(o, "name", ky_json_of_str(info->name));
     ky_json_set(o, "hash", ky_json_of_str(hash));
-    ky_json_set(o, "input", shape_json(&r->m->input));
+    ky_json_set(o, "input", shape_json(&r->m->inputs[0]));
     ky_json_set(o, "layers", layers_json(r->m));
     ky_json_set(o, "weights", ky_json_of_int((int64_t)info->params));
     ky_json_set(o, "outputs", ky_json_of_int(info->outputs));

@@ -146,7 +146,7 @@ static int read_number(item *it, const number *n, const char **s, ky_err *err)
     if (whole && (v < 1 || v > KY_MAX_DIM))
         return ky_fail(err, KY_EINVAL, "'%s': %s is %s, must be 1 to %d", it->text, n->key, digits,
                        KY_MAX_DIM);
-    ky_field_set(f, &it->layer.cfg, v);
+    ky_field_set(f, &it->layer.cfg, 0, v);
     *s += 1 + len;
     return KY_OK;
 }

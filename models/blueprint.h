@@ -20,22 +20,75 @@ typedef struct ky_model_meta {
 struct ky_model {
     char name[64];
     int n_layers;
-    ky_layer *layers; /* without the InputLayer: `input` is its shape */
-    ky_shape input;
+    ky_layer *layers; /* the calls, each behind those it reads; without the InputLayers */
+    int n_inputs;
+    ky_shape *inputs;   /* [n_inputs] */
+    char **input_names; /* [n_inputs], as Keras has them; NULL: one without a name */
+    int n_outputs;
+    int *outputs;     /* [n_outputs] tensors, numbered as ky_layer.from */
     size_t n_weights; /* reals in the block */
     ky_real *weights; /* one contiguous block, 64-byte aligned */
     const ky_kernels *kernels;
-    ky_packed *packed; /* [n_layers] */
+    ky_packed *packed; /* [n_layers], of a layer's first call */
     bool training;     /* pack also what backward() reads, and leave the hash: set by training */
     ky_model_meta meta;
     ky_model_info info;
 };
 
-/** An empty Sequential for inputs of this shape: [T or KY_ANY, F] timed, or [F] without time. */
+/** Where the model's input k stands among the tensors. */
+#define KY_INPUT(k) (-1 - (k))
+
+/** An empty model for inputs of this shape; timed where its first axis is the model's time. */
 int ky_model_new(const char *name, const ky_shape *input, ky_model **ret, ky_err *err);
 
-/** Append a layer: shapes are worked out, KY_ESHAPE names the layer. `l` is copied. */
+/** One more input; its number is m->n_inputs - 1. The name is copied. */
+int ky_model_add_input(ky_model *m, const char *name, const ky_shape *shape, ky_err *err);
+
+/** The name of input k. */
+int ky_model_name_input(ky_model *m, int k, const char *name, ky_err *err);
+
+/** Append a layer on what the last one gives: shapes are worked out, KY_ESHAPE names the
+ *  layer. `l` is copied; its inner layers are taken over, also after an error. */
 int ky_model_add(ky_model *m, const ky_layer *l, ky_err *err);
+
+/**
+ * Call a layer on the tensors from[n].
+ *
+ * @param l       l->shares: an earlier call of the same layer, whose weights it shares (name
+ *                and options are that one's), or -1 for a layer of its own. Its inner layers are
+ *                taken over, also after an error.
+ * @return        the number of the new tensor, or KY_ESHAPE, KY_EFULL ... naming the layer
+ */
+int ky_model_call(ky_model *m, const ky_layer *l, int n, const int *from, ky_err *err);
+
+/** The tensors that are the answer, instead of the last layer's. */
+int ky_model_set_outputs(ky_model *m, int n, const int *tensors, ky_err *err);
+
+/** Shape of a tensor. */
+const ky_shape *ky_model_tensor(const ky_model *m, int tensor);
+
+/** Whether each layer is called once, on the one before it, from one input to one output. */
+bool ky_model_is_chain(const ky_model *m);
+
+/** What call i reads weights with: packed once for all calls of a layer. */
+const ky_packed *ky_model_packed(const ky_model *m, int i);
+
+/**
+ * Run call i on B rows.
+ *
+ * @param in       [n_in] its inputs
+ * @param y        receives [B,T,...] of its tensor
+ * @param mask     receives [B,T] of a layer that makes masks; NULL: not wanted
+ * @param scratch  ky_call_scratch() reals
+ */
+void ky_model_run_call(const ky_model *m, int i, int B, const ky_input *in, ky_real *scratch,
+                       ky_real *y, uint8_t *mask);
+
+/** Steps of call i's tensor when its (first) input has T; 1 without time. < 1: T does not fit. */
+int ky_call_steps(const ky_model *m, int i, int T);
+
+/** Reals of scratch for call i on B rows of T steps. */
+size_t ky_call_scratch(const ky_model *m, int i, int B, int T);
 
 /** All layers are there: allocate the weights (zeros) and fill in `info`. */
 int ky_model_finish(ky_model *m, ky_err *err);

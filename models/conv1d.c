@@ -16,12 +16,12 @@ typedef struct geometry {
 
 static int reach(const ky_layer *l) /* from the first tap to the last */
 {
-    return (l->cfg.kernel_size - 1) * l->cfg.dilation_rate;
+    return (l->cfg.kernel_size[0] - 1) * l->cfg.dilation_rate[0];
 }
 
 static int steps(const ky_layer *l, int T)
 {
-    int s = l->cfg.strides;
+    int s = l->cfg.strides[0];
 
     if (T < 1)
         return 0;
@@ -32,10 +32,14 @@ static int steps(const ky_layer *l, int T)
 
 static geometry forward_geometry(const ky_layer *l, int T)
 {
-    geometry g = {
-        l->cfg.kernel_size, l->in.d[1], l->cfg.filters, l->cfg.strides, l->cfg.dilation_rate, 0, T,
-        steps(l, T)
-    };
+    geometry g = { l->cfg.kernel_size[0],
+                   l->in.d[1],
+                   l->cfg.filters,
+                   l->cfg.strides[0],
+                   l->cfg.dilation_rate[0],
+                   0,
+                   T,
+                   steps(l, T) };
     int total = (g.T_out - 1) * g.s + reach(l) + 1 - T;
 
     if (l->cfg.padding == KY_CAUSAL)
@@ -49,35 +53,35 @@ static ky_reach reach_of(const ky_layer *l)
 {
     return (ky_reach){ .past = reach(l),
                        .channels = l->in.d[1],
-                       .strides = l->cfg.strides,
+                       .strides = l->cfg.strides[0],
                        .full = l->cfg.padding != KY_CAUSAL };
 }
 
-static int check(const ky_layer *l, ky_err *err)
+static int check(ky_layer *l, ky_err *err)
 {
     const struct {
         const char *what;
         int v;
     } sizes[] = {
         { "filters", l->cfg.filters },
-        { "kernel_size", l->cfg.kernel_size },
-        { "strides", l->cfg.strides },
-        { "dilation_rate", l->cfg.dilation_rate },
+        { "kernel_size", l->cfg.kernel_size[0] },
+        { "strides", l->cfg.strides[0] },
+        { "dilation_rate", l->cfg.dilation_rate[0] },
     };
-    int rc = ky_layer_needs_time(l, err);
+    int rc = ky_layer_needs_time(l, 2, err);
 
     for (size_t i = 0; rc == KY_OK && i < sizeof(sizes) / sizeof(*sizes); i++)
         rc = ky_layer_range(sizes[i].what, sizes[i].v, 1, err);
     if (rc < 0)
         return rc;
-    if (l->cfg.strides > 1 && l->cfg.dilation_rate > 1)
+    if (l->cfg.strides[0] > 1 && l->cfg.dilation_rate[0] > 1)
         return ky_fail(err, KY_EINVAL, "strides %d and dilation_rate %d: only one may exceed 1",
-                       l->cfg.strides, l->cfg.dilation_rate);
+                       l->cfg.strides[0], l->cfg.dilation_rate[0]);
     if (l->cfg.groups != 1)
         return ky_fail(err, KY_EUNSUPPORTED, "groups is %d, only 1 is supported", l->cfg.groups);
-    if ((int64_t)(l->cfg.kernel_size - 1) * l->cfg.dilation_rate > KY_MAX_DIM)
+    if ((int64_t)(l->cfg.kernel_size[0] - 1) * l->cfg.dilation_rate[0] > KY_MAX_DIM)
         return ky_fail(err, KY_EINVAL, "kernel_size %d with dilation_rate %d reaches too far",
-                       l->cfg.kernel_size, l->cfg.dilation_rate);
+                       l->cfg.kernel_size[0], l->cfg.dilation_rate[0]);
     return KY_OK;
 }
 
@@ -88,7 +92,7 @@ static int shape(ky_layer *l, ky_err *err)
 
     if (rc < 0)
         return rc;
-    ky_layer_declare(l, "kernel", true, l->cfg.kernel_size, l->in.d[1], l->cfg.filters);
+    ky_layer_declare(l, "kernel", true, l->cfg.kernel_size[0], l->in.d[1], l->cfg.filters);
     if (l->cfg.use_bias)
         ky_layer_declare(l, "bias", true, l->cfg.filters, 0, 0);
     l->out = (ky_shape){ .rank = 2, .d = { KY_ANY, l->cfg.filters }, .timed = true };
@@ -102,7 +106,7 @@ static int shape(ky_layer *l, ky_err *err)
 
 static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
 {
-    double taps = l->cfg.kernel_size;
+    double taps = l->cfg.kernel_size[0];
 
     ky_init_glorot(w, l->weights[0].len, taps * l->in.d[1], taps * l->cfg.filters, rng);
 }
@@ -110,7 +114,7 @@ static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
 /* The kernel of the backward correlation: taps reversed, C and F exchanged. */
 static ky_mat *pack_reversed(const ky_layer *l, const ky_kernels *k, const ky_real *w)
 {
-    size_t taps = (size_t)l->cfg.kernel_size, C = (size_t)l->in.d[1], F = (size_t)l->cfg.filters;
+    size_t taps = (size_t)l->cfg.kernel_size[0], C = (size_t)l->in.d[1], F = (size_t)l->cfg.filters;
     ky_real *t = malloc(l->weights[0].len * sizeof(*t));
     ky_mat *m;
 
@@ -128,7 +132,7 @@ static ky_mat *pack_reversed(const ky_layer *l, const ky_kernels *k, const ky_re
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
                 ky_packed *ret)
 {
-    ret->mat = k->mat_new(l->cfg.kernel_size, l->in.d[1], l->cfg.filters, w,
+    ret->mat = k->mat_new(l->cfg.kernel_size[0], l->in.d[1], l->cfg.filters, w,
                           l->cfg.use_bias ? w + l->weights[1].at : NULL);
     if (backward)
         ret->back_x = pack_reversed(l, k, w);
@@ -212,7 +216,7 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
 static int gather(const ky_layer *l, const ky_reach *k, const void *state, const ky_real *x,
                   ky_real *panel)
 {
-    int taps = l->cfg.kernel_size, d = l->cfg.dilation_rate, C = l->in.d[1];
+    int taps = l->cfg.kernel_size[0], d = l->cfg.dilation_rate[0], C = l->in.d[1];
     int j0 = taps - 1 - ky_ring_seen(state) / d; /* at least 0: the ring holds (taps-1)*d */
 
     for (int j = j0; j < taps - 1; j++)
@@ -235,7 +239,7 @@ static int run_end(const int *first, int r, int B)
 static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                  const ky_call *c, const ky_real *x, ky_real *y, bool *emit)
 {
-    int taps = l->cfg.kernel_size, C = l->in.d[1], F = l->cfg.filters, wide = taps * C;
+    int taps = l->cfg.kernel_size[0], C = l->in.d[1], F = l->cfg.filters, wide = taps * C;
     enum ky_activation act = l->cfg.activation;
     ky_reach reach_l = reach_of(l);
     ky_real *scratch = c->scratch;

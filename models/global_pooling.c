@@ -5,7 +5,7 @@
 
 static int shape(ky_layer *l, ky_err *err)
 {
-    int rc = ky_layer_needs_time(l, err);
+    int rc = ky_layer_needs_time(l, 2, err);
 
     if (rc < 0)
         return rc;

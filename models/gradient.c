@@ -86,9 +86,9 @@ static int take_off_head(ky_gradient *g, ky_err *err)
     return KY_OK;
 }
 
-static int check_layer(const ky_layer *l, bool carried, ky_err *err)
+static int check_layer(const ky_layer *l, const ky_shape *from, bool carried, ky_err *err)
 {
-    if (l->ops->backward == NULL || l->ops->window == NULL)
+    if (l->ops->backward == NULL || l->distributed > 0 || l->in.timed != from->timed)
         return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s) cannot be trained", l->name,
                        l->ops->class_name);
     if (carried && l->form != KY_POINTWISE && l->form != KY_RECURRENT)
@@ -105,6 +105,9 @@ static int set_layers(ky_gradient *g, bool carried, ky_err *err)
     enum { ALIGNED = 64 / sizeof(ky_real) };
     int rc;
 
+    if (!ky_model_is_chain(g->m))
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "model '%s' is no chain of layers: only such are trained", g->m->name);
     g->n_layers = g->m->n_layers;
     g->first = g->n_layers;
     g->steps[0] = g->T;
@@ -112,7 +115,7 @@ static int set_layers(ky_gradient *g, bool carried, ky_err *err)
         ky_layer *l = g->layers + i;
 
         *l = g->m->layers[i];
-        if ((rc = check_layer(l, carried, err)) < 0)
+        if ((rc = check_layer(l, ky_model_tensor(g->m, l->from[0]), carried, err)) < 0)
             return rc;
         g->steps[i + 1] = ky_layer_steps(l, g->steps[i]);
         g->state_at[i] = g->state_reals;

@@ -143,7 +143,7 @@ static int read_field(const ky_field *f, const ky_json *config, ky_keras_version
     if (f->only != KY_FREE && value != f->only)
         return ky_fail(err, KY_EUNSUPPORTED, "%s is %s, which kymo cannot do yet", f->key,
                        show(v).text);
-    ky_field_set(f, &l->cfg, value);
+    ky_field_set(f, &l->cfg, 0, value);
     return KY_OK;
 }
 

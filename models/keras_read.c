@@ -193,7 +193,10 @@ static int check_layer(struct reader *r, struct stored *s, const ky_layer *l, ky
                        l->n_weights);
     for (int i = 0; rc == KY_OK && i < l->n_weights; i++) {
         const ky_weight *w = &l->weights[i];
-        const uint64_t d[3] = { (uint64_t)w->d[0], (uint64_t)w->d[1], (uint64_t)w->d[2] };
+        uint64_t d[KY_MAX_WEIGHT_RANK];
+
+        for (int k = 0; k < w->rank; k++)
+            d[k] = (uint64_t)w->d[k];
 
         if (keras1 && conv && i == 0)
             rc = check_conv_4d(r, s, l, err);

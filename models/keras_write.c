@@ -74,7 +74,7 @@ static bool has_hard_sigmoid(const ky_model *m)
 {
     for (int i = 0; i < m->n_layers; i++)
         for (const ky_field *f = m->layers[i].ops->fields; f->key != NULL; f++) {
-            double v = ky_field_get(f, &m->layers[i].cfg);
+            double v = ky_field_get(f, &m->layers[i].cfg, 0);
 
             if (f->type == KY_F_ACTIVATION && (v == KY_HARD_SIGMOID_K2 || v == KY_HARD_SIGMOID_K3))
                 return true;
@@ -107,7 +107,7 @@ static int check_portable(const ky_layer *l, ky_err *err)
 
 static ky_json *field_value(const ky_field *f, const ky_layer_config *cfg)
 {
-    double v = ky_field_get(f, cfg);
+    double v = ky_field_get(f, cfg, 0);
 
     switch (f->type) {
     case KY_F_INT:
@@ -121,6 +121,8 @@ static ky_json *field_value(const ky_field *f, const ky_layer_config *cfg)
     case KY_F_ACTIVATION:
         return ky_json_of_str(ky_activation_name(
             is_old((enum ky_activation)v) ? KY_HARD_SIGMOID_K3 : (enum ky_activation)v));
+    default:
+        break;
     }
     return NULL;
 }
@@ -132,7 +134,7 @@ static bool is_left_out(const ky_field *f, const ky_layer_config *cfg)
 
     for (size_t i = 0; i < LENGTH(newer); i++)
         if (strcmp(f->key, newer[i]) == 0)
-            return ky_field_get(f, cfg) == f->otherwise;
+            return ky_field_get(f, cfg, 0) == f->otherwise;
     return false;
 }
 
@@ -172,7 +174,7 @@ static ky_json *layer_config(const ky_layer *l, const char *name)
             ky_json_free(v);
             continue;
         }
-        if (f->as_list) {
+        if (f->list == 1) {
             ky_json *list = ky_json_array();
 
             ky_json_append(list, v);
@@ -199,9 +201,9 @@ static ky_json *input_config(const ky_model *m)
     ky_json *config = ky_json_object(), *shape = ky_json_array();
 
     ky_json_append(shape, is_stateful(m) ? ky_json_of_int(1) : ky_json_of_null());
-    for (int i = 0; i < m->input.rank; i++)
-        ky_json_append(shape,
-                       m->input.d[i] == KY_ANY ? ky_json_of_null() : ky_json_of_int(m->input.d[i]));
+    for (int i = 0; i < m->inputs[0].rank; i++)
+        ky_json_append(shape, m->inputs[0].d[i] == KY_ANY ? ky_json_of_null()
+                                                          : ky_json_of_int(m->inputs[0].d[i]));
     ky_json_set(config, "batch_input_shape", shape);
     ky_json_set(config, "dtype", ky_json_of_str("float32"));
     ky_json_set(config, "sparse", ky_json_of_bool(false));
@@ -253,10 +255,12 @@ static int put_array(ky_h5 *f, const ky_model *m, const ky_layer *l, int i, cons
 {
     const ky_weight *w = &l->weights[i];
     const ky_real *from = m->weights + l->weights_at + w->at;
-    uint64_t d[3] = { (uint64_t)w->d[0], (uint64_t)w->d[1], (uint64_t)w->d[2] };
+    uint64_t d[KY_MAX_WEIGHT_RANK];
     size_t N = (size_t)w->d[w->rank - 1];
     float *values = malloc((w->len + 1) * sizeof(*values));
 
+    for (int k = 0; k < w->rank; k++)
+        d[k] = (uint64_t)w->d[k];
     if (values == NULL)
         return ky_fail(err, KY_ENOMEM, "layer '%s': no memory", l->name);
     for (size_t k = 0; k < w->len; k++)

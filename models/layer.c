@@ -40,6 +40,18 @@ static const char *const activations[] = {
     [KY_SOFTMAX] = "softmax",
 };
 
+static const char *const merge_modes[] = {
+    [KY_CONCAT] = "concat",
+    [KY_SUM] = "sum",
+    [KY_AVE] = "ave",
+    [KY_MUL] = "mul",
+};
+
+static const char *const interpolations[] = {
+    [KY_NEAREST] = "nearest",
+    [KY_BILINEAR] = "bilinear",
+};
+
 static const char *const paddings[] = {
     [KY_VALID] = "valid",
     [KY_SAME] = "same",
@@ -57,14 +69,38 @@ const ky_layer_ops *ky_layer_find(const char *class_name)
     return NULL;
 }
 
+/* The name of value i, and the value of a name; tables have no holes. */
+static const char *name_of(const char *const *names, size_t n, size_t i)
+{
+    return i < n ? names[i] : "?";
+}
+
+static int find_name(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (int)i;
+    return KY_EUNSUPPORTED;
+}
+
 const char *ky_activation_name(enum ky_activation a)
 {
-    return (size_t)a < LENGTH(activations) ? activations[a] : "?";
+    return name_of(activations, LENGTH(activations), a);
 }
 
 const char *ky_padding_name(enum ky_padding p)
 {
-    return (size_t)p < LENGTH(paddings) ? paddings[p] : "?";
+    return name_of(paddings, LENGTH(paddings), p);
+}
+
+const char *ky_merge_mode_name(enum ky_merge_mode m)
+{
+    return name_of(merge_modes, LENGTH(merge_modes), m);
+}
+
+const char *ky_interpolation_name(enum ky_interpolation i)
+{
+    return name_of(interpolations, LENGTH(interpolations), i);
 }
 
 int ky_activation_find(const char *name, int keras_major, enum ky_activation *ret)
@@ -81,40 +117,84 @@ int ky_activation_find(const char *name, int keras_major, enum ky_activation *re
 
 int ky_padding_find(const char *name, enum ky_padding *ret)
 {
-    for (size_t i = 0; i < LENGTH(paddings); i++)
-        if (strcmp(name, paddings[i]) == 0) {
-            *ret = (enum ky_padding)i;
-            return KY_OK;
-        }
-    return KY_EUNSUPPORTED;
+    int i = find_name(paddings, LENGTH(paddings), name);
+
+    if (i >= 0)
+        *ret = (enum ky_padding)i;
+    return i < 0 ? i : KY_OK;
 }
 
-double ky_field_get(const ky_field *f, const ky_layer_config *cfg)
+int ky_merge_mode_find(const char *name, enum ky_merge_mode *ret)
+{
+    int i = find_name(merge_modes, LENGTH(merge_modes), name);
+
+    if (i >= 0)
+        *ret = (enum ky_merge_mode)i;
+    return i < 0 ? i : KY_OK;
+}
+
+int ky_interpolation_find(const char *name, enum ky_interpolation *ret)
+{
+    int i = find_name(interpolations, LENGTH(interpolations), name);
+
+    if (i >= 0)
+        *ret = (enum ky_interpolation)i;
+    return i < 0 ? i : KY_OK;
+}
+
+/* -- options ------------------------------------------------------------------------ */
+
+int ky_field_len(const ky_field *f, const ky_layer_config *cfg)
+{
+    const void *at = (const char *)cfg + f->at;
+
+    if (f->type == KY_F_DIMS)
+        return ((const ky_dims *)at)->n;
+    if (f->type == KY_F_MARGINS)
+        return 2 * f->list;
+    return f->list > 1 ? f->list : 1;
+}
+
+void ky_field_resize(const ky_field *f, ky_layer_config *cfg, int n)
+{
+    if (f->type == KY_F_DIMS)
+        ((ky_dims *)(void *)((char *)cfg + f->at))->n = n;
+}
+
+double ky_field_get(const ky_field *f, const ky_layer_config *cfg, int i)
 {
     const void *at = (const char *)cfg + f->at;
 
     switch (f->type) {
     case KY_F_INT:
-        return *(const int *)at;
+    case KY_F_MARGINS:
+        return ((const int *)at)[i];
+    case KY_F_DIMS:
+        return ((const ky_dims *)at)->d[i];
     case KY_F_FLOAT:
         return *(const double *)at;
     case KY_F_BOOL:
         return *(const bool *)at;
     case KY_F_PADDING:
-        return *(const enum ky_padding *)at;
     case KY_F_ACTIVATION:
-        return *(const enum ky_activation *)at;
+    case KY_F_MERGE_MODE:
+    case KY_F_INTERPOLATION:
+        return *(const unsigned *)at; /* what an enum is kept in */
     }
     return 0;
 }
 
-void ky_field_set(const ky_field *f, ky_layer_config *cfg, double v)
+void ky_field_set(const ky_field *f, ky_layer_config *cfg, int i, double v)
 {
     void *at = (char *)cfg + f->at;
 
     switch (f->type) {
     case KY_F_INT:
-        *(int *)at = (int)v;
+    case KY_F_MARGINS:
+        ((int *)at)[i] = (int)v;
+        break;
+    case KY_F_DIMS:
+        ((ky_dims *)at)->d[i] = (int)v;
         break;
     case KY_F_FLOAT:
         *(double *)at = v;
@@ -123,13 +203,15 @@ void ky_field_set(const ky_field *f, ky_layer_config *cfg, double v)
         *(bool *)at = v != 0;
         break;
     case KY_F_PADDING:
-        *(enum ky_padding *)at = (enum ky_padding)v;
-        break;
     case KY_F_ACTIVATION:
-        *(enum ky_activation *)at = (enum ky_activation)v;
+    case KY_F_MERGE_MODE:
+    case KY_F_INTERPOLATION:
+        *(unsigned *)at = (unsigned)v;
         break;
     }
 }
+
+/* -- layers ------------------------------------------------------------------------- */
 
 void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name)
 {
@@ -138,8 +220,12 @@ void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name)
     l->trainable = true;
     if (name != NULL)
         strncpy(l->name, name, sizeof(l->name) - 1);
-    for (const ky_field *f = ops->fields; f->key != NULL; f++)
-        ky_field_set(f, &l->cfg, f->otherwise);
+    l->shares = -1;
+    for (const ky_field *f = ops->fields; f->key != NULL; f++) {
+        ky_field_resize(f, &l->cfg, -1);
+        for (int i = 0; i < ky_field_len(f, &l->cfg); i++)
+            ky_field_set(f, &l->cfg, i, f->otherwise);
+    }
 }
 
 int ky_layer_steps(const ky_layer *l, int T)
@@ -147,6 +233,17 @@ int ky_layer_steps(const ky_layer *l, int T)
     if (l->ops->steps != NULL)
         return l->ops->steps(l, T);
     return l->out.timed ? T : 1;
+}
+
+void ky_layer_fold(const ky_layer *l, const ky_shape *tensor, int B, int T, int *ret_B, int *ret_T)
+{
+    for (int i = 0; i < l->distributed; i++)
+        B *= i == 0 && tensor->timed ? T : tensor->d[i];
+    *ret_B = B;
+    if (l->distributed == 0 && tensor->timed && l->in.timed)
+        *ret_T = T;
+    else
+        *ret_T = l->in.timed ? l->in.d[0] : 1;
 }
 
 size_t ky_layer_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
@@ -181,18 +278,27 @@ void ky_packed_free(const ky_kernels *k, ky_packed *p)
     if (p->lstm != NULL)
         k->lstm_free(p->lstm);
     free(p->v);
+    for (int i = 0; i < p->n_inner; i++)
+        ky_packed_free(k, &p->inner[i]);
+    free(p->inner);
     memset(p, 0, sizeof(*p));
 }
 
 void ky_layer_declare(ky_layer *l, const char *name, bool trainable, int a, int b, int c)
 {
     const int d[3] = { a, b, c };
+
+    ky_layer_declare_shape(l, name, trainable, c > 0 ? 3 : b > 0 ? 2 : 1, d);
+}
+
+void ky_layer_declare_shape(ky_layer *l, const char *name, bool trainable, int rank, const int *d)
+{
     ky_weight *w = &l->weights[l->n_weights++];
 
     *w = (ky_weight){
         .name = name, .trainable = trainable && l->trainable, .len = 1, .at = l->weight_reals
     };
-    for (; w->rank < 3 && d[w->rank] > 0; w->rank++) {
+    for (; w->rank < rank; w->rank++) {
         w->d[w->rank] = d[w->rank];
         w->len *= (size_t)d[w->rank]; /* each at most KY_MAX_DIM, 22 bits */
         if (w->len > KY_MAX_REALS)
@@ -208,12 +314,16 @@ int ky_layer_range(const char *what, int v, int lo, ky_err *err)
     return KY_OK;
 }
 
-int ky_layer_needs_time(const ky_layer *l, ky_err *err)
+int ky_layer_needs_time(ky_layer *l, int rank, ky_err *err)
 {
-    if (!l->in.timed || l->in.rank != 2)
+    if (l->in.rank != rank)
         return ky_fail(err, KY_ESHAPE,
-                       "its input has no steps: it must be [steps,features], the layer before "
-                       "must keep time (return_sequences of an LSTM)");
+                       l->in.rank < rank
+                           ? "its input has no steps: it has %d dimensions, it must have %d, the "
+                             "layer before must keep time (return_sequences of an LSTM)"
+                           : "its input has %d dimensions, it must have %d, steps first",
+                       l->in.rank, rank);
+    l->in.timed = true;
     return KY_OK;
 }
 

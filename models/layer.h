@@ -12,13 +12,19 @@
 #ifndef KY_LAYER_H
 #define KY_LAYER_H
 
+#include <stdint.h>
+
 #include "models/error.h"
 #include "models/kernels.h"
 #include "models/rng.h"
 
-enum { KY_RANK = 4, KY_MAX_WEIGHTS = 4, KY_ANY = -1 };
+enum { KY_RANK = 5, KY_MAX_WEIGHTS = 8, KY_SPATIAL = 3, KY_MAX_WEIGHT_RANK = 4, KY_ANY = -1 };
 
-/* Shape of one row (no batch). Along time while `timed`: d[0] is T, KY_ANY for any length. */
+/*
+ * Shape of one row (no batch). As a layer sees it, `timed` says that d[0] are the steps that
+ * ky_call.T counts; of a tensor, that its first axis follows the model's time, KY_ANY for any
+ * length.
+ */
 typedef struct ky_shape {
     int rank;
     int d[KY_RANK];
@@ -26,6 +32,14 @@ typedef struct ky_shape {
 } ky_shape;
 
 enum ky_padding { KY_VALID, KY_SAME, KY_CAUSAL };
+enum ky_merge_mode { KY_CONCAT, KY_SUM, KY_AVE, KY_MUL }; /* of Bidirectional */
+enum ky_interpolation { KY_NEAREST, KY_BILINEAR };
+
+/* A list of whole numbers of any length up to KY_RANK; n is -1 where the file has none. */
+typedef struct ky_dims {
+    int n;
+    int d[KY_RANK];
+} ky_dims;
 
 /* What a layer does along time (DESIGN 5.1); it may depend on the configuration. */
 enum ky_form {
@@ -38,19 +52,37 @@ enum ky_form {
 
 /* Every option of every layer, by Keras 3's names; a layer reads those its fields name. */
 typedef struct ky_layer_config {
-    int units, filters, kernel_size, strides, dilation_rate, groups, pool_size, axis;
+    int units, filters, groups, depth_multiplier, axis, n, input_dim, output_dim;
+    int kernel_size[KY_SPATIAL], strides[KY_SPATIAL], dilation_rate[KY_SPATIAL];
+    int pool_size[KY_SPATIAL], size[KY_SPATIAL];
+    int margins[KY_SPATIAL][2]; /* padding of ZeroPadding, cropping of Cropping */
+    ky_dims target_shape, dims, axes, shared_axes; /* axes: "axis" where it may be a list */
     enum ky_padding padding;
     enum ky_activation activation, recurrent_activation;
-    bool use_bias, return_sequences, unit_forget_bias, center, scale, keepdims;
-    bool stateful, go_backwards, unroll;
-    double rate, recurrent_dropout, momentum, epsilon;
+    enum ky_merge_mode merge_mode;
+    enum ky_interpolation interpolation;
+    bool use_bias, return_sequences, unit_forget_bias, center, scale, keepdims, reset_after;
+    bool stateful, go_backwards, unroll, mask_zero, normalize, zero_output_for_mask, rms_scaling;
+    double rate, recurrent_dropout, momentum, epsilon, stddev;
+    double alpha, max_value, negative_slope, threshold, mask_value, factor, offset;
 } ky_layer_config;
 
-/* The value is read as a number; paddings and activations by ky_padding_find, ky_activation_find.
- */
-enum ky_field_type { KY_F_INT, KY_F_FLOAT, KY_F_BOOL, KY_F_PADDING, KY_F_ACTIVATION };
+enum ky_field_type {
+    KY_F_INT,
+    KY_F_FLOAT, /* infinity stands for null */
+    KY_F_BOOL,
+    KY_F_PADDING,
+    KY_F_ACTIVATION,
+    KY_F_MERGE_MODE,
+    KY_F_INTERPOLATION,
+    KY_F_DIMS,    /* ky_dims */
+    KY_F_MARGINS, /* [list][2] */
+};
 
-/* One key of a Keras config: {"filters", "nb_filter", ...}. Lists of one ([3]) read as a number. */
+/*
+ * One key of a Keras config: {"filters", "nb_filter", ...}. Whatever its type, a value is a
+ * row of numbers: one, `list` of them, as many as a ky_dims has, or two a margin.
+ */
 typedef struct ky_field {
     const char *key;     /* Keras 2 and 3, and what we write */
     const char *old_key; /* Keras 1, NULL if the same */
@@ -58,7 +90,7 @@ typedef struct ky_field {
     size_t at;        /* offsetof(ky_layer_config, ...) */
     double otherwise; /* where the file has no such key */
     double only;      /* KY_FREE, or the one value that is supported */
-    bool as_list;     /* written as [v], as Keras 2 does for kernel_size */
+    int list;         /* written as a list of so many; 0: a plain value */
 } ky_field;
 #define KY_FREE 1e308
 
@@ -66,7 +98,7 @@ typedef struct ky_field {
 typedef struct ky_weight {
     const char *name; /* Keras's: kernel, recurrent_kernel, bias, gamma, beta, moving_mean ... */
     int rank;
-    int d[3];
+    int d[KY_MAX_WEIGHT_RANK];
     bool trainable;
     size_t len; /* product of d */
     size_t at;  /* first real in the layer's slice of the block */
@@ -76,12 +108,22 @@ typedef struct ky_layer ky_layer;
 
 /* A layer's weights as the kernels want them; each layer fills in what it needs. */
 typedef struct ky_packed {
-    ky_mat *mat;       /* for window and step */
-    ky_mat *back_x;    /* the transpose, for dx */
-    ky_mat *back_h;    /* of the recurrent part, for dh */
-    ky_lstm_mat *lstm; /* for window and step */
-    ky_real *v;        /* vectors worked out of the weights; from malloc */
+    ky_mat *mat;             /* for window and step */
+    ky_mat *back_x;          /* the transpose, for dx */
+    ky_mat *back_h;          /* of the recurrent part, for dh */
+    ky_lstm_mat *lstm;       /* for window and step */
+    ky_real *v;              /* vectors worked out of the weights; from malloc */
+    struct ky_packed *inner; /* [n_inner] of the wrapped layers; from calloc */
+    int n_inner;
 } ky_packed;
+
+/* One input of a call: x [B,T,...], and which of its steps are real, [B,T] of 0 and 1, or NULL
+ * if all are. */
+typedef struct ky_input {
+    const ky_real *x;
+    int T;
+    const uint8_t *mask;
+} ky_input;
 
 /* One forward or backward call over B rows of T steps; T = 1 for rows without time. */
 typedef struct ky_call {
@@ -93,14 +135,25 @@ typedef struct ky_call {
     ky_real *tape;      /* n_tape() reals, 64-byte aligned; NULL: nothing will be differentiated */
     void *const *state; /* [B] states of a recurrent layer, of a local one in step(), 64-byte
                            aligned: read, and left at the end; NULL: from zeros (window only) */
+    const ky_input *in; /* [n_in] what merging layers and masks read; NULL: x alone, no mask */
+    uint8_t *mask_out;  /* [B,T_out] wanted by the engine from layers that make masks; NULL: not */
 } ky_call;
+
+/* What becomes of a mask. */
+enum ky_masking {
+    KY_MASK_STOPS,  /* the output has none (Keras: the layer does not support masking) */
+    KY_MASK_PASSES, /* the first input's goes on */
+    KY_MASK_MADE,   /* window() and step() fill in c->mask_out where l->masked */
+};
 
 typedef struct ky_layer_ops {
     const char *class_name; /* as Keras writes it */
     const char *arch;       /* its word in --arch, NULL if none */
     const ky_field *fields; /* ends with key NULL */
+    int min_in, max_in;     /* inputs of a merging layer, max KY_ANY: any number; 0: one */
+    enum ky_masking masking;
 
-    /** From l->in and l->cfg: l->out, l->weights, l->state_reals, l->form. KY_ESHAPE,
+    /** From l->ins (l->in) and l->cfg: l->out, l->weights, l->state_reals, l->form. KY_ESHAPE,
      *  KY_EINVAL, KY_EUNSUPPORTED; the caller adds the layer's name. */
     int (*shape)(ky_layer *l, ky_err *err);
     /** Steps of the output for T steps of input, < 1: too short. NULL: see ky_layer_steps. */
@@ -145,13 +198,31 @@ typedef struct ky_layer_ops {
     size_t (*macs)(const ky_layer *l, int T);
 } ky_layer_ops;
 
+/*
+ * A layer as it is called at one place of the graph. Layers that are called at several places
+ * are several of these with one slice of the weights (`shares`).
+ */
 struct ky_layer {
     const ky_layer_ops *ops;
     char name[64];
     bool trainable;
     ky_layer_config cfg;
-    ky_shape in, out;
+    int n_inner;            /* Bidirectional: 2, forward and backward */
+    struct ky_layer *inner; /* [n_inner] wrapped layers, the model's own; their weights_at count
+                              from this layer's slice */
+
+    /* The call. */
+    int n_in;
+    int *from;  /* [n_in] layers[i] for i >= 0, the model's input k for -1-k; the model's own */
+    int shares; /* the first call of the same layer; its own place if there is no other */
+    int distributed; /* TimeDistributed: leading axes of the tensor that are folded into the rows */
+
+    /* What shape() works out. */
+    ky_shape *ins; /* [n_in] the inputs as the layer sees them; in is the first; the model's own */
+    ky_shape in, out; /* as the layer sees them: without the folded axes */
+    ky_shape tensor;  /* the output with the folded axes */
     enum ky_form form;
+    bool masked; /* the output carries a mask */
     int n_weights;
     ky_weight weights[KY_MAX_WEIGHTS];
     size_t weight_reals; /* sum of the weights' len */
@@ -166,15 +237,25 @@ extern const ky_layer_ops *const ky_layer_table[];
 /** By Keras's class name, any version's spelling (Convolution1D ...); NULL if unknown. */
 const ky_layer_ops *ky_layer_find(const char *class_name);
 
-/** One option as a number (enums and booleans too), and from a number. */
-double ky_field_get(const ky_field *f, const ky_layer_config *cfg);
-void ky_field_set(const ky_field *f, ky_layer_config *cfg, double v);
+/** How many numbers an option holds, at most KY_FIELD_MAX, and the i-th of them (enums and
+ *  booleans too). ky_field_resize changes the length of a KY_F_DIMS; -1: there is no list. */
+enum { KY_FIELD_MAX = 2 * KY_SPATIAL };
+int ky_field_len(const ky_field *f, const ky_layer_config *cfg);
+void ky_field_resize(const ky_field *f, ky_layer_config *cfg, int n);
+double ky_field_get(const ky_field *f, const ky_layer_config *cfg, int i);
+void ky_field_set(const ky_field *f, ky_layer_config *cfg, int i, double v);
 
 /** A layer with the fields' defaults; an empty name is replaced by ky_model_add. */
 void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name);
 
 /** Steps of the output for T steps of input: ops->steps, else T while time goes on, else 1. */
 int ky_layer_steps(const ky_layer *l, int T);
+
+/**
+ * How the engine calls a layer on B rows of a tensor of T steps (1 without time): the rows and
+ * steps of window().
+ */
+void ky_layer_fold(const ky_layer *l, const ky_shape *tensor, int B, int T, int *ret_B, int *ret_T);
 
 /** Scratch and tape of a call, 0 where the layer wants none. */
 size_t ky_layer_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward);
@@ -186,9 +267,13 @@ size_t ky_shape_step(const ky_shape *s);
 /** "relu", "same" ... as Keras writes it; never NULL. */
 const char *ky_activation_name(enum ky_activation a);
 const char *ky_padding_name(enum ky_padding p);
+const char *ky_merge_mode_name(enum ky_merge_mode m);
+const char *ky_interpolation_name(enum ky_interpolation i);
 
 /** By Keras's name; hard_sigmoid differs before Keras 3. KY_EUNSUPPORTED if unknown. */
 int ky_activation_find(const char *name, int keras_major, enum ky_activation *ret);
 int ky_padding_find(const char *name, enum ky_padding *ret);
+int ky_merge_mode_find(const char *name, enum ky_merge_mode *ret);
+int ky_interpolation_find(const char *name, enum ky_interpolation *ret);
 
 #endif

@@ -16,11 +16,15 @@ enum { KY_MAX_DIM = 1 << 22 };
 /** Declare the next weight of a layer: a vector [a] or a matrix [a,b] or [a,b,c]; 0 ends it. */
 void ky_layer_declare(ky_layer *l, const char *name, bool trainable, int a, int b, int c);
 
+/** The same for any rank up to KY_MAX_WEIGHT_RANK. */
+void ky_layer_declare_shape(ky_layer *l, const char *name, bool trainable, int rank, const int *d);
+
 /** KY_EINVAL unless lo <= v <= KY_MAX_DIM: "units is 0, must be 1 to 4194304". */
 int ky_layer_range(const char *what, int v, int lo, ky_err *err);
 
-/** KY_ESHAPE unless the input has steps: [T,features]. */
-int ky_layer_needs_time(const ky_layer *l, ky_err *err);
+/** The input must have so many dimensions, the first of them steps: KY_ESHAPE if it has not.
+ *  A tensor whose first axis is not the model's time will do; l->in is timed afterwards. */
+int ky_layer_needs_time(ky_layer *l, int rank, ky_err *err);
 
 /** shape() of a layer whose output has the shape of its input. */
 int ky_shape_unchanged(ky_layer *l, ky_err *err);

@@ -30,6 +30,7 @@ kymo_sources = \
 	models/pooling.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h \
+	models/run.c \
 	models/sample.h
 kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS)

@@ -25,7 +25,7 @@ static int shape(ky_layer *l, ky_err *err)
 {
     int H = l->cfg.units, F, rc;
 
-    if ((rc = ky_layer_needs_time(l, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
+    if ((rc = ky_layer_needs_time(l, 2, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
         return rc;
     if (l->cfg.activation == KY_SOFTMAX || l->cfg.recurrent_activation == KY_SOFTMAX)
         return ky_fail(err, KY_EUNSUPPORTED, "softmax inside an LSTM is not supported");

@@ -1,18 +1,11 @@
 #include "models/blueprint.h"
 
 #include <ctype.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "models/layer_tools.h"
-
-struct ky_work {
-    int T, max_rows;
-    ky_real *a, *b; /* the activations of two neighbouring layers */
-    ky_real *scratch;
-};
 
 uint64_t ky_hash(uint64_t h, const void *data, size_t len)
 {
@@ -30,21 +23,68 @@ static ky_real *reals(size_t n)
 
 /* -- building -------------------------------------------------------------------- */
 
+static int check_input(const char *name, const ky_shape *s, ky_err *err)
+{
+    size_t n = 1;
+
+    for (int i = 0; i < s->rank && i < KY_RANK; i++) {
+        int d = s->timed && i == 0 && s->d[i] == KY_ANY ? 1 : s->d[i];
+
+        n = d < 1 || d > KY_MAX_DIM ? KY_MAX_REALS + 1 : n * (size_t)d;
+        if (n > KY_MAX_REALS)
+            return ky_fail(err, KY_ESHAPE, "input '%s': dimension %d is %d, each must be 1 to %d",
+                           name, i + 1, s->d[i], KY_MAX_DIM);
+    }
+    if (s->rank < 1 || s->rank > KY_RANK)
+        return ky_fail(err, KY_ESHAPE, "input '%s' has %d dimensions, must be 1 to %d", name,
+                       s->rank, KY_RANK);
+    return KY_OK;
+}
+
+int ky_model_name_input(ky_model *m, int k, const char *name, ky_err *err)
+{
+    char *copy = strdup(name);
+
+    if (copy == NULL)
+        return ky_fail(err, KY_ENOMEM, "out of memory");
+    free(m->input_names[k]);
+    m->input_names[k] = copy;
+    return KY_OK;
+}
+
+int ky_model_add_input(ky_model *m, const char *name, const ky_shape *shape, ky_err *err)
+{
+    size_t n = (size_t)m->n_inputs + 1;
+    int rc = check_input(name, shape, err);
+
+    if (rc < 0)
+        return rc;
+    ky_shape *inputs = realloc(m->inputs, n * sizeof(*inputs));
+    if (inputs != NULL)
+        m->inputs = inputs;
+    char **names = realloc(m->input_names, n * sizeof(*names));
+    if (names != NULL)
+        m->input_names = names;
+    if (inputs == NULL || names == NULL)
+        return ky_fail(err, KY_ENOMEM, "out of memory");
+    inputs[n - 1] = *shape;
+    names[n - 1] = NULL;
+    m->n_inputs++;
+    return ky_model_name_input(m, m->n_inputs - 1, name, err);
+}
+
 int ky_model_new(const char *name, const ky_shape *input, ky_model **ret, ky_err *err)
 {
-    int F = input->rank >= 1 && input->rank <= 2 ? input->d[input->rank - 1] : 0;
-    int T = input->rank == 2 ? input->d[0] : 1;
-    ky_model *m;
+    ky_model *m = calloc(1, sizeof(*m));
+    int rc;
 
-    if (input->timed != (input->rank == 2) || F < 1 || F > KY_MAX_DIM ||
-        (T != KY_ANY && (T < 1 || T > KY_MAX_DIM)))
-        return ky_fail(err, KY_ESHAPE,
-                       "model '%s': its input must be [steps,features] or [features], each 1 to %d",
-                       name, KY_MAX_DIM);
-    if ((m = calloc(1, sizeof(*m))) == NULL)
+    if (m == NULL)
         return ky_fail(err, KY_ENOMEM, "out of memory");
     snprintf(m->name, sizeof(m->name), "%s", name);
-    m->input = *input;
+    if ((rc = ky_model_add_input(m, "input", input, err)) < 0) {
+        ky_model_free(m);
+        return ky_context(err, rc, "model '%s'", name);
+    }
     *ret = m;
     return KY_OK;
 }
@@ -72,49 +112,198 @@ static void name_layer(const ky_model *m, ky_layer *l)
         snprintf(l->name + n, sizeof(l->name) - n, "_%d", i);
 }
 
-/* Shape of a layer on what comes before it, with every size within bounds. */
-static int shape_layer(ky_model *m, ky_layer *l, ky_err *err)
+const ky_shape *ky_model_tensor(const ky_model *m, int tensor)
 {
-    int rc;
+    return tensor < 0 ? &m->inputs[KY_INPUT(tensor)] : &m->layers[tensor].tensor;
+}
 
-    l->in = m->n_layers > 0 ? m->layers[m->n_layers - 1].out : m->input;
+/* A tensor as a layer sees it: without the axes that are folded into the rows. */
+static int fold_shape(const ky_layer *l, const ky_shape *tensor, ky_shape *ret, ky_err *err)
+{
+    int n = l->distributed;
+
+    *ret = *tensor;
+    if (n == 0)
+        return KY_OK;
+    if (tensor->rank <= n)
+        return ky_fail(err, KY_ESHAPE,
+                       "TimeDistributed wants steps and something in each, its input has %d "
+                       "dimensions",
+                       tensor->rank);
+    *ret = (ky_shape){ .rank = tensor->rank - n };
+    for (int i = 0; i < ret->rank; i++)
+        ret->d[i] = tensor->d[n + i];
+    return KY_OK;
+}
+
+/* The whole output out of what the layer sees of it. */
+static int unfold_shape(ky_layer *l, const ky_shape *from, ky_err *err)
+{
+    int n = l->distributed;
+
+    l->tensor = l->out;
+    l->tensor.timed = l->out.timed && from->timed;
+    if (n == 0)
+        return KY_OK;
+    if (l->out.rank + n > KY_RANK)
+        return ky_fail(err, KY_ESHAPE, "its output has %d dimensions, at most %d are supported",
+                       l->out.rank + n, KY_RANK);
+    l->tensor.rank = l->out.rank + n;
+    l->tensor.timed = from->timed;
+    for (int i = 0; i < l->tensor.rank; i++)
+        l->tensor.d[i] = i < n ? from->d[i] : l->out.d[i - n];
+    return KY_OK;
+}
+
+/* Every dimension is known but steps, and the whole is not too large to hold. */
+static int check_tensor(const ky_layer *l, ky_err *err)
+{
+    size_t n = 1;
+
+    for (int i = 0; i < l->tensor.rank; i++) {
+        int d = l->tensor.d[i];
+
+        if (d == KY_ANY && i == 0 && l->tensor.timed)
+            continue;
+        if (d < 1 || d > KY_MAX_DIM || (n *= (size_t)d) > KY_MAX_REALS)
+            return ky_fail(err, KY_EFULL, "dimension %d of its output is %d, or it is too large",
+                           i + 1, d);
+    }
+    return KY_OK;
+}
+
+/* Calls of one layer have one set of weights, whatever their inputs. */
+static int share_weights(ky_model *m, ky_layer *l, ky_err *err)
+{
+    const ky_layer *first;
+
+    if (l->shares < 0) {
+        l->shares = m->n_layers;
+        l->weights_at = m->n_weights;
+        if (l->weight_reals > KY_MAX_REALS || m->n_weights + l->weight_reals > KY_MAX_REALS)
+            return ky_fail(err, KY_EFULL, "more than %zu weights", KY_MAX_REALS);
+        m->n_weights += l->weight_reals;
+        return KY_OK;
+    }
+    first = &m->layers[l->shares];
+    l->weights_at = first->weights_at;
+    if (first->n_weights != l->n_weights || first->weight_reals != l->weight_reals ||
+        memcmp(first->weights, l->weights, (size_t)l->n_weights * sizeof(*l->weights)) != 0)
+        return ky_fail(err, KY_ESHAPE, "its calls need weights of different shapes");
+    return KY_OK;
+}
+
+/* Shapes of a layer on what it reads, with every size within bounds. */
+static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
+{
+    const ky_shape *from = ky_model_tensor(m, l->from[0]);
+    int least = l->ops->max_in != 0 ? l->ops->min_in : 1;
+    int most = l->ops->max_in != 0 ? l->ops->max_in : 1, rc = KY_OK;
+
+    if (l->n_in < least || (most != KY_ANY && l->n_in > most))
+        return ky_fail(err, KY_ESHAPE, "it is called on %d inputs, must be %s%d", l->n_in,
+                       most == least ? "" : "at least ", least);
+    for (int i = 0; rc == KY_OK && i < l->n_in; i++)
+        rc = fold_shape(l, ky_model_tensor(m, l->from[i]), &l->ins[i], err);
+    if (rc < 0)
+        return rc;
+    l->in = l->ins[0];
     l->n_weights = 0;
     l->weight_reals = l->state_reals = 0;
     l->no_step = NULL;
     if ((rc = l->ops->shape(l, err)) < 0)
         return rc;
-    if (l->out.timed)
-        l->out.d[0] = l->in.d[0] == KY_ANY ? KY_ANY : ky_layer_steps(l, l->in.d[0]);
+    l->ins[0] = l->in;
     if (l->in.timed && l->in.d[0] != KY_ANY && ky_layer_steps(l, l->in.d[0]) < 1)
         return ky_fail(err, KY_ESHAPE, "%d steps are too few for it", l->in.d[0]);
-    if (l->weight_reals > KY_MAX_REALS || m->n_weights + l->weight_reals > KY_MAX_REALS)
-        return ky_fail(err, KY_EFULL, "more than %zu weights", KY_MAX_REALS);
-    return KY_OK;
+    if (l->out.timed)
+        l->out.d[0] = l->in.d[0] == KY_ANY ? KY_ANY : ky_layer_steps(l, l->in.d[0]);
+    l->masked = l->ops->masking != KY_MASK_STOPS && l->masked;
+    if (l->from[0] >= 0 && m->layers[l->from[0]].masked)
+        l->masked |= l->ops->masking == KY_MASK_PASSES || l->distributed > 0;
+    if ((rc = unfold_shape(l, from, err)) < 0 || (rc = check_tensor(l, err)) < 0)
+        return rc;
+    return share_weights(m, l, err);
+}
+
+static void free_call(ky_layer *l)
+{
+    free(l->from);
+    free(l->ins);
+    for (int i = 0; i < l->n_inner; i++)
+        free_call(&l->inner[i]);
+    free(l->inner);
+}
+
+int ky_model_call(ky_model *m, const ky_layer *l, int n, const int *from, ky_err *err)
+{
+    ky_layer c = *l, *all = NULL;
+    int rc = KY_ENOMEM;
+
+    if (c.name[0] == '\0')
+        name_layer(m, &c);
+    c.n_in = n;
+    c.from = calloc((size_t)n + 1, sizeof(*c.from));
+    c.ins = calloc((size_t)n + 1, sizeof(*c.ins));
+    if (c.from != NULL && c.ins != NULL) {
+        memcpy(c.from, from, (size_t)n * sizeof(*from));
+        rc = shape_call(m, &c, err);
+        if (rc < 0)
+            ky_context(err, rc, "layer '%s' (%s)", c.name, c.ops->class_name);
+        else
+            all = realloc(m->layers, (size_t)(m->n_layers + 1) * sizeof(*all));
+    }
+    if (all == NULL) {
+        free_call(&c);
+        return rc < 0 && rc != KY_ENOMEM ? rc : ky_fail(err, KY_ENOMEM, "out of memory");
+    }
+    m->layers = all;
+    m->layers[m->n_layers] = c;
+    return m->n_layers++;
 }
 
 int ky_model_add(ky_model *m, const ky_layer *l, ky_err *err)
 {
-    ky_layer added = *l, *all;
-    int rc;
+    int from = m->n_layers > 0 ? m->n_layers - 1 : KY_INPUT(0);
+    int rc = ky_model_call(m, l, 1, &from, err);
 
-    if (added.name[0] == '\0')
-        name_layer(m, &added);
-    if ((rc = shape_layer(m, &added, err)) < 0)
-        return ky_context(err, rc, "layer '%s' (%s)", added.name, added.ops->class_name);
-    all = realloc(m->layers, (size_t)(m->n_layers + 1) * sizeof(*all));
-    if (all == NULL)
+    return rc < 0 ? rc : KY_OK;
+}
+
+int ky_model_set_outputs(ky_model *m, int n, const int *tensors, ky_err *err)
+{
+    int *copy = calloc((size_t)n + 1, sizeof(*copy));
+
+    if (copy == NULL)
         return ky_fail(err, KY_ENOMEM, "out of memory");
-    added.weights_at = m->n_weights;
-    m->n_weights += added.weight_reals;
-    m->layers = all;
-    m->layers[m->n_layers++] = added;
+    memcpy(copy, tensors, (size_t)n * sizeof(*copy));
+    free(m->outputs);
+    m->outputs = copy;
+    m->n_outputs = n;
     return KY_OK;
 }
 
-/* Whether the last layer that does something ends in probabilities. */
-static bool says_probabilities(const ky_model *m)
+bool ky_model_is_chain(const ky_model *m)
 {
-    for (int i = m->n_layers - 1; i >= 0; i--) {
+    if (m->n_inputs != 1 || m->n_outputs > 1 ||
+        (m->n_outputs == 1 && m->outputs[0] != m->n_layers - 1))
+        return false;
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->layers[i].n_in != 1 || m->layers[i].shares != i ||
+            m->layers[i].from[0] != (i > 0 ? i - 1 : KY_INPUT(0)))
+            return false;
+    return true;
+}
+
+const ky_packed *ky_model_packed(const ky_model *m, int i)
+{
+    return &m->packed[m->layers[i].shares];
+}
+
+/* Whether a tensor's last layer that does something ends in probabilities. */
+static bool says_probabilities(const ky_model *m, int tensor)
+{
+    for (int i = tensor; i >= 0; i = m->layers[i].from[0]) {
         const ky_layer *l = &m->layers[i];
 
         if (l->ops == &ky_dropout_ops || l->ops == &ky_flatten_ops)
@@ -126,58 +315,74 @@ static bool says_probabilities(const ky_model *m)
     return false;
 }
 
-static size_t macs_of(const ky_layer *l, int T)
+/* Multiply-adds of call i for one row whose (first) input has T steps. */
+static size_t macs_of_call(const ky_model *m, int i, int T)
 {
-    return l->ops->macs != NULL ? l->ops->macs(l, T) : 0;
+    const ky_layer *l = &m->layers[i];
+    int B, steps;
+
+    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, T, &B, &steps);
+    return l->ops->macs != NULL ? (size_t)B * l->ops->macs(l, steps) : 0;
 }
 
 /* Multiply-adds of a step on average: strides make some steps do more than others. */
 static size_t macs_of_step(const ky_model *m)
 {
     enum { LONG = 1 << 16 };
-    double sum = 0, rate = 1;
+    double *rate = calloc((size_t)m->n_layers, sizeof(*rate)), sum = 0;
+    bool streams = rate != NULL;
 
-    for (int i = 0; i < m->n_layers; i++) {
+    for (int i = 0; streams && i < m->n_layers; i++) {
         const ky_layer *l = &m->layers[i];
-        int T = l->in.timed ? LONG : 1;
+        const ky_shape *from = ky_model_tensor(m, l->from[0]);
+        double before = l->from[0] < 0 ? 1 : rate[l->from[0]];
+        int T = from->timed ? LONG : 1;
 
-        if (l->no_step != NULL)
-            return 0;
-        sum += rate * (double)macs_of(l, T) / T;
-        if (l->in.timed && l->out.timed)
-            rate *= (double)ky_layer_steps(l, T) / T;
+        streams = !from->timed || l->no_step == NULL;
+        sum += before * (double)macs_of_call(m, i, T) / T;
+        rate[i] = from->timed && l->tensor.timed ? before * ky_call_steps(m, i, T) / T : before;
     }
-    return (size_t)(sum + 0.5);
+    free(rate);
+    return streams ? (size_t)(sum + 0.5) : 0;
 }
 
 static size_t macs_of_window(const ky_model *m, int T)
 {
+    int *steps = calloc((size_t)m->n_layers, sizeof(*steps));
     size_t sum = 0;
 
-    for (int i = 0; i < m->n_layers; i++) {
-        sum += macs_of(&m->layers[i], T);
-        T = ky_layer_steps(&m->layers[i], T);
+    for (int i = 0; steps != NULL && i < m->n_layers; i++) {
+        int from = m->layers[i].from[0], T_in = from < 0 ? T : steps[from];
+
+        sum += macs_of_call(m, i, T_in);
+        steps[i] = ky_call_steps(m, i, T_in);
     }
+    free(steps);
     return sum;
 }
 
 int ky_model_finish(ky_model *m, ky_err *err)
 {
-    const ky_shape *in = &m->input;
+    const ky_shape *in = &m->inputs[0];
     ky_model_info *info = &m->info;
+    int last = m->n_layers - 1;
 
     if (m->n_layers == 0)
         return ky_fail(err, KY_ESHAPE, "model '%s' has no layers", m->name);
+    if (m->n_outputs == 0 && ky_model_set_outputs(m, 1, &last, err) < 0)
+        return KY_ENOMEM;
     m->weights = reals(m->n_weights);
     m->packed = calloc((size_t)m->n_layers, sizeof(*m->packed));
     if (m->weights == NULL || m->packed == NULL)
         return ky_fail(err, KY_ENOMEM, "out of memory for %zu weights", m->n_weights);
     memset(m->weights, 0, m->n_weights * sizeof(*m->weights));
     info->name = m->name;
-    info->features = ky_features(in);
+    info->features = (int)ky_shape_step(in);
     info->window = !in->timed ? 1 : in->d[0] == KY_ANY ? 0 : in->d[0];
-    info->outputs = (int)ky_shape_step(&m->layers[m->n_layers - 1].out);
-    info->probabilities = says_probabilities(m);
+    info->outputs = (int)ky_shape_step(ky_model_tensor(m, m->outputs[0]));
+    info->n_inputs = m->n_inputs;
+    info->n_outputs = m->n_outputs;
+    info->probabilities = says_probabilities(m, m->outputs[0]);
     info->params = m->n_weights;
     info->macs_step = macs_of_step(m);
     info->macs_window = info->window > 0 ? macs_of_window(m, info->window) : 0;
@@ -191,25 +396,41 @@ void ky_model_init(ky_model *m, uint64_t seed)
     ky_rng_seed(&rng, seed);
     memset(m->weights, 0, m->n_weights * sizeof(*m->weights)); /* biases stay so */
     for (int i = 0; i < m->n_layers; i++)
-        if (m->layers[i].ops->init != NULL)
+        if (m->layers[i].ops->init != NULL && m->layers[i].shares == i)
             m->layers[i].ops->init(&m->layers[i], m->weights + m->layers[i].weights_at, &rng);
 }
 
-/* Of what decides the answers: input, classes and options of the layers, weights. */
-static uint64_t hash_model(const ky_model *m)
+static uint64_t hash_ints(uint64_t h, const int *v, int n)
 {
-    uint64_t h = ky_hash(KY_HASH0, m->input.d, (size_t)m->input.rank * sizeof(int));
+    return ky_hash(h, v, (size_t)n * sizeof(*v));
+}
 
-    for (int i = 0; i < m->n_layers; i++) {
-        const ky_layer *l = &m->layers[i];
-
-        h = ky_hash(h, l->ops->class_name, strlen(l->ops->class_name) + 1);
-        for (const ky_field *f = l->ops->fields; f->key != NULL; f++) {
-            double v = ky_field_get(f, &l->cfg);
+/* Of one layer: its class, its options, what it wraps and where it is called. */
+static uint64_t hash_layer(uint64_t h, const ky_layer *l)
+{
+    h = ky_hash(h, l->ops->class_name, strlen(l->ops->class_name) + 1);
+    for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
+        for (int i = 0; i < ky_field_len(f, &l->cfg); i++) {
+            double v = ky_field_get(f, &l->cfg, i);
 
             h = ky_hash(h, &v, sizeof(v));
         }
-    }
+    for (int i = 0; i < l->n_inner; i++)
+        h = hash_layer(h, &l->inner[i]);
+    h = hash_ints(h, l->from, l->n_in);
+    return hash_ints(h, (const int[]){ l->shares, l->distributed }, 2);
+}
+
+/* Of what decides the answers: inputs, layers, outputs, weights. */
+static uint64_t hash_model(const ky_model *m)
+{
+    uint64_t h = KY_HASH0;
+
+    for (int i = 0; i < m->n_inputs; i++)
+        h = hash_ints(h, m->inputs[i].d, m->inputs[i].rank);
+    for (int i = 0; i < m->n_layers; i++)
+        h = hash_layer(h, &m->layers[i]);
+    h = hash_ints(h, m->outputs, m->n_outputs);
     return ky_hash(h, m->weights, m->n_weights * sizeof(*m->weights));
 }
 
@@ -222,7 +443,7 @@ int ky_model_pack(ky_model *m, ky_err *err)
         int rc;
 
         ky_packed_free(m->kernels, &m->packed[i]);
-        if (l->ops->pack == NULL)
+        if (l->ops->pack == NULL || l->shares != i)
             continue;
         rc = l->ops->pack(l, m->kernels, m->weights + l->weights_at, m->training, &m->packed[i]);
         if (rc < 0)
@@ -255,7 +476,12 @@ void ky_model_free(ky_model *m)
     free_strings(m->meta.labels, m->meta.n_labels);
     free_strings(m->meta.feature_names, m->info.features);
     ky_json_free(m->meta.extra);
+    for (int i = 0; i < m->n_layers; i++)
+        free_call(&m->layers[i]);
     free(m->layers);
+    free_strings(m->input_names, m->n_inputs);
+    free(m->inputs);
+    free(m->outputs);
     free(m->weights);
     free(m);
 }
@@ -308,85 +534,4 @@ int ky_model_set_feature_names(ky_model *m, const char *const *names, ky_err *er
     m->meta.feature_names = copy;
     m->info.feature_names = (const char *const *)copy;
     return KY_OK;
-}
-
-bool ky_model_fits(const ky_model *m, int T)
-{
-    if (T < 1 || T > KY_MAX_DIM || (!m->input.timed && T != 1))
-        return false;
-    for (int i = 0; i < m->n_layers && T >= 1; i++)
-        T = ky_layer_steps(&m->layers[i], T);
-    return T >= 1;
-}
-
-/* The largest activations and scratch of a pass over max_rows windows of T steps. */
-static int measure(const ky_model *m, int T, int max_rows, size_t *act, size_t *scratch)
-{
-    *act = *scratch = 0;
-    for (int i = 0; i < m->n_layers; i++) {
-        const ky_layer *l = &m->layers[i];
-        size_t rows, n;
-
-        if (ky_size_mul((size_t)max_rows, (size_t)T, &rows) < 0 || rows > INT_MAX ||
-            ky_size_mul(rows, ky_shape_step(&l->in), &n) < 0 || n > KY_MAX_REALS * 8)
-            return KY_EFULL;
-        n = ky_layer_scratch(l, &m->packed[i], max_rows, T, false);
-        *scratch = n > *scratch ? n : *scratch;
-        T = ky_layer_steps(l, T);
-        if (ky_size_mul((size_t)max_rows * (size_t)T, ky_shape_step(&l->out), &n) < 0 ||
-            n > KY_MAX_REALS * 8)
-            return KY_EFULL;
-        *act = n > *act ? n : *act;
-    }
-    return KY_OK;
-}
-
-ky_work *ky_work_new(const ky_model *m, int T, int max_rows)
-{
-    size_t act, scratch;
-    ky_work *w;
-
-    if (max_rows < 1 || !ky_model_fits(m, T) || measure(m, T, max_rows, &act, &scratch) < 0)
-        return NULL;
-    if ((w = calloc(1, sizeof(*w))) == NULL)
-        return NULL;
-    w->T = T;
-    w->max_rows = max_rows;
-    w->a = reals(act);
-    w->b = reals(act);
-    w->scratch = reals(scratch);
-    if (w->a == NULL || w->b == NULL || w->scratch == NULL) {
-        ky_work_free(w);
-        return NULL;
-    }
-    return w;
-}
-
-void ky_work_free(ky_work *w)
-{
-    if (w == NULL)
-        return;
-    free(w->a);
-    free(w->b);
-    free(w->scratch);
-    free(w);
-}
-
-void ky_model_predict(const ky_model *m, ky_work *w, int B, int T, const ky_real *x, ky_real *y)
-{
-    size_t n = (size_t)m->info.outputs;
-    ky_call c = { .B = B, .T = T, .scratch = w->scratch };
-    ky_real *to = w->a;
-
-    for (int i = 0; i < m->n_layers; i++) {
-        const ky_layer *l = &m->layers[i];
-
-        c.T_out = ky_layer_steps(l, c.T);
-        l->ops->window(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c, x, to);
-        x = to;
-        to = to == w->a ? w->b : w->a;
-        c.T = c.T_out;
-    }
-    for (int r = 0; r < B; r++) /* of what still has steps, the last one */
-        memcpy(y + (size_t)r * n, x + ((size_t)(r + 1) * (size_t)c.T - 1) * n, n * sizeof(*y));
 }

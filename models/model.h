@@ -22,7 +22,8 @@ typedef struct ky_model_info {
     const char *name;
     int features;                     /* F: values a step */
     int window;                       /* T: steps of the input shape; 0: any number */
-    int outputs;                      /* values an answer */
+    int outputs;                      /* values an answer (of the first output, a step) */
+    int n_inputs, n_outputs;          /* more than one: only ky_model_run takes them */
     int n_labels;                     /* 0: the file names no classes */
     const char *const *labels;        /* [n_labels] */
     const char *const *feature_names; /* [features] or NULL */
@@ -59,6 +60,19 @@ bool ky_model_fits(const ky_model *m, int T);
  *  NULL: out of memory, or T is no length for this model (ky_model_fits). */
 ky_work *ky_work_new(const ky_model *m, int T, int max_rows);
 void ky_work_free(ky_work *w);
+
+/** Values of input or output k in one row of a run of T steps, and its dimensions: at most
+ *  KY_MAX_RANK, returns how many. `name` is borrowed. */
+enum { KY_MAX_RANK = 5 };
+int ky_model_input(const ky_model *m, int k, int T, int dims[KY_MAX_RANK], const char **name);
+int ky_model_output(const ky_model *m, int k, int T, int dims[KY_MAX_RANK], const char **name);
+
+/**
+ * All inputs x[n_inputs] to all outputs y[n_outputs], whole: x[k] is [B,...ky_model_input], y[k]
+ * [B,...ky_model_output].
+ */
+void ky_model_run(const ky_model *m, ky_work *w, int B, int T, const ky_real *const *x,
+                  ky_real *const *y);
 
 /**
  * Whole windows at once: x [B,T,F] -> y [B,outputs], from zero states, T and B within what

@@ -49,10 +49,13 @@ static int plan_stream(ky_plan *p, ky_err *err)
 {
     const ky_model *m = p->m;
 
+    if (!ky_model_is_chain(m))
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "model '%s' is no chain of layers; use memory = window", m->name);
     p->width = p->F;
     for (int i = 0; i < m->n_layers; i++) {
         const ky_layer *l = &m->layers[i];
-        size_t wide = ky_shape_step(&l->out);
+        size_t wide = ky_shape_step(&l->tensor);
 
         if (l->no_step != NULL)
             return ky_fail(err, KY_EUNSUPPORTED,
@@ -111,8 +114,9 @@ static uint64_t hash_layout(const ky_plan *p)
         h = ky_hash(h, l->ops->class_name, strlen(l->ops->class_name) + 1);
         h = hash_int(h, (int64_t)p->at[i]);
         for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
-            if (f->type == KY_F_INT || f->type == KY_F_PADDING)
-                h = hash_int(h, (int64_t)ky_field_get(f, &l->cfg));
+            for (int k = 0; k < ky_field_len(f, &l->cfg); k++)
+                if (f->type == KY_F_INT || f->type == KY_F_PADDING)
+                    h = hash_int(h, (int64_t)ky_field_get(f, &l->cfg, k));
     }
     return h;
 }
@@ -125,6 +129,10 @@ int ky_plan_new(const ky_model *m, enum ky_memory memory, int window, int hop, k
 
     if (p == NULL || (p->at = calloc((size_t)m->n_layers, sizeof(*p->at))) == NULL)
         rc = ky_fail(err, KY_ENOMEM, "out of memory");
+    if (rc == KY_OK && (m->n_inputs != 1 || m->n_outputs != 1))
+        rc = ky_fail(err, KY_EUNSUPPORTED,
+                     "model '%s' has %d inputs and %d outputs; a stream has one of each", m->name,
+                     m->n_inputs, m->n_outputs);
     if (rc == KY_OK) {
         p->m = m;
         p->memory = memory;
@@ -469,7 +477,7 @@ static bool trial_check(trial *t, int s, int i)
 {
     const ky_plan *p = t->p;
     bool window = p->memory == KY_MEMORY_WINDOW;
-    int T = window ? p->T : p->m->input.timed ? i + 1 : 1; /* without time: each alone */
+    int T = window ? p->T : p->m->inputs[0].timed ? i + 1 : 1; /* without time: each alone */
     const float *x = t->x + ((size_t)s * (size_t)t->steps + (size_t)(i + 1 - T)) * p->F;
     const float *y = t->y + (size_t)s * p->outputs;
 

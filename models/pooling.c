@@ -8,12 +8,12 @@
 
 static int strides(const ky_layer *l) /* Keras: none means the pool's own size */
 {
-    return l->cfg.strides > 0 ? l->cfg.strides : l->cfg.pool_size;
+    return l->cfg.strides[0] > 0 ? l->cfg.strides[0] : l->cfg.pool_size[0];
 }
 
 static int steps(const ky_layer *l, int T)
 {
-    int pool = l->cfg.pool_size;
+    int pool = l->cfg.pool_size[0];
 
     if (T < 1)
         return 0;
@@ -25,27 +25,27 @@ static int steps(const ky_layer *l, int T)
 static ky_reach reach_of(const ky_layer *l)
 {
     return (ky_reach){
-        .past = l->cfg.pool_size - 1, .channels = l->in.d[1], .strides = strides(l), .full = true
+        .past = l->cfg.pool_size[0] - 1, .channels = l->in.d[1], .strides = strides(l), .full = true
     };
 }
 
 static int shape(ky_layer *l, ky_err *err)
 {
-    int rc = ky_layer_needs_time(l, err);
+    int rc = ky_layer_needs_time(l, 2, err);
     ky_reach k;
 
-    if (rc < 0 || (rc = ky_layer_range("pool_size", l->cfg.pool_size, 1, err)) < 0)
+    if (rc < 0 || (rc = ky_layer_range("pool_size", l->cfg.pool_size[0], 1, err)) < 0)
         return rc;
-    if ((rc = ky_layer_range("strides", l->cfg.strides, 0, err)) < 0)
+    if ((rc = ky_layer_range("strides", l->cfg.strides[0], 0, err)) < 0)
         return rc;
     if (l->cfg.padding == KY_CAUSAL)
         return ky_fail(err, KY_EINVAL, "padding is 'causal', must be 'valid' or 'same'");
-    l->cfg.strides = strides(l);
+    l->cfg.strides[0] = strides(l);
     l->out = (ky_shape){ .rank = 2, .d = { KY_ANY, l->in.d[1] }, .timed = true };
     l->form = KY_LOCAL;
     k = reach_of(l);
     l->state_reals = ky_ring_reals(&k);
-    if (l->cfg.padding == KY_SAME && l->cfg.pool_size > 1)
+    if (l->cfg.padding == KY_SAME && l->cfg.pool_size[0] > 1)
         l->no_step = "padding 'same' looks ahead, so its answers would change with every sample";
     return KY_OK;
 }
@@ -53,7 +53,7 @@ static int shape(ky_layer *l, ky_err *err)
 /* Steps [ret0,ret1) of the window are the pool of output t. */
 static void pool_of(const ky_layer *l, int T, int t, int *ret0, int *ret1)
 {
-    int pool = l->cfg.pool_size, s = strides(l), first = t * s;
+    int pool = l->cfg.pool_size[0], s = strides(l), first = t * s;
     int total = (steps(l, T) - 1) * s + pool - T;
 
     if (l->cfg.padding == KY_SAME && total > 0)
@@ -120,7 +120,7 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
                 join(l, ky_ring_past(&reach, c->state[r], lag), y);
             if (reach.past > 0)
                 join(l, x, y);
-            finish(l, l->cfg.pool_size, y);
+            finish(l, l->cfg.pool_size[0], y);
         }
         ky_ring_put(&reach, c->state[r], x);
     }

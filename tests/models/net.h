@@ -102,7 +102,7 @@ static inline void net_option(ky_layer *l, char *option)
     *value++ = '\0';
     for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
         if (strcmp(f->key, option) == 0) {
-            ky_field_set(f, &l->cfg, net_value(f, value));
+            ky_field_set(f, &l->cfg, 0, net_value(f, value));
             return;
         }
     fprintf(stderr, "%s has no option %s\n", l->ops->class_name, option);

@@ -34,7 +34,7 @@ static void describe(const ky_model *m, char *to, size_t size)
 
         n += (size_t)snprintf(to + n, size - n, "%s%s", i > 0 ? " " : "", l->ops->class_name);
         for (const ky_field *f = l->ops->fields; f->key != NULL; f++) {
-            double v = ky_field_get(f, &l->cfg);
+            double v = ky_field_get(f, &l->cfg, 0);
 
             if (v == f->otherwise)
                 continue;

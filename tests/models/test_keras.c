@@ -287,10 +287,10 @@ static void draw_options(ky_layer *l, ky_rng *rng)
 
     l->cfg.units = 1 + below(rng, 9);
     l->cfg.filters = 1 + below(rng, 9);
-    l->cfg.kernel_size = 1 + below(rng, 3);
-    l->cfg.strides = 1 + below(rng, 2);
-    l->cfg.dilation_rate = l->cfg.strides == 1 ? 1 + below(rng, 2) : 1;
-    l->cfg.pool_size = 1 + below(rng, 2);
+    l->cfg.kernel_size[0] = 1 + below(rng, 3);
+    l->cfg.strides[0] = 1 + below(rng, 2);
+    l->cfg.dilation_rate[0] = l->cfg.strides[0] == 1 ? 1 + below(rng, 2) : 1;
+    l->cfg.pool_size[0] = 1 + below(rng, 2);
     l->cfg.padding =
         l->ops == &ky_conv1d_ops ? (enum ky_padding)below(rng, 3) : (enum ky_padding)below(rng, 2);
     l->cfg.activation = acts[below(rng, lstm ? 4 : (int)LENGTH(acts))];
@@ -338,9 +338,9 @@ static void assert_same_layer(const ky_layer *a, const ky_layer *b)
     assert_string_equal(a->name, b->name);
     assert_int_equal(a->trainable, b->trainable);
     for (const ky_field *f = a->ops->fields; f->key != NULL; f++)
-        if (ky_field_get(f, &a->cfg) != ky_field_get(f, &b->cfg))
+        if (ky_field_get(f, &a->cfg, 0) != ky_field_get(f, &b->cfg, 0))
             fail_msg("%s of %s: %.9g, read back %.9g", f->key, a->ops->class_name,
-                     ky_field_get(f, &a->cfg), ky_field_get(f, &b->cfg));
+                     ky_field_get(f, &a->cfg, 0), ky_field_get(f, &b->cfg, 0));
     assert_memory_equal(a->out.d, b->out.d, (size_t)a->out.rank * sizeof(int));
 }
 
@@ -522,8 +522,8 @@ static void all_spellings_of_one_model_read_alike(void **state)
         if (config(texts[i], "2.15.0", &m, &err) < 0)
             fail_msg("spelling %zu: %s", i, err.text);
         assert_int_equal(m->n_layers, 1);
-        assert_int_equal(m->input.d[0], 7);
-        assert_int_equal(m->input.d[1], 3);
+        assert_int_equal(m->inputs[0].d[0], 7);
+        assert_int_equal(m->inputs[0].d[1], 3);
         assert_int_equal(m->layers[0].cfg.units, 4);
         assert_int_equal(m->layers[0].cfg.recurrent_activation, KY_SIGMOID);
         ky_model_free(m);

@@ -1,0 +1,303 @@
+/*
+ * Whole windows through the graph. Tensors live in slots of memory that are used again as
+ * soon as nobody will read them, so a chain of any length takes two.
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/blueprint.h"
+#include "models/layer_tools.h"
+
+struct ky_work {
+    int T, max_rows, n_layers;
+    int n_slots;
+    int *slot_of;     /* [n_layers] where a call's tensor lives */
+    ky_real **slots;  /* [n_slots] */
+    uint8_t **masks;  /* [n_layers] of calls that make one, else NULL */
+    ky_input *tensor; /* [n_inputs+n_layers] while a model runs: inputs first */
+    ky_input *in;     /* [most inputs of a call] */
+    ky_real *scratch;
+};
+
+static ky_real *reals(size_t n)
+{
+    return aligned_alloc(64, ky_lines(n + 1) * sizeof(ky_real));
+}
+
+int ky_call_steps(const ky_model *m, int i, int T)
+{
+    const ky_layer *l = &m->layers[i];
+    int B, steps;
+
+    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, T, &B, &steps);
+    steps = ky_layer_steps(l, steps);
+    if (steps < 1)
+        return steps;
+    return !l->tensor.timed ? 1 : l->distributed > 0 ? T : steps;
+}
+
+size_t ky_call_scratch(const ky_model *m, int i, int B, int T)
+{
+    const ky_layer *l = &m->layers[i];
+    int steps;
+
+    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), B, T, &B, &steps);
+    return ky_layer_scratch(l, ky_model_packed(m, i), B, steps, false);
+}
+
+void ky_model_run_call(const ky_model *m, int i, int B, const ky_input *in, ky_real *scratch,
+                       ky_real *y, uint8_t *mask)
+{
+    const ky_layer *l = &m->layers[i];
+    ky_call c = { .scratch = scratch, .in = l->distributed > 0 ? NULL : in, .mask_out = mask };
+
+    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), B, in[0].T, &c.B, &c.T);
+    c.T_out = ky_layer_steps(l, c.T);
+    l->ops->window(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c, in[0].x,
+                   y);
+}
+
+/* Steps that input k has in a run of T; 1 without time. */
+static int input_steps(const ky_model *m, int k, int T)
+{
+    const ky_shape *s = &m->inputs[k];
+
+    return !s->timed ? 1 : k > 0 && s->d[0] != KY_ANY ? s->d[0] : T;
+}
+
+/* Reals of one row of a tensor with T steps. */
+static size_t row_reals(const ky_shape *s, int T)
+{
+    return (size_t)T * ky_shape_step(s);
+}
+
+/* Steps of every call in a run of T, into steps[n_layers]; false if T is no length for it. */
+static bool count_steps(const ky_model *m, int T, int *steps)
+{
+    const ky_shape *in = &m->inputs[0];
+
+    if (T < 1 || T > KY_MAX_DIM || (!in->timed && T != 1))
+        return false;
+    for (int i = 0; i < m->n_layers; i++) {
+        int from = m->layers[i].from[0];
+
+        steps[i] = ky_call_steps(m, i, from < 0 ? input_steps(m, KY_INPUT(from), T) : steps[from]);
+        if (steps[i] < 1)
+            return false;
+    }
+    return true;
+}
+
+bool ky_model_fits(const ky_model *m, int T)
+{
+    int *steps = calloc((size_t)m->n_layers + 1, sizeof(*steps));
+    bool fits = steps != NULL && count_steps(m, T, steps);
+
+    free(steps);
+    return fits;
+}
+
+/* The last call that reads a tensor; n_layers for the outputs. */
+static int last_reader(const ky_model *m, int tensor)
+{
+    int last = tensor;
+
+    for (int i = 0; i < m->n_layers; i++)
+        for (int k = 0; k < m->layers[i].n_in; k++)
+            if (m->layers[i].from[k] == tensor)
+                last = i;
+    for (int k = 0; k < m->n_outputs; k++)
+        if (m->outputs[k] == tensor)
+            last = m->n_layers;
+    return last;
+}
+
+/* Whether max_rows rows of a tensor can be counted and held. */
+static int check_rows(int max_rows, const ky_shape *s, int T, size_t *ret)
+{
+    return ky_size_mul((size_t)max_rows, row_reals(s, T), ret) < 0 || *ret > KY_MAX_REALS * 8 ||
+                   (size_t)max_rows * (size_t)T > INT_MAX
+               ? KY_EFULL
+               : KY_OK;
+}
+
+/* A slot nobody reads any more when call i writes; or a new one. until[s]: its last reader. */
+static int take_slot(ky_work *w, int *until, int i)
+{
+    for (int s = 0; s < w->n_slots; s++)
+        if (until[s] < i)
+            return s;
+    return w->n_slots++;
+}
+
+static int give_slots(const ky_model *m, ky_work *w, const int *steps, size_t *size)
+{
+    int *until = calloc((size_t)m->n_layers + 1, sizeof(*until));
+
+    if (until == NULL)
+        return KY_ENOMEM;
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+        int s = take_slot(w, until, i);
+        size_t n;
+
+        w->slot_of[i] = s;
+        until[s] = last_reader(m, i);
+        if (check_rows(w->max_rows, &l->tensor, steps[i], &n) < 0) {
+            free(until);
+            return KY_EFULL;
+        }
+        size[s] = n > size[s] ? n : size[s];
+    }
+    free(until);
+    return KY_OK;
+}
+
+/* Room for every tensor, mask and scratch of runs of w->T steps. */
+static int give_memory(const ky_model *m, ky_work *w, int *steps, size_t *size)
+{
+    size_t scratch = 0, rows;
+    int most = 1;
+
+    for (int k = 0; k < m->n_inputs; k++)
+        if (check_rows(w->max_rows, &m->inputs[k], input_steps(m, k, w->T), &rows) < 0)
+            return KY_EFULL;
+    if (!count_steps(m, w->T, steps) || give_slots(m, w, steps, size) < 0)
+        return KY_EFULL;
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+        int from = l->from[0];
+        int T = from < 0 ? input_steps(m, KY_INPUT(from), w->T) : steps[from];
+        size_t n = ky_call_scratch(m, i, w->max_rows, T);
+
+        scratch = n > scratch ? n : scratch;
+        most = l->n_in > most ? l->n_in : most;
+        if (l->masked && l->ops->masking == KY_MASK_MADE &&
+            (w->masks[i] = malloc((size_t)w->max_rows * (size_t)steps[i])) == NULL)
+            return KY_ENOMEM;
+    }
+    for (int s = 0; s < w->n_slots; s++)
+        if ((w->slots[s] = reals(size[s])) == NULL)
+            return KY_ENOMEM;
+    w->scratch = reals(scratch);
+    w->in = calloc((size_t)most, sizeof(*w->in));
+    return w->scratch == NULL || w->in == NULL ? KY_ENOMEM : KY_OK;
+}
+
+ky_work *ky_work_new(const ky_model *m, int T, int max_rows)
+{
+    size_t n = (size_t)m->n_layers + 1, *size = calloc(n, sizeof(*size));
+    int *steps = calloc(n, sizeof(*steps)), rc = KY_ENOMEM;
+    ky_work *w = max_rows > 0 ? calloc(1, sizeof(*w)) : NULL;
+
+    if (w != NULL) {
+        w->T = T;
+        w->n_layers = m->n_layers;
+        w->max_rows = max_rows;
+        w->slot_of = calloc(n, sizeof(*w->slot_of));
+        w->slots = calloc(n, sizeof(*w->slots));
+        w->masks = calloc(n, sizeof(*w->masks));
+        w->tensor = calloc(n + (size_t)m->n_inputs, sizeof(*w->tensor));
+        if (size != NULL && steps != NULL && w->slot_of != NULL && w->slots != NULL &&
+            w->masks != NULL && w->tensor != NULL)
+            rc = give_memory(m, w, steps, size);
+    }
+    free(size);
+    free(steps);
+    if (rc == KY_OK)
+        return w;
+    ky_work_free(w);
+    return NULL;
+}
+
+void ky_work_free(ky_work *w)
+{
+    if (w == NULL)
+        return;
+    for (int s = 0; w->slots != NULL && s < w->n_slots; s++)
+        free(w->slots[s]);
+    for (int i = 0; w->masks != NULL && i < w->n_layers; i++)
+        free(w->masks[i]);
+    free(w->slots);
+    free(w->slot_of);
+    free(w->masks);
+    free(w->tensor);
+    free(w->in);
+    free(w->scratch);
+    free(w);
+}
+
+/* Call i: its inputs gathered, its tensor and mask left where later calls find them. */
+static void run_call(const ky_model *m, ky_work *w, int i, int B)
+{
+    const ky_layer *l = &m->layers[i];
+    ky_input *tensor = w->tensor + m->n_inputs;
+    ky_real *y = w->slots[w->slot_of[i]];
+
+    for (int k = 0; k < l->n_in; k++)
+        w->in[k] = tensor[l->from[k]]; /* the inputs stand before, backwards */
+    ky_model_run_call(m, i, B, w->in, w->scratch, y, w->masks[i]);
+    tensor[i] = (ky_input){ .x = y, .T = ky_call_steps(m, i, w->in[0].T) };
+    if (l->masked)
+        tensor[i].mask = w->masks[i] != NULL ? w->masks[i] : w->in[0].mask;
+}
+
+static void run_all(const ky_model *m, ky_work *w, int B, int T, const ky_real *const *x)
+{
+    for (int k = 0; k < m->n_inputs; k++)
+        w->tensor[m->n_inputs + KY_INPUT(k)] = (ky_input){ .x = x[k], .T = input_steps(m, k, T) };
+    for (int i = 0; i < m->n_layers; i++)
+        run_call(m, w, i, B);
+}
+
+void ky_model_run(const ky_model *m, ky_work *w, int B, int T, const ky_real *const *x,
+                  ky_real *const *y)
+{
+    run_all(m, w, B, T, x);
+    for (int k = 0; k < m->n_outputs; k++) {
+        const ky_input *t = &w->tensor[m->n_inputs + m->outputs[k]];
+        size_t n = row_reals(ky_model_tensor(m, m->outputs[k]), t->T);
+
+        memcpy(y[k], t->x, (size_t)B * n * sizeof(*t->x));
+    }
+}
+
+void ky_model_predict(const ky_model *m, ky_work *w, int B, int T, const ky_real *x, ky_real *y)
+{
+    size_t n = (size_t)m->info.outputs;
+    const ky_input *t = &w->tensor[m->n_inputs + m->outputs[0]];
+
+    run_all(m, w, B, T, &x);
+    for (int r = 0; r < B; r++) /* of what still has steps, the last one */
+        memcpy(y + (size_t)r * n, t->x + ((size_t)(r + 1) * (size_t)t->T - 1) * n, n * sizeof(*y));
+}
+
+static int dims_of(const ky_shape *s, int T, int *dims)
+{
+    for (int i = 0; i < s->rank; i++)
+        dims[i] = i == 0 && s->timed ? T : s->d[i];
+    return s->rank;
+}
+
+int ky_model_input(const ky_model *m, int k, int T, int dims[KY_MAX_RANK], const char **name)
+{
+    *name = m->input_names[k];
+    return dims_of(&m->inputs[k], input_steps(m, k, T), dims);
+}
+
+/* Steps of a tensor in a run of T: what leads to it is followed back to an input. */
+static int tensor_steps(const ky_model *m, int tensor, int T)
+{
+    if (tensor < 0)
+        return input_steps(m, KY_INPUT(tensor), T);
+    return ky_call_steps(m, tensor, tensor_steps(m, m->layers[tensor].from[0], T));
+}
+
+int ky_model_output(const ky_model *m, int k, int T, int dims[KY_MAX_RANK], const char **name)
+{
+    int tensor = m->outputs[k];
+
+    *name = tensor < 0 ? m->input_names[KY_INPUT(tensor)] : m->layers[tensor].name;
+    return dims_of(ky_model_tensor(m, tensor), tensor_steps(m, tensor, T), dims);
+}
