@@ -1,7 +1,7 @@
 /*
  * Conv1D: y[t] = act(b + sum over taps j of x[t*strides - pad + j*dilation] W[j]), taps that
- * fall outside the window skipped. W is [taps,C,F], so a window of taps is `taps` runs of
- * C contiguous inputs: the rows() of the kernels.
+ * fall outside the window skipped. W is [taps,C,F], so a tap is a run of C contiguous inputs
+ * for rows() of the kernels, and all taps are one run without dilation.
  */
 #include "models/ring.h"
 
@@ -124,7 +124,7 @@ static ky_mat *pack_reversed(const ky_layer *l, const ky_kernels *k, const ky_re
         for (size_t c = 0; c < C; c++)
             for (size_t f = 0; f < F; f++)
                 t[((taps - 1 - j) * F + f) * C + c] = w[(j * C + c) * F + f];
-    m = k->mat_new((int)taps, (int)F, (int)C, t, NULL);
+    m = k->mat_new((int)(taps * F), (int)C, t, NULL);
     free(t);
     return m;
 }
@@ -132,7 +132,7 @@ static ky_mat *pack_reversed(const ky_layer *l, const ky_kernels *k, const ky_re
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
                 ky_packed *ret)
 {
-    ret->mat = k->mat_new(l->cfg.kernel_size[0], l->in.d[1], l->cfg.filters, w,
+    ret->mat = k->mat_new(l->cfg.kernel_size[0] * l->in.d[1], l->cfg.filters, w,
                           l->cfg.use_bias ? w + l->weights[1].at : NULL);
     if (backward)
         ret->back_x = pack_reversed(l, k, w);
@@ -167,47 +167,63 @@ static void whole_outputs(const geometry *g, int *ret0, int *ret1)
     *ret1 = t1 > t0 ? t1 : t0;
 }
 
-/* Output t of all rows at once. The first tap's address may lie before x: it is not read. */
-static void one_output(const ky_kernels *k, const ky_mat *m, const geometry *g, int B, int t,
-                       const ky_real *x, ky_real *y, enum ky_activation act)
+/* As many runs as the taps of an output may need. */
+static int most_runs(int taps, int d)
 {
-    ptrdiff_t first = ((ptrdiff_t)t * g->s - g->pad) * g->C;
-    int j0, j1;
-
-    taps_inside(g, t, &j0, &j1);
-    k->rows(m, j0, j1, B, x + first, (ptrdiff_t)g->T * g->C, (ptrdiff_t)g->d * g->C,
-            y + (ptrdiff_t)t * g->F, (ptrdiff_t)g->T_out * g->F, act);
+    return d == 1 ? 1 : taps;
 }
 
-static void correlate(const ky_kernels *k, const ky_mat *m, const geometry *g, int B,
+/* Taps [j0,j1) of output t as runs of a row of the window; returns how many. */
+static int runs_of_taps(const geometry *g, int t, int j0, int j1, ky_run *runs)
+{
+    ptrdiff_t first = (ptrdiff_t)t * g->s - g->pad;
+    int together = g->d == 1 ? j1 - j0 : 1, n = 0;
+
+    for (int j = j0; j < j1; j += together)
+        runs[n++] = (ky_run){ (first + (ptrdiff_t)j * g->d) * g->C, j * g->C, together * g->C };
+    return n;
+}
+
+/* Output t of all rows at once. */
+static void one_output(const ky_kernels *k, const ky_mat *m, const geometry *g, int B, int t,
+                       ky_run *runs, const ky_real *x, ky_real *y, enum ky_activation act)
+{
+    int j0, j1, n;
+
+    taps_inside(g, t, &j0, &j1);
+    n = runs_of_taps(g, t, j0, j1, runs);
+    k->rows(m, n, runs, B, x, (ptrdiff_t)g->T * g->C, y + (ptrdiff_t)t * g->F,
+            (ptrdiff_t)g->T_out * g->F, act);
+}
+
+/* runs: scratch for most_runs() of them */
+static void correlate(const ky_kernels *k, const ky_mat *m, const geometry *g, int B, ky_run *runs,
                       const ky_real *x, ky_real *y, enum ky_activation act)
 {
-    int t0, t1;
+    int t0, t1, n;
 
     whole_outputs(g, &t0, &t1);
     if (t1 - t0 < B) /* few outputs, many rows: the rows are the long side */
         t1 = t0;
     for (int t = 0; t < t0; t++)
-        one_output(k, m, g, B, t, x, y, act);
+        one_output(k, m, g, B, t, runs, x, y, act);
+    n = t1 > t0 ? runs_of_taps(g, t0, 0, g->taps, runs) : 0;
     for (int r = 0; t1 > t0 && r < B; r++)
-        k->rows(m, 0, g->taps, t1 - t0,
-                x + ((ptrdiff_t)r * g->T + (ptrdiff_t)t0 * g->s - g->pad) * g->C,
-                (ptrdiff_t)g->s * g->C, (ptrdiff_t)g->d * g->C,
+        k->rows(m, n, runs, t1 - t0, x + (ptrdiff_t)r * g->T * g->C, (ptrdiff_t)g->s * g->C,
                 y + ((ptrdiff_t)r * g->T_out + t0) * g->F, g->F, act);
     for (int t = t1; t < g->T_out; t++)
-        one_output(k, m, g, B, t, x, y, act);
+        one_output(k, m, g, B, t, runs, x, y, act);
 }
 
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
     geometry g = forward_geometry(l, c->T);
-    enum ky_activation act = l->cfg.activation;
+    ky_real *scratch = c->scratch;
+    ky_run *runs = ky_cut_runs(&scratch, (size_t)most_runs(g.taps, g.d));
 
     (void)w;
-    correlate(k, p->mat, &g, c->B, x, y, act == KY_SOFTMAX ? KY_LINEAR : act);
-    if (act == KY_SOFTMAX)
-        k->softmax(c->B * g.T_out, g.F, y, g.F, y, g.F);
+    correlate(k, p->mat, &g, c->B, runs, x, y, l->cfg.activation);
 }
 
 /* -- steps ------------------------------------------------------------------------- */
@@ -227,7 +243,7 @@ static int gather(const ky_layer *l, const ky_reach *k, const void *state, const
 }
 
 /* Rows [r,ret) all have outputs that begin at the same tap. */
-static int run_end(const int *first, int r, int B)
+static int same_taps_end(const int *first, int r, int B)
 {
     int end = r + 1;
 
@@ -240,7 +256,6 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
                  const ky_call *c, const ky_real *x, ky_real *y, bool *emit)
 {
     int taps = l->cfg.kernel_size[0], C = l->in.d[1], F = l->cfg.filters, wide = taps * C;
-    enum ky_activation act = l->cfg.activation;
     ky_reach reach_l = reach_of(l);
     ky_real *scratch = c->scratch;
     int *first = (int *)(void *)ky_cut(&scratch, (size_t)c->B);
@@ -253,13 +268,12 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
         ky_ring_put(&reach_l, c->state[r], x);
     }
     for (int r = 0, end; r < c->B; r = end) {
-        end = run_end(first, r, c->B);
-        if (first[r] < 0)
-            continue;
-        k->rows(p->mat, first[r], taps, end - r, panel + (size_t)r * wide, wide, C,
-                y + (size_t)r * F, F, act == KY_SOFTMAX ? KY_LINEAR : act);
-        if (act == KY_SOFTMAX)
-            k->softmax(end - r, F, y + (size_t)r * F, F, y + (size_t)r * F, F);
+        ky_run there = { (ptrdiff_t)first[r] * C, first[r] * C, (taps - first[r]) * C };
+
+        end = same_taps_end(first, r, c->B);
+        if (first[r] >= 0)
+            k->rows(p->mat, 1, &there, end - r, panel + (size_t)r * wide, wide, y + (size_t)r * F,
+                    F, l->cfg.activation);
     }
 }
 
@@ -278,16 +292,18 @@ static int spread_steps(const geometry *g)
     return (g->T_out - 1) * g->s + 1;
 }
 
-/* Forward: a step's first taps and panel. Backward: dz, and dz spread. */
+/* Runs. Forward: a step's first taps and panel. Backward: dz, and dz spread. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
     geometry g = forward_geometry(l, T);
-    size_t n = (size_t)B * (size_t)g.F;
+    size_t n = (size_t)B * (size_t)g.F, runs = ky_run_reals((size_t)most_runs(g.taps, g.d));
 
     (void)p;
-    if (!backward) /* only steps need any: T is 1, where forward_geometry has no output yet */
-        return T > 1 ? 0 : ky_lines((size_t)B) + (size_t)B * (size_t)g.taps * (size_t)g.C;
-    return ky_lines(n * (size_t)g.T_out) + (g.s > 1 ? n * (size_t)spread_steps(&g) : 0);
+    if (!backward && T > 1)
+        return runs;
+    if (!backward) /* a step, where forward_geometry has no output yet, or a window of one */
+        return runs + ky_lines((size_t)B) + (size_t)B * (size_t)g.taps * (size_t)g.C;
+    return runs + ky_lines(n * (size_t)g.T_out) + (g.s > 1 ? n * (size_t)spread_steps(&g) : 0);
 }
 
 /* dW of taps [j0,j1) += sum over K rows of x (at tap 0) times dz. */
@@ -343,7 +359,9 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 {
     geometry g = forward_geometry(l, c->T), back;
     int R = c->B * g.T_out;
-    ky_real *scratch = c->scratch, *dz_own = ky_cut(&scratch, (size_t)R * (size_t)g.F);
+    ky_real *scratch = c->scratch;
+    ky_run *runs = ky_cut_runs(&scratch, (size_t)most_runs(g.taps, g.d));
+    ky_real *dz_own = ky_cut(&scratch, (size_t)R * (size_t)g.F);
     const ky_real *dz = dy;
 
     (void)w;
@@ -364,7 +382,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                        .pad = (g.taps - 1) * g.d - g.pad,
                        .T = spread_steps(&g),
                        .T_out = g.T };
-    correlate(k, p->back_x, &back, c->B, g.s > 1 ? spread(&g, c->B, dz, scratch) : dz, dx,
+    correlate(k, p->back_x, &back, c->B, runs, g.s > 1 ? spread(&g, c->B, dz, scratch) : dz, dx,
               KY_LINEAR);
 }
 

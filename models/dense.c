@@ -27,7 +27,7 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
 {
     int F = ky_features(&l->in), N = l->cfg.units;
 
-    ret->mat = k->mat_new(1, F, N, w, l->cfg.use_bias ? w + l->weights[1].at : NULL);
+    ret->mat = k->mat_new(F, N, w, l->cfg.use_bias ? w + l->weights[1].at : NULL);
     if (backward)
         ret->back_x = ky_pack_transposed(k, F, N, w);
     return ret->mat == NULL || (backward && ret->back_x == NULL) ? KY_ENOMEM : KY_OK;
@@ -37,12 +37,9 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
     int R = ky_row_count(&l->in, c->B, c->T), F = ky_features(&l->in), N = l->cfg.units;
-    enum ky_activation act = l->cfg.activation;
 
     (void)w;
-    k->rows(p->mat, 0, 1, R, x, F, 0, y, N, act == KY_SOFTMAX ? KY_LINEAR : act);
-    if (act == KY_SOFTMAX)
-        k->softmax(R, N, y, N, y, N);
+    ky_rows(k, p->mat, F, R, x, F, y, N, l->cfg.activation);
 }
 
 /* dL/d(x W + b) */
@@ -68,7 +65,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     if (l->cfg.use_bias)
         k->colsum(N, R, dz, N, dw + l->weights[1].at);
     if (dx != NULL)
-        k->rows(p->back_x, 0, 1, R, dz, N, 0, dx, F, KY_LINEAR);
+        ky_rows(k, p->back_x, N, R, dz, N, dx, F, KY_LINEAR);
 }
 
 static size_t macs(const ky_layer *l, int T)

@@ -26,14 +26,14 @@ static ky_real *reals_new(size_t n)
     return p;
 }
 
-ky_mat *ky_mat_alloc(int taps, int seg, int N, int lanes)
+ky_mat *ky_mat_alloc(int K, int N, int lanes)
 {
     ky_mat *m = malloc(sizeof *m);
     if (m == NULL)
         return NULL;
     int columns = (int)round_up((size_t)N, (size_t)lanes);
-    *m = (ky_mat){ .taps = taps, .seg = seg, .N = N, .columns = columns };
-    m->w = reals_new((size_t)taps * seg * columns);
+    *m = (ky_mat){ .K = K, .N = N, .columns = columns };
+    m->w = reals_new((size_t)K * columns);
     m->b = reals_new((size_t)columns);
     if (m->w == NULL || m->b == NULL) {
         ky_mat_release(m);

@@ -37,9 +37,16 @@ enum ky_activation {
     KY_SOFTMAX, /* over the last axis: rows, not elements; done by softmax() below */
 };
 
-/* A weight matrix [K,N] with bias [N], packed for the kernel set that made it.
- * K = taps * seg: the inner dimension is `taps` runs of `seg` contiguous inputs. */
+/* A weight matrix [K,N] with bias [N], packed for the kernel set that made it. */
 typedef struct ky_mat ky_mat;
+
+/* A stretch of the inner dimension: n contiguous inputs from x + at on, which meet the rows
+ * [k,k+n) of W. A dense layer has one run; a convolution one for each stretch of neighbouring taps.
+ */
+typedef struct ky_run {
+    ptrdiff_t at;
+    int k, n;
+} ky_run;
 
 /* The stacked gate matrices of an LSTM (i|f|c|o), packed likewise. */
 typedef struct ky_lstm_mat ky_lstm_mat;
@@ -48,18 +55,19 @@ typedef struct ky_kernels {
     const char *name;
 
     /** W [K,N] row-major, b [N] or NULL (zeros) -> packed. NULL when out of memory. */
-    ky_mat *(*mat_new)(int taps, int seg, int N, const ky_real *W, const ky_real *b);
+    ky_mat *(*mat_new)(int K, int N, const ky_real *W, const ky_real *b);
     void (*mat_free)(ky_mat *m);
 
     /**
-     * y[r][n] = act(b[n] + sum over taps t in [tap0,tap1), j in [0,seg) of
-     *               x[r*xs + t*ts + j] * W[t*seg+j][n]),   r in [0,R)
+     * y[r][n] = act(b[n] + sum over runs in order, j in [0,run.n) of
+     *               x[r*xs + run.at + j] * W[run.k + j][n]),   r in [0,R)
      *
-     * Taps outside [tap0,tap1) are padding: they are skipped, never multiplied.
-     * Element-wise activations only. y must not overlap x.
+     * Rows of W that no run names are padding: they are skipped, never multiplied. Without
+     * runs the sum is the bias. Neighbouring runs are faster as one.
+     * y must not overlap x.
      */
-    void (*rows)(const ky_mat *m, int tap0, int tap1, int R, const ky_real *x, ptrdiff_t xs,
-                 ptrdiff_t ts, ky_real *y, ptrdiff_t ys, enum ky_activation act);
+    void (*rows)(const ky_mat *m, int n_runs, const ky_run *runs, int R, const ky_real *x,
+                 ptrdiff_t xs, ky_real *y, ptrdiff_t ys, enum ky_activation act);
 
     /** W [F,4H], U [H,4H], b [4H], blocks i|f|c|o (Keras) -> packed. */
     ky_lstm_mat *(*lstm_new)(int F, int H, const ky_real *W, const ky_real *U, const ky_real *b);

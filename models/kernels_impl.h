@@ -10,7 +10,7 @@
 #define KY_HIDDEN __attribute__((visibility("hidden")))
 
 struct ky_mat {
-    int taps, seg, N;
+    int K, N;
     int columns; /* N rounded up to whole vectors; what is added is zero and never stored */
     ky_real *w;  /* [K,columns] in the order of the set */
     ky_real *b;  /* [columns] */
@@ -26,7 +26,7 @@ struct ky_lstm_mat {
 };
 
 /** Zeroed; columns is N (or H) rounded up to a multiple of lanes. NULL when out of memory. */
-KY_HIDDEN ky_mat *ky_mat_alloc(int taps, int seg, int N, int lanes);
+KY_HIDDEN ky_mat *ky_mat_alloc(int K, int N, int lanes);
 KY_HIDDEN void ky_mat_release(ky_mat *m);
 KY_HIDDEN ky_lstm_mat *ky_lstm_mat_alloc(int F, int H, int lanes, size_t scratch);
 KY_HIDDEN void ky_lstm_mat_release(ky_lstm_mat *m);

@@ -164,25 +164,28 @@ static inline void add_product(ky_real *acc, int K, int N, const ky_real *x, con
             acc[n] = fma(x[k], W[n], acc[n]);
 }
 
-static ky_mat *plain_mat_new(int taps, int seg, int N, const ky_real *W, const ky_real *b)
+static ky_mat *plain_mat_new(int K, int N, const ky_real *W, const ky_real *b)
 {
-    ky_mat *m = ky_mat_alloc(taps, seg, N, 1);
+    ky_mat *m = ky_mat_alloc(K, N, 1);
     if (m == NULL)
         return NULL;
-    memcpy(m->w, W, (size_t)taps * seg * N * sizeof *W);
+    memcpy(m->w, W, (size_t)K * N * sizeof *W);
     if (b != NULL)
         memcpy(m->b, b, (size_t)N * sizeof *b);
     return m;
 }
 
-static void plain_rows(const ky_mat *m, int tap0, int tap1, int R, const ky_real *x, ptrdiff_t xs,
-                       ptrdiff_t ts, ky_real *y, ptrdiff_t ys, enum ky_activation act)
+static void plain_rows(const ky_mat *m, int n_runs, const ky_run *runs, int R, const ky_real *x,
+                       ptrdiff_t xs, ky_real *y, ptrdiff_t ys, enum ky_activation act)
 {
     for (int r = 0; r < R; r++, x += xs, y += ys) {
         memcpy(y, m->b, (size_t)m->N * sizeof *y);
-        for (int t = tap0; t < tap1; t++)
-            add_product(y, m->seg, m->N, x + t * ts, m->w + (size_t)t * m->seg * m->N);
-        plain_activate(act, y, y, (size_t)m->N);
+        for (int i = 0; i < n_runs; i++)
+            add_product(y, runs[i].n, m->N, x + runs[i].at, m->w + (size_t)runs[i].k * m->N);
+        if (act == KY_SOFTMAX)
+            plain_softmax(1, m->N, y, ys, y, ys);
+        else
+            plain_activate(act, y, y, (size_t)m->N);
     }
 }
 

@@ -256,9 +256,10 @@ INLINE void tile_store(int R, int V, float *y, ptrdiff_t ys, int n, vec acc[MAX_
 
 /* What all tiles of one pass of rows() have in common. */
 struct pass {
-    int taps, run;        /* the inner dimension: so many runs of so many inputs */
-    ptrdiff_t xs, ts, ys; /* strides of rows, taps, results */
-    float floor;          /* results below become this: 0 for ReLU, else -infinity */
+    int n_runs; /* the inner dimension */
+    const ky_run *runs;
+    ptrdiff_t xs, ys; /* strides of rows, results */
+    float floor;      /* results below become this: 0 for ReLU, else -infinity */
 };
 
 /* b: the bias, or NULL to go on from what y holds. */
@@ -276,8 +277,10 @@ INLINE void rows_tile(int R, int V, const struct pass *p, const float *x, const 
                 acc[r][v] = v_load(b + v * LANES);
         }
     }
-    for (int t = 0; t < p->taps; t++)
-        chain(R, V, p->run, x + t * p->ts, p->xs, 1, w + (size_t)t * p->run * V * LANES, acc);
+    for (int i = 0; i < p->n_runs; i++) {
+        const ky_run *u = &p->runs[i];
+        chain(R, V, u->n, x + u->at, p->xs, 1, w + (size_t)u->k * V * LANES, acc);
+    }
     vec floor = v_set(p->floor);
     UNROLL
     for (int r = 0; r < R; r++) {
@@ -360,14 +363,13 @@ static inline const struct tile *tile_for(const struct tile *t, int R)
 
 /* -- rows: dense layers and convolutions --------------------------------------------- */
 
-static ky_mat *SET(mat_new)(int taps, int seg, int N, const float *W, const float *b)
+static ky_mat *SET(mat_new)(int K, int N, const float *W, const float *b)
 {
-    ky_mat *m = ky_mat_alloc(taps, seg, N, LANES);
+    ky_mat *m = ky_mat_alloc(K, N, LANES);
     if (m == NULL)
         return NULL;
     if (b != NULL)
         memcpy(m->b, b, (size_t)N * sizeof *b);
-    int K = taps * seg;
     float *w = m->w;
     for (int from = 0; from < m->columns; from += PANEL * LANES) {
         int width = min_int(m->columns - from, PANEL * LANES), n = min_int(N - from, width);
@@ -388,20 +390,21 @@ INLINE int width_of(int V, int q)
     return min_int(V - q * PANEL, PANEL) * LANES;
 }
 
-INLINE void alone_tile(int V, const struct pass *p, size_t panel, size_t k0, const float *x,
-                       const float *w, const float *b, float *y, int n)
+INLINE void alone_tile(int V, const struct pass *p, size_t panel, const float *x, const float *w,
+                       const float *b, float *y, int n)
 {
     vec acc[ALONE];
     UNROLL
     for (int v = 0; v < V; v++)
         acc[v] = v_load(b + v * LANES);
-    const float *wp[ALONE / PANEL];
-    UNROLL
-    for (int q = 0; q * PANEL < V; q++)
-        wp[q] = w + q * panel + k0 * width_of(V, q);
-    for (int t = 0; t < p->taps; t++)
-        for (int k = 0; k < p->run; k++) {
-            vec xk = v_set(x[t * p->ts + k]);
+    for (int i = 0; i < p->n_runs; i++) {
+        const ky_run *u = &p->runs[i];
+        const float *wp[ALONE / PANEL];
+        UNROLL
+        for (int q = 0; q * PANEL < V; q++)
+            wp[q] = w + q * panel + (size_t)u->k * width_of(V, q);
+        for (int k = 0; k < u->n; k++) {
+            vec xk = v_set(x[u->at + k]);
             UNROLL
             for (int v = 0; v < V; v++) {
                 const float *wv = wp[v / PANEL] + v % PANEL * LANES;
@@ -412,6 +415,7 @@ INLINE void alone_tile(int V, const struct pass *p, size_t panel, size_t k0, con
             for (int q = 0; q * PANEL < V; q++)
                 wp[q] += width_of(V, q);
         }
+    }
     vec floor = v_set(p->floor);
     UNROLL
     for (int v = 0; v < V - 1; v++)
@@ -419,13 +423,13 @@ INLINE void alone_tile(int V, const struct pass *p, size_t panel, size_t k0, con
     v_store_part(y + (V - 1) * LANES, v_max(floor, acc[V - 1]), n);
 }
 
-typedef void alone_fn(const struct pass *p, size_t panel, size_t k0, const float *x, const float *w,
+typedef void alone_fn(const struct pass *p, size_t panel, const float *x, const float *w,
                       const float *b, float *y, int n);
 #define ALONE_TILE(V)                                                                              \
-    static void alone_##V(const struct pass *p, size_t panel, size_t k0, const float *x,           \
-                          const float *w, const float *b, float *y, int n)                         \
+    static void alone_##V(const struct pass *p, size_t panel, const float *x, const float *w,      \
+                          const float *b, float *y, int n)                                         \
     {                                                                                              \
-        alone_tile(V, p, panel, k0, x, w, b, y, n);                                                \
+        alone_tile(V, p, panel, x, w, b, y, n);                                                    \
     }
 ALONE_TILE(1)
 ALONE_TILE(2)
@@ -438,26 +442,25 @@ ALONE_TILE(8)
 static alone_fn *const alone[ALONE] = { alone_1, alone_2, alone_3, alone_4,
                                         alone_5, alone_6, alone_7, alone_8 };
 
-static void row_alone(const ky_mat *m, const struct pass *p, const float *x, size_t k0, float *y)
+static void row_alone(const ky_mat *m, const struct pass *p, const float *x, float *y)
 {
-    size_t K = (size_t)m->taps * m->seg;
+    size_t K = (size_t)m->K;
     for (int from = 0; from < m->columns; from += ALONE * LANES) {
         int V = min_int((m->columns - from) / LANES, ALONE);
         int n = lanes_left(m->N, from + (V - 1) * LANES);
-        alone[V - 1](p, K * PANEL * LANES, k0, x, m->w + K * from, m->b + from, y + from, n);
+        alone[V - 1](p, K * PANEL * LANES, x, m->w + K * from, m->b + from, y + from, n);
     }
 }
 
-/* All rows over one stretch of the inner dimension, whose weights start at row k0. */
-static void rows_pass(const ky_mat *m, const struct pass *p, int R, const float *x, size_t k0,
-                      bool first, float *y)
+/* All rows over one stretch of the inner dimension. */
+static void rows_pass(const ky_mat *m, const struct pass *p, int R, const float *x, bool first,
+                      float *y)
 {
-    size_t K = (size_t)m->taps * m->seg;
+    size_t K = (size_t)m->K;
     for (int from = 0; from < m->columns; from += PANEL * LANES) {
         int V = min_int((m->columns - from) / LANES, PANEL);
         int n = lanes_left(m->N, from + (V - 1) * LANES);
-        const float *w = m->w + K * from + k0 * V * LANES;
-        const float *b = first ? m->b + from : NULL;
+        const float *w = m->w + K * from, *b = first ? m->b + from : NULL;
         const struct tile *t = tiles[V - 1];
         for (int r = 0; r < R; r += t->R) {
             t = tile_for(t, R - r);
@@ -468,34 +471,60 @@ static void rows_pass(const ky_mat *m, const struct pass *p, int R, const float 
 
 /* A longer inner dimension is done in stretches whose weights stay in the nearest cache,
  * the sums waiting in y meanwhile: to store and load a float is exact. */
-#define STRETCH 128
+#define STRETCH      128
+#define STRETCH_RUNS 16
 
-static void SET(rows)(const ky_mat *m, int tap0, int tap1, int R, const float *x, ptrdiff_t xs,
-                      ptrdiff_t ts, float *y, ptrdiff_t ys, enum ky_activation act)
+/* Where the next stretch begins: behind the first `done` inputs of the first run. */
+struct cursor {
+    const ky_run *runs;
+    int n_runs, done;
+};
+
+/* Cut off the next stretch; returns its runs, STRETCH inputs in all or fewer. */
+static int next_stretch(struct cursor *c, ky_run part[STRETCH_RUNS])
 {
-    struct pass p = { tap1 - tap0, m->seg, xs, ts, ys, -INFINITY };
-    if (ts == p.run && p.taps > 0) { /* the taps follow each other: one run */
-        p.run *= p.taps;
-        p.taps = 1;
+    int n_part = 0;
+    for (int room = STRETCH; room > 0 && c->n_runs > 0 && n_part < STRETCH_RUNS;) {
+        const ky_run *u = c->runs;
+        int n = min_int(u->n - c->done, room);
+        part[n_part++] = (ky_run){ u->at + c->done, u->k + c->done, n };
+        room -= n;
+        c->done += n;
+        if (c->done == u->n)
+            *c = (struct cursor){ u + 1, c->n_runs - 1, 0 };
     }
-    x += tap0 * ts;
-    size_t k0 = (size_t)tap0 * m->seg;
-    float floor = act == KY_RELU ? 0 : -INFINITY;
-    if (R == 1) {
-        p.floor = floor;
-        row_alone(m, &p, x, k0, y);
-    } else if (p.taps == 1 && p.run > 2 * STRETCH) {
-        int K = p.run;
-        for (int k = 0; k < K; k += STRETCH) {
-            p.run = min_int(K - k, STRETCH);
-            p.floor = k + STRETCH >= K ? floor : -INFINITY;
-            rows_pass(m, &p, R, x + k, k0 + k, k == 0, y);
-        }
-    } else {
-        p.floor = floor;
-        rows_pass(m, &p, R, x, k0, true, y);
+    return n_part;
+}
+
+static void rows_in_stretches(const ky_mat *m, struct pass *p, int R, const float *x, float *y)
+{
+    struct cursor c = { p->runs, p->n_runs, 0 };
+    float floor = p->floor;
+    ky_run part[STRETCH_RUNS];
+    for (bool first = true; first || c.n_runs > 0; first = false) {
+        p->runs = part;
+        p->n_runs = next_stretch(&c, part);
+        p->floor = c.n_runs > 0 ? -INFINITY : floor;
+        rows_pass(m, p, R, x, first, y);
     }
-    if (act != KY_LINEAR && act != KY_RELU)
+}
+
+static void SET(rows)(const ky_mat *m, int n_runs, const ky_run *runs, int R, const float *x,
+                      ptrdiff_t xs, float *y, ptrdiff_t ys, enum ky_activation act)
+{
+    struct pass p = { n_runs, runs, xs, ys, act == KY_RELU ? 0 : -INFINITY };
+    int K = 0;
+    for (int i = 0; i < n_runs; i++)
+        K += runs[i].n;
+    if (R == 1)
+        row_alone(m, &p, x, y);
+    else if (K > 2 * STRETCH)
+        rows_in_stretches(m, &p, R, x, y);
+    else
+        rows_pass(m, &p, R, x, true, y);
+    if (act == KY_SOFTMAX)
+        SET(softmax)(R, m->N, y, ys, y, ys);
+    else if (act != KY_LINEAR && act != KY_RELU)
         for (int r = 0; r < R; r++)
             SET(activate)(act, y + r * ys, y + r * ys, (size_t)m->N);
 }

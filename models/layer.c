@@ -391,7 +391,7 @@ ky_mat *ky_pack_transposed(const ky_kernels *k, int K, int N, const ky_real *W)
     for (int i = 0; i < K; i++)
         for (int j = 0; j < N; j++)
             t[(size_t)j * (size_t)K + (size_t)i] = W[(size_t)i * (size_t)N + (size_t)j];
-    m = k->mat_new(1, N, K, t, NULL);
+    m = k->mat_new(N, K, t, NULL);
     free(t);
     return m;
 }

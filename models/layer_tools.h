@@ -55,6 +55,26 @@ static inline ky_real *ky_cut(ky_real **at, size_t n_reals)
     return piece;
 }
 
+/** y = act(b + x W) of R rows: rows() of the kernels where the K inputs of a row are one run. */
+static inline void ky_rows(const ky_kernels *k, const ky_mat *m, int K, int R, const ky_real *x,
+                           ptrdiff_t xs, ky_real *y, ptrdiff_t ys, enum ky_activation act)
+{
+    const ky_run all = { 0, 0, K };
+
+    k->rows(m, 1, &all, R, x, xs, y, ys, act);
+}
+
+/** Reals of scratch that n runs take, and those runs. */
+static inline size_t ky_run_reals(size_t n)
+{
+    return ky_lines(n * sizeof(ky_run) / sizeof(ky_real));
+}
+
+static inline ky_run *ky_cut_runs(ky_real **at, size_t n)
+{
+    return (ky_run *)(void *)ky_cut(at, n * sizeof(ky_run) / sizeof(ky_real));
+}
+
 /** y = act(x) over R rows of C contiguous values, softmax too; x == y allowed. */
 void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
                         ky_real *y);

@@ -61,7 +61,7 @@ static ky_mat *pack_stacked(const ky_layer *l, const ky_kernels *k, const ky_rea
                             const ky_real *b)
 {
     /* kernel and recurrent_kernel follow each other in the block */
-    return k->mat_new(1, l->in.d[1] + l->cfg.units, 4 * l->cfg.units, w, b);
+    return k->mat_new(l->in.d[1] + l->cfg.units, 4 * l->cfg.units, w, b);
 }
 
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
@@ -129,7 +129,7 @@ static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed
         memcpy(panel + r * (F + H), x + r * xs, (size_t)F * sizeof(*x));
         memcpy(panel + r * (F + H) + F, state[r], (size_t)H * sizeof(*x));
     }
-    k->rows(p->mat, 0, 1, B, panel, F + H, 0, z, 4 * H, KY_LINEAR);
+    ky_rows(k, p->mat, F + H, B, panel, F + H, z, 4 * H, KY_LINEAR);
     for (int r = 0; r < B; r++, z += 4 * H) {
         ky_real *h = state[r], *c = h + H, *i = z, *f = z + H, *g = z + 2 * H, *o = z + 3 * H;
 
@@ -272,7 +272,7 @@ static void through_time(const ky_layer *l, const ky_kernels *k, const ky_packed
         else
             generic_back(l, B, dh, dc, tape, c0, c0s, dz_t);
         if (t > 0)
-            k->rows(p->back_h, 0, 1, B, dz_t, 4 * H, 0, dh, H, KY_LINEAR);
+            ky_rows(k, p->back_h, 4 * H, B, dz_t, 4 * H, dh, H, KY_LINEAR);
     }
 }
 
@@ -298,7 +298,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
         k->colsum(4 * H, BT, dz, 4 * H, dw + l->weights[2].at);
     if (dx != NULL)
         for (int t = 0; t < T; t++)
-            k->rows(p->back_x, 0, 1, B, dz + (size_t)t * B * 4 * H, 4 * H, 0, dx + (size_t)t * F,
+            ky_rows(k, p->back_x, 4 * H, B, dz + (size_t)t * B * 4 * H, 4 * H, dx + (size_t)t * F,
                     (ptrdiff_t)T * F, KY_LINEAR);
 }
 

@@ -245,31 +245,47 @@ static void softmax_sums_to_one(void **state)
     }
 }
 
-/* One call of rows() with both sets. Strides leave gaps, which must stay as they were. */
-static void check_rows_of(const ky_kernels *k, int R, int taps, int seg, int N, bool follow)
+/* Up to `most` runs over some of K rows of W, and of x with gaps and backward steps between
+ * them; returns how many, and where the last input of all lies. */
+static int random_runs(int K, int most, ky_run *runs, ptrdiff_t *ret_end)
 {
-    int tap0 = random_int(0, taps - 1), tap1 = random_int(tap0, taps);
-    int ts = follow ? seg : seg + random_int(1, 5), xs = random_int(1, 2 * seg), ys = N + 2;
-    enum ky_activation act = (enum ky_activation)random_int(KY_LINEAR, KY_EXPONENTIAL);
-    if (random_int(0, 2) > 0)
-        tap0 = 0, tap1 = taps;
-    size_t n_y = (size_t)(R - 1) * ys + N;
-    float *W = randoms((size_t)taps * seg * N), *b = random_int(0, 3) ? randoms((size_t)N) : NULL;
-    /* The row's own taps and no more: taps outside [tap0,tap1) are not to be read either. */
-    float *x =
-        randoms((size_t)(R - 1) * xs + (size_t)(tap1 > tap0 ? tap1 - tap0 - 1 : 0) * ts + seg);
+    int n = 0, k = 0;
+    ptrdiff_t at = 0;
+    *ret_end = 0;
+    for (int want = random_int(0, most); n < want && k < K; n++) {
+        k += random_int(0, 2) ? 0 : random_int(0, K - k - 1);
+        at += random_int(0, 2) ? random_int(0, 5) : 0;
+        int len = most == 1 ? K - k : random_int(0, K - k);
+        runs[n] = (ky_run){ at, k, len };
+        if (at + len > *ret_end)
+            *ret_end = at + len;
+        k += len;
+        at = random_int(0, 7) ? at + len : 0;
+    }
+    return n;
+}
+
+/* One call of rows() with both sets. Strides leave gaps, which must stay as they were. */
+static void check_rows_of(const ky_kernels *k, int R, int K, int N, int most_runs)
+{
+    ky_run runs[40];
+    ptrdiff_t end, xs = random_int(1, 2 * K), ys = N + 2;
+    int n = random_runs(K, most_runs, runs, &end);
+    enum ky_activation act = (enum ky_activation)random_int(KY_LINEAR, KY_SOFTMAX);
+    size_t n_y = (size_t)((R - 1) * ys + N);
+    float *W = randoms((size_t)K * N), *b = random_int(0, 3) ? randoms((size_t)N) : NULL;
+    float *x = randoms((size_t)((R - 1) * xs + end)); /* no more than the runs name */
     float *want = randoms(n_y), *got = copy_of(want, n_y);
-    ky_mat *p = plain()->mat_new(taps, seg, N, W, b), *m = k->mat_new(taps, seg, N, W, b);
+    ky_mat *p = plain()->mat_new(K, N, W, b), *m = k->mat_new(K, N, W, b);
     assert_non_null(p);
     assert_non_null(m);
-    const float *x0 = (const float *)((uintptr_t)x - (uintptr_t)(tap0 * ts) * sizeof *x);
-    plain()->rows(p, tap0, tap1, R, x0, xs, ts, want, ys, act);
-    k->rows(m, tap0, tap1, R, x0, xs, ts, got, ys, act);
+    plain()->rows(p, n, runs, R, x, xs, want, ys, act);
+    k->rows(m, n, runs, R, x, xs, got, ys, act);
     assert_same(got, want, n_y, "rows");
     /* A row alone is the row in company. */
     int r = random_int(0, R - 1);
-    k->rows(m, tap0, tap1, 1, x0 + r * xs, xs, ts, got, ys, act);
-    assert_same(got, want + (size_t)r * ys, (size_t)N, "rows, one row");
+    k->rows(m, n, runs, 1, x + r * xs, xs, got, ys, act);
+    assert_same(got, want + r * ys, (size_t)N, "rows, one row");
     plain()->mat_free(p);
     k->mat_free(m);
     free(W), free(b), free(x), free(want), free(got);
@@ -277,8 +293,7 @@ static void check_rows_of(const ky_kernels *k, int R, int taps, int seg, int N, 
 
 static void check_rows(const ky_kernels *k)
 {
-    check_rows_of(k, random_int(1, 70), random_int(1, 5), random_int(1, 40), random_int(1, 130),
-                  random_int(0, 1));
+    check_rows_of(k, random_int(1, 70), random_int(1, 160), random_int(1, 130), random_int(1, 6));
 }
 
 static void rows_equals_plain_and_a_row_alone(void **state)
@@ -289,8 +304,8 @@ static void rows_equals_plain_and_a_row_alone(void **state)
 
 static void check_long_rows(const ky_kernels *k)
 {
-    check_rows_of(k, random_int(1, 14), random_int(1, 2), random_int(250, 420), random_int(1, 70),
-                  random_int(0, 1));
+    check_rows_of(k, random_int(1, 14), random_int(250, 700), random_int(1, 70),
+                  random_int(0, 1) ? 1 : 40);
 }
 
 static void rows_equals_plain_over_a_long_inner_dimension(void **state)
@@ -299,17 +314,35 @@ static void rows_equals_plain_over_a_long_inner_dimension(void **state)
     for_every_set(check_long_rows, 40);
 }
 
-static void rows_without_taps_is_the_bias(void **state)
+/* The runs of two taps of two inputs, one apart, by hand; the row of W between is skipped. */
+static void rows_is_the_sum_over_its_runs(void **state)
 {
     (void)state;
+    const float W[5] = { 2, 3, NAN, 5, 7 }, b[1] = { 100 }, x[8] = { 0, 1, 2, NAN, 3, 4, 5, 6 };
+    const ky_run runs[2] = { { 1, 0, 2 }, { 4, 3, 2 } };
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        float y[2];
+        ky_mat *m = (*k)->mat_new(5, 1, W, b);
+        assert_non_null(m);
+        (*k)->rows(m, 2, runs, 2, x, 0, y, 1, KY_LINEAR);
+        assert_true(y[0] == 100 + 2 * 1 + 3 * 2 + 5 * 3 + 7 * 4);
+        assert_true(y[1] == y[0]);
+        (*k)->mat_free(m);
+    }
+}
+
+static void rows_without_runs_is_the_bias(void **state)
+{
+    (void)state;
+    const ky_run one = { 0, 0, 1 };
     const float W[2] = { 3, 4 }, b[2] = { 5, -6 }, x[1] = { 7 };
     for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
         float y[2];
-        ky_mat *m = (*k)->mat_new(1, 1, 2, W, b);
+        ky_mat *m = (*k)->mat_new(1, 2, W, b);
         assert_non_null(m);
-        (*k)->rows(m, 1, 1, 1, x, 1, 1, y, 2, KY_LINEAR);
+        (*k)->rows(m, 0, NULL, 1, x, 1, y, 2, KY_LINEAR);
         assert_true(y[0] == 5 && y[1] == -6);
-        (*k)->rows(m, 0, 1, 1, x, 1, 1, y, 2, KY_RELU);
+        (*k)->rows(m, 1, &one, 1, x, 1, y, 2, KY_RELU);
         assert_true(y[0] == 26 && y[1] == 22);
         (*k)->mat_free(m);
     }
@@ -624,7 +657,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(softmax_sums_to_one),
         cmocka_unit_test(rows_equals_plain_and_a_row_alone),
         cmocka_unit_test(rows_equals_plain_over_a_long_inner_dimension),
-        cmocka_unit_test(rows_without_taps_is_the_bias),
+        cmocka_unit_test(rows_is_the_sum_over_its_runs),
+        cmocka_unit_test(rows_without_runs_is_the_bias),
         cmocka_unit_test(lstm_equals_plain_in_any_wave),
         cmocka_unit_test(lstm_of_many_units_equals_plain),
         cmocka_unit_test(lstm_step_is_the_formula),

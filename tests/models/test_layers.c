@@ -403,8 +403,7 @@ static void the_general_lstm_gives_the_bits_of_the_kernels_own(void **state)
     ky_packed packed = { 0 };
 
     (void)state;
-    packed.mat =
-        own->kernels->mat_new(1, F + H, 4 * H, own->weights, own->weights + (F + H) * 4 * H);
+    packed.mat = own->kernels->mat_new(F + H, 4 * H, own->weights, own->weights + (F + H) * 4 * H);
     general.packed = &packed;
     net_inputs(x, B * T * F, 16, false);
     q = (net_pass){ .m = &general, .B = B, .T = T };
