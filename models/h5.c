@@ -1,12 +1,12 @@
 /* Writing HDF5, with the HDF5 library. Reading is h5_read.c's and does without. */
 #include "models/h5_file.h"
 
-#include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "models/place.h"
 
 #define H5_USE_110_API 1
 #include <hdf5.h>
@@ -15,6 +15,7 @@ enum {
     MAX_TABLES = 32,          /* growable datasets of one file */
     ATTR_NAMES = 4000,        /* names in one attribute: an object header holds 64 KiB */
     CHUNK_WANTED = 256 << 10, /* bytes of a chunk */
+    IMAGE_STEP = 64 << 10,    /* by how much a file in memory grows */
 };
 
 struct table {
@@ -25,7 +26,7 @@ struct table {
 
 struct ky_h5_writer {
     hid_t file;
-    char *tmp; /* the name it is written under */
+    char *tmp; /* the name it is written under; NULL: in memory */
     struct table tables[MAX_TABLES];
     int n_tables;
 };
@@ -57,7 +58,7 @@ static hid_t timeless(hid_t kind)
     return p;
 }
 
-/* A new file that nobody had, its handles dying with it; under the lock. */
+/* A new file that nobody had, its handles dying with it, NULL: in memory; under the lock. */
 static hid_t create_file(const char *tmp)
 {
     hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), fcpl = timeless(H5P_FILE_CREATE);
@@ -66,36 +67,54 @@ static hid_t create_file(const char *tmp)
 #if H5_VERSION_GE(1, 10, 7)
     H5Pset_file_locking(fapl, 1, 1); /* a file system without locks is no obstacle */
 #endif
-    hid_t file = H5Fcreate(tmp, H5F_ACC_EXCL, fcpl, fapl);
+    if (tmp == NULL)
+        H5Pset_fapl_core(fapl, IMAGE_STEP, 0);
+    hid_t file = H5Fcreate(tmp != NULL ? tmp : "memory", H5F_ACC_EXCL, fcpl, fapl);
     H5Pclose(fcpl);
     H5Pclose(fapl);
     return file;
 }
 
-int ky_h5_create(const char *path, ky_h5 **ret, ky_err *err)
+/* Under a temporary name, which is taken over; NULL: in memory. */
+static int create(const char *path, char *tmp, ky_h5 **ret, ky_err *err)
 {
-    static unsigned serial;
     ky_h5 *f = ky_h5_handle(path);
     ky_h5_writer *w = calloc(1, sizeof(*w));
     int rc = KY_OK;
 
-    enter();
-    if (w == NULL || f == NULL ||
-        asprintf(&w->tmp, "%s.tmp-%ld-%u", path, (long)getpid(), serial++) < 0)
+    if (w == NULL || f == NULL)
         rc = ky_fail(err, KY_ENOMEM, "%s: no memory", path);
-    else if ((w->file = create_file(w->tmp)) < 0) {
-        rc = ky_fail(err, KY_EIO, "%s: cannot create a file there", path);
-        free(w->tmp);
+    else {
+        enter();
+        w->file = create_file(tmp);
+        leave();
+        if (w->file < 0)
+            rc = ky_fail(err, KY_EIO, "%s: cannot create a file there", path);
     }
-    leave();
     if (rc < 0) {
+        free(tmp);
         free(w);
         ky_h5_close(f);
         return rc;
     }
+    w->tmp = tmp;
     f->writer = w;
     *ret = f;
     return KY_OK;
+}
+
+int ky_h5_create(const char *path, ky_h5 **ret, ky_err *err)
+{
+    char *tmp = ky_place_name(path);
+
+    if (tmp == NULL)
+        return ky_fail(err, KY_ENOMEM, "%s: no memory", path);
+    return create(path, tmp, ret, err);
+}
+
+int ky_h5_create_image(ky_h5 **ret, ky_err *err)
+{
+    return create("(memory)", NULL, ret, err);
 }
 
 /* Close the library's part; whether all that was written reached the file. */
@@ -115,53 +134,54 @@ static bool close_file(ky_h5_writer *w)
 void ky_h5_abandon(ky_h5_writer *w)
 {
     close_file(w);
-    unlink(w->tmp);
+    if (w->tmp != NULL)
+        unlink(w->tmp);
     free(w->tmp);
     free(w);
-}
-
-static int sync_path(const char *path, int flags)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-
-    if (fd < 0)
-        return -1;
-    int rc = fsync(fd);
-    close(fd);
-    return rc;
-}
-
-/* The folder of a path; free(). */
-static char *folder_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    if (slash == NULL)
-        return strdup(".");
-    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
 }
 
 int ky_h5_commit(ky_h5 *f, ky_err *err)
 {
     ky_h5_writer *w = f->writer;
-    char *folder = folder_of(f->path);
-    bool whole = close_file(w);
-    int rc = KY_OK;
+    int rc;
 
-    if (folder == NULL)
-        rc = ky_fail(err, KY_ENOMEM, "%s: no memory", f->path);
-    else if (!whole)
+    if (close_file(w))
+        rc = ky_place(w->tmp, f->path, err);
+    else {
         rc = ky_fail(err, KY_EIO, "%s: cannot write all of it (disk full?)", f->path);
-    /* Synced before the rename, so a crash leaves the old file or the whole new one. */
-    else if (sync_path(w->tmp, O_RDONLY) != 0 || rename(w->tmp, f->path) != 0 ||
-             sync_path(folder, O_RDONLY | O_DIRECTORY) != 0)
-        rc = ky_fail(err, -errno, "%s: %s", f->path, strerror(errno));
-    if (rc < 0)
         unlink(w->tmp);
-    free(folder);
+    }
     free(w->tmp);
     free(w);
     f->writer = NULL;
+    ky_h5_close(f);
+    return rc;
+}
+
+/* What a closed file would hold; under the lock. */
+static int copy_image(hid_t file, void **ret, size_t *ret_len, ky_err *err)
+{
+    ssize_t len = H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file, NULL, 0);
+
+    if (len < 0)
+        return ky_fail(err, KY_EIO, "an HDF5 file in memory: it cannot be finished");
+    void *image = malloc((size_t)len + 1);
+    if (image == NULL)
+        return ky_fail(err, KY_ENOMEM, "an HDF5 file in memory: no memory");
+    if (H5Fget_file_image(file, image, (size_t)len) != len) {
+        free(image);
+        return ky_fail(err, KY_EIO, "an HDF5 file in memory: it cannot be finished");
+    }
+    *ret = image;
+    *ret_len = (size_t)len;
+    return KY_OK;
+}
+
+int ky_h5_commit_image(ky_h5 *f, void **ret, size_t *ret_len, ky_err *err)
+{
+    enter();
+    int rc = copy_image(f->writer->file, ret, ret_len, err);
+    leave();
     ky_h5_close(f);
     return rc;
 }
@@ -247,10 +267,11 @@ int ky_h5_group(ky_h5 *f, const char *path, ky_err *err)
 /* A dataset and the groups on its way; under the lock. */
 static hid_t make_dataset(ky_h5 *f, const char *path, hid_t type, hid_t space, hid_t dcpl)
 {
-    char *parent = folder_of(path);
+    const char *slash = strrchr(path, '/');
+    char *parent = strndup(path, slash != NULL ? (size_t)(slash - path) : 0);
     hid_t id = H5I_INVALID_HID;
 
-    if (parent != NULL && (parent[0] == '.' || make_groups(f, parent)))
+    if (parent != NULL && make_groups(f, parent))
         id = H5Dcreate2(f->writer->file, path, type, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
     free(parent);
     return id;

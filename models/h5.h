@@ -44,13 +44,19 @@ typedef struct ky_h5_info {
 
 /** Open for reading. KY_ENOENT, KY_EFORMAT (not HDF5, truncated), KY_EBUSY (locked by a writer). */
 int ky_h5_open(const char *path, ky_h5 **ret, ky_err *err);
-/** A file image in memory (from a .keras archive), copied. */
+/** A file image in memory, copied. */
 int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err);
+/** The same for memory from malloc (a member of an archive), taken over, also on failure. */
+int ky_h5_open_taken(void *image, size_t len, ky_h5 **ret, ky_err *err);
 /** A new file under a temporary name beside `path`, put in place by ky_h5_commit. */
 int ky_h5_create(const char *path, ky_h5 **ret, ky_err *err);
 /** Flush, close, fsync, rename over `path`, fsync the directory; frees f also on failure
  *  (the temporary file is then removed). */
 int ky_h5_commit(ky_h5 *f, ky_err *err);
+/** A new file in memory, to be ended by ky_h5_commit_image or ky_h5_close. */
+int ky_h5_create_image(ky_h5 **ret, ky_err *err);
+/** Its bytes, free(); the same content gives the same bytes. Frees f also on failure. */
+int ky_h5_commit_image(ky_h5 *f, void **ret, size_t *ret_len, ky_err *err);
 /** Close; a file that was created and not committed is removed. NULL allowed. */
 void ky_h5_close(ky_h5 *f);
 

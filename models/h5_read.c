@@ -100,20 +100,27 @@ int ky_h5_open(const char *path, ky_h5 **ret, ky_err *err)
     return open_root(f, open_file(f, err), ret, err);
 }
 
-int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err)
+int ky_h5_open_taken(void *image, size_t len, ky_h5 **ret, ky_err *err)
 {
     ky_h5 *f = ky_h5_handle("(memory)");
-    unsigned char *copy = malloc(len + 1);
 
-    if (f == NULL || copy == NULL) {
-        free(copy);
-        ky_h5_close(f);
+    if (f == NULL) {
+        free(image);
         return ky_fail(err, KY_ENOMEM, "an HDF5 file in memory: no memory");
     }
-    memcpy(copy, image, len);
-    f->raw.image = copy;
+    f->raw.image = image;
     f->raw.bytes = len;
     return open_root(f, KY_OK, ret, err);
+}
+
+int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err)
+{
+    unsigned char *copy = malloc(len + 1);
+
+    if (copy == NULL)
+        return ky_fail(err, KY_ENOMEM, "an HDF5 file in memory: no memory");
+    memcpy(copy, image, len);
+    return ky_h5_open_taken(copy, len, ret, err);
 }
 
 /* -- finding an object --------------------------------------------------------------------- */

@@ -26,14 +26,16 @@ kymo_sources = \
 	models/layer.c models/layer.h models/layer_tools.h \
 	models/lstm.c \
 	models/model.c models/model.h \
+	models/place.c models/place.h \
 	models/plan.c models/plan.h \
 	models/pooling.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h \
 	models/run.c \
-	models/sample.h
-kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS)
-kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS)
+	models/sample.h \
+	models/zip.c models/zip.h
+kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS) $(ZIP_CFLAGS)
+kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
 
 # Training and scoring are float only.
 libkymo_la_SOURCES = $(kymo_sources) \

@@ -24,7 +24,7 @@ breach "includes against the direction models <- storage <- connectors <- daemon
     each '#include "(daemon|cli)/' '^connectors/'
     each '#include "cli/' '^daemon/'
 )"
-for pair in hdf5.h:models/h5.c jansson.h:models/json.c zmq.h:connectors/zmq.c \
+for pair in hdf5.h:models/h5.c jansson.h:models/json.c zip.h:models/zip.c zmq.h:connectors/zmq.c \
     librdkafka/rdkafka.h:connectors/kafka.c ini.h:daemon/config.c systemd/sd-daemon.h:daemon/notify.c; do
     breach "${pair%%:*} is for ${pair#*:} alone:" "$(
         each "#include <${pair%%:*}>" '^(models|storage|connectors|daemon|cli)/' | grep -v "^${pair#*:}:"

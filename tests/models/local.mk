@@ -20,6 +20,10 @@ tests_models_test_h5_SOURCES = tests/models/test_h5.c
 tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS) $(ZLIB_CFLAGS)
 tests_models_test_h5_LDADD = libkymo.la $(HDF5_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/models/test_zip
+tests_models_test_zip_SOURCES = tests/models/test_zip.c
+tests_models_test_zip_CFLAGS = $(KY_TEST_CFLAGS) $(ZLIB_CFLAGS)
+tests_models_test_zip_LDADD = libkymo.la $(ZLIB_LIBS) $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/models/test_gradients
 tests_models_test_gradients_SOURCES = tests/models/test_gradients.c tests/models/net.h
