@@ -122,42 +122,87 @@ static int open_place(const char *spec, enum ky_part part, place *p, ky_err *err
 
 /* ---- values ---- */
 
-static int read_values(place *p, ky_data *d, ky_err *err)
+/* Dimensions for a message, "[28,28,1]". */
+static struct dims_text {
+    char s[96];
+} dims_text(int rank, const uint64_t *dims)
+{
+    struct dims_text t = { "[" };
+
+    for (int i = 0; i < rank; i++) {
+        size_t n = strlen(t.s);
+
+        snprintf(t.s + n, sizeof t.s - n, "%s%llu", i > 0 ? "," : "", (unsigned long long)dims[i]);
+    }
+    snprintf(t.s + strlen(t.s), sizeof t.s - strlen(t.s), "]");
+    return t;
+}
+
+int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, ky_err *err)
 {
     ky_h5_info i;
-    int rc = ky_h5_stat(p->f, p->x, &i, err);
-    size_t per_row;
+    float *x;
+    int rc = ky_h5_stat(f, path, &i, err);
 
     if (rc < 0)
         return rc;
-    if (i.rank != 3)
-        return ky_fail(err, KY_ESHAPE,
-                       "%s has %d dimensions; three are wanted: windows, steps, values", d->what,
-                       i.rank);
+    if (i.rank < 2 || i.rank > 1 + KY_MAX_RANK)
+        return ky_fail(err, KY_ESHAPE, "'%s' has %d dimensions, must have rows and 1 to %d more",
+                       path + 1, i.rank, KY_MAX_RANK);
     if (i.type >= KY_H5_STR)
-        return ky_fail(err, KY_ESHAPE, "%s holds no numbers", d->what);
-    if (i.count == 0 || i.dims[0] > INT32_MAX || i.dims[1] > INT32_MAX || i.dims[2] > INT32_MAX)
-        return ky_fail(err, KY_ESHAPE, "%s is [%llu,%llu,%llu]: empty or too large", d->what,
-                       (unsigned long long)i.dims[0], (unsigned long long)i.dims[1],
-                       (unsigned long long)i.dims[2]);
-    d->set.N = (int)i.dims[0];
-    d->set.T = (int)i.dims[1];
-    d->set.F = (int)i.dims[2];
-    d->x = i.count < SIZE_MAX / sizeof *d->x ? malloc(i.count * sizeof *d->x) : NULL;
-    if (d->x == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for the %zu values of %s", i.count, d->what);
-    if ((rc = ky_h5_read(p->f, p->x, KY_H5_F32, d->x, i.count, err)) < 0)
+        return ky_fail(err, KY_ESHAPE, "'%s' holds no numbers", path + 1);
+    for (int k = 0; k < i.rank; k++)
+        if (i.dims[k] == 0 || i.dims[k] > INT32_MAX)
+            return ky_fail(err, KY_ESHAPE, "'%s' is %s: empty or too large", path + 1,
+                           dims_text(i.rank, i.dims).s);
+    x = i.count < SIZE_MAX / sizeof *x ? malloc(i.count * sizeof *x) : NULL;
+    if (x == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for the %zu values of '%s'", i.count, path + 1);
+    if ((rc = ky_h5_read(f, path, KY_H5_F32, x, i.count, err)) < 0) {
+        free(x);
         return rc;
-    per_row = (size_t)d->set.T * (size_t)d->set.F;
-    for (size_t at = 0; at < i.count; at++)
-        if (!isfinite(d->x[at]))
+    }
+    *ret_info = i;
+    *ret = x;
+    return KY_OK;
+}
+
+/* Whether every value can be learned from or answered; the first that cannot is named. */
+static int check_finite(const char *what, const float *x, size_t N, size_t T, size_t F, ky_err *err)
+{
+    for (size_t at = 0; at < N * T * F; at++)
+        if (!isfinite(x[at]))
             return ky_fail(err, KY_EINVAL,
                            "%s row %zu, step %zu, value %zu is %g: only finite "
                            "numbers can be learned from or answered",
-                           d->what, at / per_row, at % per_row / (size_t)d->set.F,
-                           at % (size_t)d->set.F, (double)d->x[at]);
-    d->set.x = d->x;
+                           what, at / (T * F), at % (T * F) / F, at % F, (double)x[at]);
     return KY_OK;
+}
+
+static int read_values(place *p, enum ky_part part, ky_data *d, ky_err *err)
+{
+    ky_h5_info i;
+    size_t per_row = 1;
+    int rc = ky_data_read(p->f, p->x, &i, &d->x, err);
+
+    if (rc < 0)
+        return ky_context(err, rc, "'%s'", p->path);
+    if (part == KY_PART_TRAIN && i.rank != 3)
+        return ky_fail(err, KY_ESHAPE,
+                       "%s has %d dimensions; three are wanted: windows, steps, values", d->what,
+                       i.rank);
+    d->rank = i.rank;
+    for (int k = 0; k < i.rank; k++)
+        d->dims[k] = i.dims[k];
+    for (int k = 1; k < i.rank; k++)
+        per_row *= (size_t)i.dims[k];
+    if (per_row > INT32_MAX)
+        return ky_fail(err, KY_ESHAPE, "%s: %zu values a row are too many", d->what, per_row);
+    d->set.N = (int)i.dims[0];
+    d->set.T = i.rank > 2 ? (int)i.dims[1] : 1;
+    d->set.F = (int)(per_row / (size_t)d->set.T);
+    d->set.x = d->x;
+    return check_finite(d->what, d->x, (size_t)d->set.N, (size_t)d->set.T, (size_t)d->set.F, err);
 }
 
 /* ---- labels and groups: whole numbers or names, as places in a sorted list ---- */
@@ -465,7 +510,7 @@ int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
     int rc = open_place(spec, part, &p, err);
 
     snprintf(d.what, sizeof d.what, "%.200s:%.50s", p.path, p.x + (p.x[0] == '/'));
-    if (rc < 0 || (rc = read_values(&p, &d, err)) < 0 || part == KY_PART_PLAIN)
+    if (rc < 0 || (rc = read_values(&p, part, &d, err)) < 0 || part == KY_PART_PLAIN)
         goto out;
     if ((rc = read_names(&p, &d, err)) < 0 || (rc = read_labels(&p, &d, err)) < 0 ||
         (rc = read_groups(&p, &d, err)) < 0)
@@ -494,6 +539,31 @@ void ky_data_free(ky_data *d)
 }
 
 /* ---- against a model ---- */
+
+int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err)
+{
+    const ky_model_info *f = ky_model_facts(m);
+    size_t row = (size_t)d->set.T * (size_t)d->set.F, F = (size_t)f->features;
+    int dims[KY_MAX_RANK], rank, T = f->window > 0 ? f->window : (int)(row / F);
+    uint64_t wanted[KY_MAX_RANK];
+    const char *name;
+
+    if (d->rank > 2 && d->set.F == f->features)
+        return KY_OK; /* whether it takes so many steps is said elsewhere */
+    /* The steps are counted where the file says them, or every value would do. */
+    if (f->window == 0 && d->rank > 2)
+        T = d->set.T;
+    if (T >= 1 && row == (size_t)T * F) {
+        d->set.T = T;
+        d->set.F = f->features;
+        return KY_OK;
+    }
+    rank = ky_model_input(m, 0, T > 0 ? T : 1, dims, &name);
+    for (int i = 0; i < rank; i++)
+        wanted[i] = (uint64_t)dims[i];
+    return ky_fail(err, KY_ESHAPE, "model '%s' takes rows of %s, those of %s are %s", f->name,
+                   dims_text(rank, wanted).s, d->what, dims_text(d->rank - 1, d->dims + 1).s);
+}
 
 /* The model's class for one of the file's; -1 if it has none. */
 static int class_in(const ky_data *d, int c, const ky_model_info *f, int C)

@@ -1,5 +1,6 @@
 /*
- * Data for training and scoring, from people's own HDF5 files: X [N,T,F] with labels y
+ * Data for training and scoring, from people's own HDF5 files: X [N,T,F] (for answers also rows
+ * of any other shape a model takes: vectors, tokens, frames, videos) with labels y
  * (whole numbers or names), X_train/y_train and X_test/y_test, optional group and ts, and
  * the attributes class_names and features. Everything is read into memory and checked.
  */
@@ -7,6 +8,7 @@
 #define KY_DATA_H
 
 #include "models/evaluate.h"
+#include "models/h5.h"
 
 /* What is looked for where the argument names no dataset. */
 enum ky_part {
@@ -35,7 +37,9 @@ typedef struct ky_data {
     char **classes; /* [n_classes] one allocation */
     int n_classes;
     char **features; /* [F] one allocation, or NULL */
-    uint64_t hash;   /* of shapes, values and labels */
+    int rank;        /* of the dataset, rows included; set.T is dims[1] of more than two */
+    uint64_t dims[1 + KY_MAX_RANK];
+    uint64_t hash; /* of shapes, values and labels */
 } ky_data;
 
 /**
@@ -46,6 +50,13 @@ typedef struct ky_data {
  */
 int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err);
 void ky_data_free(ky_data *d);
+
+/** Cut the rows into the model's steps: images and rows without time are one step, tokens are
+ *  steps of one value. KY_ESHAPE names both shapes if the values of a row do not fit. */
+int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err);
+
+/** One dataset as it is, finite numbers of any shape: *ret from malloc. */
+int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, ky_err *err);
 
 /**
  * Turn the labels into the model's classes, by name where the model has names, else by number;

@@ -236,7 +236,8 @@ static int score_test(const ky_training *t, const ky_model *m, ky_score *ret, ky
 
     if (rc < 0)
         return rc == KY_ENOENT ? KY_OK : rc;
-    if (d.naming != KY_NAMES_NONE && (rc = ky_data_match(&d, m, err)) == KY_OK)
+    if (d.naming != KY_NAMES_NONE && (rc = ky_data_match(&d, m, err)) == KY_OK &&
+        (rc = ky_data_fit(&d, m, err)) == KY_OK)
         rc = ky_evaluate(m, &d.set, (int)t->threads, ret, err);
     ky_data_free(&d);
     return rc;
