@@ -116,7 +116,8 @@ int ky_cmd_eval(int argc, char **argv)
         rc = ky_fail(&err, KY_ENOENT, "%s has no labels beside it to score against", d.what);
     else
         rc = ky_data_match(&d, m, &err);
-    if (rc < 0 || (rc = ky_data_fit(&d, m, &err)) < 0 || (rc = ky_evaluate(m, &d.set, (int)threads, &s, &err)) < 0)
+    if (rc < 0 || (rc = ky_data_fit(&d, m, &err)) < 0 ||
+        (rc = ky_evaluate(m, &d.set, (int)threads, &s, &err)) < 0)
         goto out;
     if (json)
         print_json(words[0], m, &d, &s);

@@ -571,7 +571,7 @@ static const spoilt table[] = {
     { "6 steps", "predict|window.h5|bad.h5|-o|new.h5", with_other_steps },
     { "6 steps", "eval|window.h5|bad.h5", with_other_steps },
     { "the data have 6", "train|bad.h5|--model|window.h5|-o|new.h5|-q", with_other_steps },
-    { "1 values a step", "predict|good.h5|bad.h5|-o|new.h5", with_other_features },
+    { "are [12,1]", "predict|good.h5|bad.h5|-o|new.h5", with_other_features },
     { "1 values a step", "train|bad.h5|--model|good.h5|-o|new.h5|-q", with_other_features },
     { "'<\\x1b[31mred', which model", "eval|good.h5|bad.h5", with_unknown_class },
     { "bad.h5", TRAIN_BAD, cut_short },
