@@ -147,6 +147,10 @@ static int check_shapes(const ky_model *m, const ky_dataset *d, ky_err *err)
 
     if (d->N < 1 || d->T < 1)
         return ky_fail(err, KY_ESHAPE, "no sequences to answer");
+    if (f->n_inputs != 1 || f->n_outputs != 1)
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "model '%s' has %d inputs and %d outputs; only one of each can be scored",
+                       f->name, f->n_inputs, f->n_outputs);
     if (d->F != f->features)
         return ky_fail(err, KY_ESHAPE, "the data have %d values a step, model '%s' takes %d", d->F,
                        f->name, f->features);

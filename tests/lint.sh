@@ -34,6 +34,14 @@ breach "sqlite3.h is for storage/results*:" "$(
     each '#include <sqlite3.h>' '^(models|storage|connectors|daemon|cli)/' | grep -v '^storage/results'
 )"
 breach "left-behind marks:" "$(each '\b(TODO|FIXME|XXX|HACK)\b' '^(models|storage|connectors|daemon|cli|tests)/')"
+# A function begins with a line at the margin that names it and ends with a brace there.
+# shellcheck disable=SC2046
+breach "functions of the library longer than 100 lines:" "$(
+    awk 'FNR == 1 { start = 0 }
+         /^[a-z].*\(/ && !/;$/ { start = FNR; name = $0 }
+         /^}/ { if (start && FNR - start > 100) print FILENAME ":" start ": " name; start = 0 }' \
+        $(files | grep '^models/')
+)"
 breach "only the daemon logs:" "$(each '#include "daemon/log.h"' '^(models|storage|connectors|cli)/')"
 # Versions of the formatter differ in what they make of the same style; 14 is the one of record.
 if clang-format --version 2>/dev/null | grep -q "version 14\."; then
