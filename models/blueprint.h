@@ -84,8 +84,16 @@ const ky_packed *ky_model_packed(const ky_model *m, int i);
 void ky_model_run_call(const ky_model *m, int i, int B, const ky_input *in, ky_real *scratch,
                        ky_real *y, uint8_t *mask);
 
-/** Steps of call i's tensor when its (first) input has T; 1 without time. < 1: T does not fit. */
-int ky_call_steps(const ky_model *m, int i, int T);
+/** Steps of call i's tensor where tensor t has T[t]: those of the model's inputs stand before
+ *  those of the calls, backwards. 1 without time; < 1: its inputs do not fit. */
+int ky_call_steps(const ky_model *m, int i, const int *T);
+
+/** Steps of every tensor in a run of T, into all[n_inputs+n_layers], the inputs' first; false if T
+ *  is no length for the model. */
+bool ky_model_steps(const ky_model *m, int T, int *all);
+
+/** Whether call i reads a tensor whose first axis is the model's time. */
+bool ky_call_timed(const ky_model *m, int i);
 
 /** Reals of scratch for call i on B rows of T steps. */
 size_t ky_call_scratch(const ky_model *m, int i, int B, int T);

@@ -235,6 +235,15 @@ int ky_layer_steps(const ky_layer *l, int T)
     return l->out.timed ? T : 1;
 }
 
+int ky_layer_join(const ky_layer *l, const ky_input *in)
+{
+    int n = l->ops->join(l, 0, 0, in[0].T);
+
+    for (int k = 1; k < l->n_in && n > 0; k++)
+        n = l->ops->join(l, k, n, in[k].T);
+    return n;
+}
+
 void ky_layer_fold(const ky_layer *l, const ky_shape *tensor, int B, int T, int *ret_B, int *ret_T)
 {
     for (int i = 0; i < l->distributed; i++)

@@ -158,6 +158,10 @@ typedef struct ky_layer_ops {
     int (*shape)(ky_layer *l, ky_err *err);
     /** Steps of the output for T steps of input, < 1: too short. NULL: see ky_layer_steps. */
     int (*steps)(const ky_layer *l, int T);
+    /** Of a merging layer: steps of the output once inputs 0..k are joined; `before`: once those
+     *  before k were (k > 0), T: steps of input k, 1 without time. < 1: they do not go together.
+     *  Its window reads the T of every input, not c->T. NULL: steps() of the only input. */
+    int (*join)(const ky_layer *l, int k, int before, int T);
     /** Initial values as Keras draws them, into this layer's slice of zeros. NULL: zeros. */
     void (*init)(const ky_layer *l, ky_real *w, ky_rng *rng);
     /** Pack for a kernel set, `backward`: also what backward() reads. ret comes zeroed and is
@@ -219,6 +223,7 @@ struct ky_layer {
 
     /* What shape() works out. */
     ky_shape *ins; /* [n_in] the inputs as the layer sees them; in is the first; the model's own */
+    int n_masked;  /* how many of them carry a mask; known to shape() */
     ky_shape in, out; /* as the layer sees them: without the folded axes */
     ky_shape tensor;  /* the output with the folded axes */
     enum ky_form form;
@@ -250,6 +255,10 @@ void ky_layer_init(ky_layer *l, const ky_layer_ops *ops, const char *name);
 
 /** Steps of the output for T steps of input: ops->steps, else T while time goes on, else 1. */
 int ky_layer_steps(const ky_layer *l, int T);
+
+/** Steps of a merging layer's output on its inputs in[n_in], of which only T is read; < 1: they do
+ *  not go together. */
+int ky_layer_join(const ky_layer *l, const ky_input *in);
 
 /**
  * How the engine calls a layer on B rows of a tensor of T steps (1 without time): the rows and

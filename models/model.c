@@ -142,7 +142,7 @@ static int unfold_shape(ky_layer *l, const ky_shape *from, ky_err *err)
     int n = l->distributed;
 
     l->tensor = l->out;
-    l->tensor.timed = l->out.timed && from->timed;
+    l->tensor.timed = l->out.timed && (from->timed || l->ops->join != NULL);
     if (n == 0)
         return KY_OK;
     if (l->out.rank + n > KY_RANK)
@@ -211,12 +211,17 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
     l->n_weights = 0;
     l->weight_reals = l->state_reals = 0;
     l->no_step = NULL;
+    l->n_masked = 0;
+    for (int i = 0; i < l->n_in; i++)
+        l->n_masked += l->from[i] >= 0 && m->layers[l->from[i]].masked;
+    if (l->ops->join != NULL && l->distributed > 0)
+        return ky_fail(err, KY_EUNSUPPORTED, "TimeDistributed runs layers of one input only");
     if ((rc = l->ops->shape(l, err)) < 0)
         return rc;
     l->ins[0] = l->in;
     if (l->in.timed && l->in.d[0] != KY_ANY && ky_layer_steps(l, l->in.d[0]) < 1)
         return ky_fail(err, KY_ESHAPE, "%d steps are too few for it", l->in.d[0]);
-    if (l->out.timed)
+    if (l->out.timed && l->ops->join == NULL)
         l->out.d[0] = l->in.d[0] == KY_ANY ? KY_ANY : ky_layer_steps(l, l->in.d[0]);
     l->masked = l->ops->masking != KY_MASK_STOPS && l->masked;
     if (l->from[0] >= 0 && m->layers[l->from[0]].masked)
@@ -338,9 +343,11 @@ static size_t macs_of_step(const ky_model *m)
         double before = l->from[0] < 0 ? 1 : rate[l->from[0]];
         int T = from->timed ? LONG : 1;
 
-        streams = !from->timed || l->no_step == NULL;
+        streams = !ky_call_timed(m, i) || l->no_step == NULL;
         sum += before * (double)macs_of_call(m, i, T) / T;
-        rate[i] = from->timed && l->tensor.timed ? before * ky_call_steps(m, i, T) / T : before;
+        rate[i] = before;
+        if (from->timed && l->tensor.timed && l->ops->join == NULL && l->distributed == 0)
+            rate[i] *= (double)ky_layer_steps(l, T) / T;
     }
     free(rate);
     return streams ? (size_t)(sum + 0.5) : 0;
@@ -348,16 +355,13 @@ static size_t macs_of_step(const ky_model *m)
 
 static size_t macs_of_window(const ky_model *m, int T)
 {
-    int *steps = calloc((size_t)m->n_layers, sizeof(*steps));
+    int *all = calloc((size_t)m->n_inputs + (size_t)m->n_layers, sizeof(*all));
     size_t sum = 0;
 
-    for (int i = 0; steps != NULL && i < m->n_layers; i++) {
-        int from = m->layers[i].from[0], T_in = from < 0 ? T : steps[from];
-
-        sum += macs_of_call(m, i, T_in);
-        steps[i] = ky_call_steps(m, i, T_in);
-    }
-    free(steps);
+    if (all != NULL && ky_model_steps(m, T, all))
+        for (int i = 0; i < m->n_layers; i++)
+            sum += macs_of_call(m, i, all[m->n_inputs + m->layers[i].from[0]]);
+    free(all);
     return sum;
 }
 

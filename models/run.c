@@ -13,6 +13,7 @@ struct ky_work {
     int T, max_rows, n_layers;
     int n_slots;
     int *slot_of;     /* [n_layers] where a call's tensor lives */
+    int *steps;       /* [n_inputs+n_layers] of every tensor in the run: inputs first */
     ky_real **slots;  /* [n_slots] */
     uint8_t **masks;  /* [n_layers] of calls that make one, else NULL */
     ky_input *tensor; /* [n_inputs+n_layers] while a model runs: inputs first */
@@ -25,16 +26,31 @@ static ky_real *reals(size_t n)
     return aligned_alloc(64, ky_lines(n + 1) * sizeof(ky_real));
 }
 
-int ky_call_steps(const ky_model *m, int i, int T)
+int ky_call_steps(const ky_model *m, int i, const int *T)
 {
     const ky_layer *l = &m->layers[i];
-    int B, steps;
+    int B, steps, first = T[l->from[0]];
 
-    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, T, &B, &steps);
-    steps = ky_layer_steps(l, steps);
+    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, first, &B, &steps);
+    if (l->ops->join == NULL)
+        steps = ky_layer_steps(l, steps);
+    else
+        steps = l->ops->join(l, 0, 0, first);
+    for (int k = 1; l->ops->join != NULL && k < l->n_in && steps > 0; k++)
+        steps = l->ops->join(l, k, steps, T[l->from[k]]);
     if (steps < 1)
         return steps;
-    return !l->tensor.timed ? 1 : l->distributed > 0 ? T : steps;
+    return !l->tensor.timed ? 1 : l->distributed > 0 ? first : steps;
+}
+
+bool ky_call_timed(const ky_model *m, int i)
+{
+    const ky_layer *l = &m->layers[i];
+
+    for (int k = 0; k < l->n_in; k++)
+        if (ky_model_tensor(m, l->from[k])->timed)
+            return true;
+    return false;
 }
 
 size_t ky_call_scratch(const ky_model *m, int i, int B, int T)
@@ -53,7 +69,7 @@ void ky_model_run_call(const ky_model *m, int i, int B, const ky_input *in, ky_r
     ky_call c = { .scratch = scratch, .in = l->distributed > 0 ? NULL : in, .mask_out = mask };
 
     ky_layer_fold(l, ky_model_tensor(m, l->from[0]), B, in[0].T, &c.B, &c.T);
-    c.T_out = ky_layer_steps(l, c.T);
+    c.T_out = l->ops->join != NULL ? ky_layer_join(l, in) : ky_layer_steps(l, c.T);
     l->ops->window(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c, in[0].x,
                    y);
 }
@@ -72,27 +88,30 @@ static size_t row_reals(const ky_shape *s, int T)
     return (size_t)T * ky_shape_step(s);
 }
 
-/* Steps of every call in a run of T, into steps[n_layers]; false if T is no length for it. */
-static bool count_steps(const ky_model *m, int T, int *steps)
+bool ky_model_steps(const ky_model *m, int T, int *all)
 {
     const ky_shape *in = &m->inputs[0];
+    int *steps = all + m->n_inputs;
 
     if (T < 1 || T > KY_MAX_DIM || (!in->timed && T != 1))
         return false;
-    for (int i = 0; i < m->n_layers; i++) {
-        int from = m->layers[i].from[0];
-
-        steps[i] = ky_call_steps(m, i, from < 0 ? input_steps(m, KY_INPUT(from), T) : steps[from]);
-        if (steps[i] < 1)
+    for (int k = 0; k < m->n_inputs; k++)
+        steps[KY_INPUT(k)] = input_steps(m, k, T);
+    for (int i = 0; i < m->n_layers; i++)
+        if ((steps[i] = ky_call_steps(m, i, steps)) < 1)
             return false;
-    }
     return true;
+}
+
+static int *new_steps(const ky_model *m)
+{
+    return calloc((size_t)m->n_inputs + (size_t)m->n_layers, sizeof(int));
 }
 
 bool ky_model_fits(const ky_model *m, int T)
 {
-    int *steps = calloc((size_t)m->n_layers + 1, sizeof(*steps));
-    bool fits = steps != NULL && count_steps(m, T, steps);
+    int *steps = new_steps(m);
+    bool fits = steps != NULL && ky_model_steps(m, T, steps);
 
     free(steps);
     return fits;
@@ -131,9 +150,10 @@ static int take_slot(ky_work *w, int *until, int i)
     return w->n_slots++;
 }
 
-static int give_slots(const ky_model *m, ky_work *w, const int *steps, size_t *size)
+static int give_slots(const ky_model *m, ky_work *w, size_t *size)
 {
     int *until = calloc((size_t)m->n_layers + 1, sizeof(*until));
+    const int *steps = w->steps + m->n_inputs;
 
     if (until == NULL)
         return KY_ENOMEM;
@@ -155,21 +175,20 @@ static int give_slots(const ky_model *m, ky_work *w, const int *steps, size_t *s
 }
 
 /* Room for every tensor, mask and scratch of runs of w->T steps. */
-static int give_memory(const ky_model *m, ky_work *w, int *steps, size_t *size)
+static int give_memory(const ky_model *m, ky_work *w, size_t *size)
 {
+    const int *steps = w->steps + m->n_inputs;
     size_t scratch = 0, rows;
     int most = 1;
 
-    for (int k = 0; k < m->n_inputs; k++)
-        if (check_rows(w->max_rows, &m->inputs[k], input_steps(m, k, w->T), &rows) < 0)
-            return KY_EFULL;
-    if (!count_steps(m, w->T, steps) || give_slots(m, w, steps, size) < 0)
+    if (!ky_model_steps(m, w->T, w->steps) || give_slots(m, w, size) < 0)
         return KY_EFULL;
+    for (int k = 0; k < m->n_inputs; k++)
+        if (check_rows(w->max_rows, &m->inputs[k], steps[KY_INPUT(k)], &rows) < 0)
+            return KY_EFULL;
     for (int i = 0; i < m->n_layers; i++) {
         const ky_layer *l = &m->layers[i];
-        int from = l->from[0];
-        int T = from < 0 ? input_steps(m, KY_INPUT(from), w->T) : steps[from];
-        size_t n = ky_call_scratch(m, i, w->max_rows, T);
+        size_t n = ky_call_scratch(m, i, w->max_rows, steps[l->from[0]]);
 
         scratch = n > scratch ? n : scratch;
         most = l->n_in > most ? l->n_in : most;
@@ -188,23 +207,23 @@ static int give_memory(const ky_model *m, ky_work *w, int *steps, size_t *size)
 ky_work *ky_work_new(const ky_model *m, int T, int max_rows)
 {
     size_t n = (size_t)m->n_layers + 1, *size = calloc(n, sizeof(*size));
-    int *steps = calloc(n, sizeof(*steps)), rc = KY_ENOMEM;
+    int rc = KY_ENOMEM;
     ky_work *w = max_rows > 0 ? calloc(1, sizeof(*w)) : NULL;
 
     if (w != NULL) {
         w->T = T;
         w->n_layers = m->n_layers;
         w->max_rows = max_rows;
+        w->steps = new_steps(m);
         w->slot_of = calloc(n, sizeof(*w->slot_of));
         w->slots = calloc(n, sizeof(*w->slots));
         w->masks = calloc(n, sizeof(*w->masks));
         w->tensor = calloc(n + (size_t)m->n_inputs, sizeof(*w->tensor));
-        if (size != NULL && steps != NULL && w->slot_of != NULL && w->slots != NULL &&
+        if (size != NULL && w->steps != NULL && w->slot_of != NULL && w->slots != NULL &&
             w->masks != NULL && w->tensor != NULL)
-            rc = give_memory(m, w, steps, size);
+            rc = give_memory(m, w, size);
     }
     free(size);
-    free(steps);
     if (rc == KY_OK)
         return w;
     ky_work_free(w);
@@ -221,6 +240,7 @@ void ky_work_free(ky_work *w)
         free(w->masks[i]);
     free(w->slots);
     free(w->slot_of);
+    free(w->steps);
     free(w->masks);
     free(w->tensor);
     free(w->in);
@@ -238,13 +258,14 @@ static void run_call(const ky_model *m, ky_work *w, int i, int B)
     for (int k = 0; k < l->n_in; k++)
         w->in[k] = tensor[l->from[k]]; /* the inputs stand before, backwards */
     ky_model_run_call(m, i, B, w->in, w->scratch, y, w->masks[i]);
-    tensor[i] = (ky_input){ .x = y, .T = ky_call_steps(m, i, w->in[0].T) };
+    tensor[i] = (ky_input){ .x = y, .T = w->steps[m->n_inputs + i] };
     if (l->masked)
         tensor[i].mask = w->masks[i] != NULL ? w->masks[i] : w->in[0].mask;
 }
 
 static void run_all(const ky_model *m, ky_work *w, int B, int T, const ky_real *const *x)
 {
+    ky_model_steps(m, T, w->steps);
     for (int k = 0; k < m->n_inputs; k++)
         w->tensor[m->n_inputs + KY_INPUT(k)] = (ky_input){ .x = x[k], .T = input_steps(m, k, T) };
     for (int i = 0; i < m->n_layers; i++)
@@ -286,12 +307,15 @@ int ky_model_input(const ky_model *m, int k, int T, int dims[KY_MAX_RANK], const
     return dims_of(&m->inputs[k], input_steps(m, k, T), dims);
 }
 
-/* Steps of a tensor in a run of T: what leads to it is followed back to an input. */
+/* Steps of a tensor in a run of T; 0 if T is no length for the model, or when out of memory. */
 static int tensor_steps(const ky_model *m, int tensor, int T)
 {
-    if (tensor < 0)
-        return input_steps(m, KY_INPUT(tensor), T);
-    return ky_call_steps(m, tensor, tensor_steps(m, m->layers[tensor].from[0], T));
+    int *steps = new_steps(m), n = 0;
+
+    if (steps != NULL && ky_model_steps(m, T, steps))
+        n = steps[m->n_inputs + tensor];
+    free(steps);
+    return n;
 }
 
 int ky_model_output(const ky_model *m, int k, int T, int dims[KY_MAX_RANK], const char **name)
