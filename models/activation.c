@@ -1,6 +1,7 @@
 /* Activation, ReLU and Softmax: what an activation does forward and backward, as layers. */
 #include "models/layer_tools.h"
 
+#include <assert.h>
 #include <tgmath.h>
 
 void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
@@ -8,12 +9,21 @@ void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int 
 {
     if (act == KY_SOFTMAX)
         k->softmax(R, C, x, C, y, C);
+    else if (act == KY_LOG_SOFTMAX)
+        k->log_softmax(R, C, x, C, y, C);
     else
         k->activate(act, x, y, (size_t)R * (size_t)C);
 }
 
+/* Those whose slope follows from their value: it is all that a tape holds. */
+bool ky_activation_trains(enum ky_activation act)
+{
+    return act <= KY_EXPONENTIAL || act == KY_SOFTMAX;
+}
+
 ky_real ky_activation_slope(enum ky_activation act, ky_real y)
 {
+    assert(ky_activation_trains(act));
     switch (act) {
     case KY_RELU:
         return y > 0 ? 1 : 0;
@@ -27,8 +37,7 @@ ky_real ky_activation_slope(enum ky_activation act, ky_real y)
         return y > 0 && y < 1 ? (ky_real)(1.0 / 6) : 0;
     case KY_EXPONENTIAL:
         return y;
-    case KY_LINEAR:
-    case KY_SOFTMAX: /* has no slope of its own: softmax_back() */
+    default: /* linear; softmax has no slope of its own: softmax_back() */
         break;
     }
     return 1;

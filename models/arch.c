@@ -173,10 +173,11 @@ static int read_numbers(item *it, const char *s, ky_err *err)
     return KY_OK;
 }
 
-/* Whether `name` is an activation that files of Keras 2 and 3 mean alike. */
+/* Whether `name` is an activation that trains and that files of Keras 2 and 3 mean alike. */
 static bool is_activation(const char *name, enum ky_activation *ret)
 {
-    return ky_activation_find(name, 3, ret) == KY_OK && *ret != KY_HARD_SIGMOID_K3;
+    return ky_activation_find(name, 3, ret) == KY_OK && *ret != KY_HARD_SIGMOID_K3 &&
+           ky_activation_trains(*ret);
 }
 
 static int unknown_option(const item *it, const char *option, ky_err *err)

@@ -86,6 +86,20 @@ static int take_off_head(ky_gradient *g, ky_err *err)
     return KY_OK;
 }
 
+static int check_activations(const ky_layer *l, ky_err *err)
+{
+    for (const ky_field *f = l->ops->fields; f->key != NULL; f++) {
+        enum ky_activation a = f->type == KY_F_ACTIVATION
+                                   ? (enum ky_activation)ky_field_get(f, &l->cfg, 0)
+                                   : KY_LINEAR;
+
+        if (!ky_activation_trains(a))
+            return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s): %s '%s' cannot be trained",
+                           l->name, l->ops->class_name, f->key, ky_activation_name(a));
+    }
+    return KY_OK;
+}
+
 static int check_layer(const ky_layer *l, const ky_shape *from, bool carried, ky_err *err)
 {
     if (l->ops->backward == NULL || l->distributed > 0 || l->in.timed != from->timed)
@@ -96,7 +110,7 @@ static int check_layer(const ky_layer *l, const ky_shape *from, bool carried, ky
                        "layer '%s' (%s): training with carried state takes recurrent layers and "
                        "such as work step by step; train on windows instead",
                        l->name, l->ops->class_name);
-    return KY_OK;
+    return check_activations(l, err);
 }
 
 /* Copies of the layers, and what T steps and a carried state mean to each. */

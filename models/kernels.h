@@ -34,8 +34,34 @@ enum ky_activation {
     KY_HARD_SIGMOID_K2,
     KY_HARD_SIGMOID_K3,
     KY_EXPONENTIAL,
-    KY_SOFTMAX, /* over the last axis: rows, not elements; done by softmax() below */
+    KY_RELU6,
+    KY_LEAKY_RELU, /* slope 0.2 */
+    KY_ELU,        /* alpha 1, like celu */
+    KY_SELU,
+    KY_CELU,
+    KY_GELU,      /* with erf */
+    KY_GELU_TANH, /* with tanh: Keras's approximate=True */
+    KY_SOFTPLUS,
+    KY_SOFTSIGN,
+    KY_SILU,
+    KY_MISH,
+    KY_HARD_SILU, /* with Keras 3's hard_sigmoid */
+    KY_HARD_TANH,
+    KY_LOG_SIGMOID,
+    KY_TANH_SHRINK,
+    KY_SOFT_SHRINK, /* by 0.5 */
+    KY_HARD_SHRINK,
+    KY_SQUAREPLUS, /* b = 4 */
+    KY_SPARSE_PLUS,
+    /* Over the last axis: rows, not elements; done by softmax() and log_softmax() below. */
+    KY_SOFTMAX,
+    KY_LOG_SOFTMAX,
 };
+
+static inline bool ky_activation_by_rows(enum ky_activation a)
+{
+    return a >= KY_SOFTMAX;
+}
 
 /* A weight matrix [K,N] with bias [N], packed for the kernel set that made it. */
 typedef struct ky_mat ky_mat;
@@ -89,6 +115,9 @@ typedef struct ky_kernels {
 
     /** y[r][c] = exp(x-max)/sum over C contiguous values a row; x == y allowed. */
     void (*softmax)(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real *y, ptrdiff_t ys);
+
+    /** y[r][c] = x-max - log(sum of exp(x-max)) likewise. */
+    void (*log_softmax)(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real *y, ptrdiff_t ys);
 
     /* -- training -- */
 

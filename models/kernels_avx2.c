@@ -37,9 +37,18 @@ INLINE ivec i_add(ivec a, ivec b) { return _mm256_add_epi32(a, b); }
 INLINE ivec i_sub(ivec a, ivec b) { return _mm256_sub_epi32(a, b); }
 INLINE ivec i_shl23(ivec a) { return _mm256_slli_epi32(a, 23); }
 INLINE ivec i_half(ivec a) { return _mm256_srai_epi32(a, 1); }
+INLINE ivec i_sra23(ivec a) { return _mm256_srai_epi32(a, 23); }
+INLINE vec i_to_float(ivec a) { return _mm256_cvtepi32_ps(a); }
+INLINE vec v_abs(vec a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 /* clang-format on */
 
 static const int lane_mask[2 * LANES] = { -1, -1, -1, -1, -1, -1, -1, -1 };
+
+/* a > b ? x : y */
+INLINE vec v_if_gt(vec a, vec b, vec x, vec y)
+{
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 
 INLINE __m256i first_lanes(int n)
 {

@@ -37,7 +37,16 @@ INLINE ivec i_add(ivec a, ivec b) { return _mm512_add_epi32(a, b); }
 INLINE ivec i_sub(ivec a, ivec b) { return _mm512_sub_epi32(a, b); }
 INLINE ivec i_shl23(ivec a) { return _mm512_slli_epi32(a, 23); }
 INLINE ivec i_half(ivec a) { return _mm512_srai_epi32(a, 1); }
+INLINE ivec i_sra23(ivec a) { return _mm512_srai_epi32(a, 23); }
+INLINE vec i_to_float(ivec a) { return _mm512_cvtepi32_ps(a); }
+INLINE vec v_abs(vec a) { return _mm512_abs_ps(a); }
 /* clang-format on */
+
+/* a > b ? x : y */
+INLINE vec v_if_gt(vec a, vec b, vec x, vec y)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
+}
 
 /* The first n lanes, 0 < n <= LANES; nothing behind them is touched. */
 INLINE vec v_load_part(const float *p, int n)

@@ -7,6 +7,12 @@
 
 #include "models/kernels.h"
 
+/* Whether ky_real is double, for #if. */
+#define KY_REAL_IS_double      1
+#define KY_JOIN_EXPANDED(a, b) a##b
+#define KY_JOIN(a, b)          KY_JOIN_EXPANDED(a, b)
+#define KY_IN_DOUBLE           KY_JOIN(KY_REAL_IS_, KY_REAL)
+
 #define KY_HIDDEN __attribute__((visibility("hidden")))
 
 struct ky_mat {
@@ -36,7 +42,7 @@ KY_HIDDEN extern const ky_kernels ky_kernels_avx2;
 KY_HIDDEN extern const ky_kernels ky_kernels_avx512;
 
 /*
- * Constants of exp, sigmoid and tanh. With n the integer nearest to y/ln 2 and
+ * Constants of functions of one number. With n the integer nearest to y/ln 2 and
  * r = y - n ln 2, |r| <= 0.3472:
  *
  *     e^y = 2^n (1 + q),   q = r + r^2 (P0 + r (P1 + r (P2 + r (P3 + r P4))))
@@ -55,8 +61,45 @@ KY_HIDDEN extern const ky_kernels ky_kernels_avx512;
 #define KY_EXP_P4      0x1.6b9adap-10f
 #define KY_EXP_MIN     -104.0f /* e^x is 0 below */
 #define KY_EXP_MAX     88.8f   /* and infinite above */
+#define KY_EXPM1_MIN   -30.0f  /* e^x - 1 is -1 below */
 #define KY_SIGMOID_MAX 87.336f /* keeps 2^n a normal number */
 #define KY_TANH_MAX    9.1f    /* tanh is 1 beyond, in a float */
+
+/*
+ * log((1+s)/(1-s)) = 2s + s^3 (P0 + P1 s^2 + P2 s^4 + P3 s^6) for |s| <= 1/3, relative error
+ * 4.5e-9. A number is split into 2^n m with m from the root of 1/2 to that of 2.
+ */
+#define KY_LOG_SQRT_HALF 0x1.6a09e6p-1f
+#define KY_LOG_P0        0x1.555502p-1f
+#define KY_LOG_P1        0x1.99d1ccp-2f
+#define KY_LOG_P2        0x1.1ec042p-2f
+#define KY_LOG_P3        0x1.1eca04p-2f
+
+/*
+ * The normal distribution beyond x: e^(-x^2/2) t (P0 + P1 t + ...), t = 1/(1 + C x), for
+ * 0 <= x <= 15, relative error 3.0e-8. At 15 it is 0 in a float.
+ */
+#define KY_TAIL_MAX 15.0f
+#define KY_TAIL_C   0.34375f
+#define KY_TAIL_P0  0x1.18d314p-3f
+#define KY_TAIL_P1  0x1.199f14p-3f
+#define KY_TAIL_P2  0x1.df31f2p-4f
+#define KY_TAIL_P3  0x1.c90fb8p-4f
+#define KY_TAIL_P4  -0x1.2badc2p-5f
+#define KY_TAIL_P5  0x1.7e5048p-3f
+#define KY_TAIL_P6  -0x1.122d14p-2f
+#define KY_TAIL_P7  0x1.226e90p-3f
+#define KY_TAIL_P8  -0x1.c061d4p-6f
+
+/* gelu_tanh: 2 sqrt(2/pi), and 0.044715 times that. */
+#define KY_GELU_C1 1.5957691216057308
+#define KY_GELU_C3 (0.044715 * KY_GELU_C1)
+
+/* selu (Klambauer et al. 2017): lambda x above 0, lambda alpha (e^x - 1) below. */
+#define KY_SELU_ABOVE 1.0507009873554805
+#define KY_SELU_BELOW (1.6732632423543772 * KY_SELU_ABOVE)
+
+#define KY_SQUARE_MAX 0x1p40 /* x^2 + 4 is x^2 here, in double too */
 
 /* hard_sigmoid is x * slope + 0.5 within 0 and 1; Keras 2 and Keras 3 differ in the slope. */
 #define KY_HARD_SLOPE_K2 0.2

@@ -11,133 +11,45 @@
 #include <string.h>
 #include <tgmath.h>
 
-/* -- functions of one number ------------------------------------------------- */
+#define LANES     1
+#define SET(name) plain_##name
 
-static const bool in_double = sizeof(ky_real) == sizeof(double);
+/* A vector of one number. */
+typedef ky_real vec;
+typedef int32_t ivec;
+#define INLINE static inline __attribute__((always_inline))
 
-static inline uint32_t bits_of(float f)
-{
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    return u;
-}
+/* clang-format off */
+INLINE vec v_load(const ky_real *p) { return *p; }
+INLINE void v_store(ky_real *p, vec v) { *p = v; }
+INLINE vec v_load_part(const ky_real *p, int n) { (void)n; return *p; }
+INLINE void v_store_part(ky_real *p, vec v, int n) { (void)n; *p = v; }
+INLINE vec v_set(ky_real x) { return x; }
+INLINE vec v_add(vec a, vec b) { return a + b; }
+INLINE vec v_sub(vec a, vec b) { return a - b; }
+INLINE vec v_mul(vec a, vec b) { return a * b; }
+INLINE vec v_div(vec a, vec b) { return a / b; }
+INLINE vec v_sqrt(vec a) { return sqrt(a); }
+INLINE vec v_fma(vec a, vec b, vec c) { return fma(a, b, c); }
+INLINE vec v_max(vec a, vec b) { return a > b ? a : b; }
+INLINE vec v_min(vec a, vec b) { return a < b ? a : b; }
+INLINE vec v_abs(vec a) { return fabs(a); }
+INLINE vec v_if_gt(vec a, vec b, vec x, vec y) { return a > b ? x : y; }
+#if !KY_IN_DOUBLE
+/* Sums and shifts in unsigned: they may leave the range of an int. */
+INLINE ivec i_bits(vec v) { ivec i; memcpy(&i, &v, sizeof i); return i; }
+INLINE vec v_bits(ivec i) { vec v; memcpy(&v, &i, sizeof v); return v; }
+INLINE ivec i_set(int x) { return x; }
+INLINE ivec i_add(ivec a, ivec b) { return (ivec)((uint32_t)a + (uint32_t)b); }
+INLINE ivec i_sub(ivec a, ivec b) { return (ivec)((uint32_t)a - (uint32_t)b); }
+INLINE ivec i_shl23(ivec a) { return (ivec)((uint32_t)a << 23); }
+INLINE ivec i_half(ivec a) { return a >> 1; }
+INLINE ivec i_sra23(ivec a) { return a >> 23; }
+INLINE vec i_to_float(ivec a) { return (vec)a; }
+#endif
+/* clang-format on */
 
-static inline float float_of(uint32_t u)
-{
-    float f;
-    memcpy(&f, &u, sizeof f);
-    return f;
-}
-
-/* NaN passes through: the comparison is false and x is the second operand. */
-static inline float clampf(float lo, float hi, float x)
-{
-    x = hi < x ? hi : x;
-    return lo > x ? lo : x;
-}
-
-/* About e^y - 1 after taking out 2^n; *t holds n in its low bits. */
-static inline float exp_core(float y, float *t)
-{
-    *t = fma(y, KY_EXP_LOG2E, KY_EXP_MAGIC);
-    float n = *t - KY_EXP_MAGIC;
-    float r = fma(n, -KY_EXP_LN2_HI, y);
-    r = fma(n, -KY_EXP_LN2_LO, r);
-    float p = fma(KY_EXP_P4, r, KY_EXP_P3);
-    p = fma(p, r, KY_EXP_P2);
-    p = fma(p, r, KY_EXP_P1);
-    p = fma(p, r, KY_EXP_P0);
-    float r2 = r * r;
-    return fma(r2, p, r);
-}
-
-/* 2^n; the shift drops all of t but n. */
-static inline float exp2_of(float t)
-{
-    return float_of((bits_of(t) << 23) + 0x3f800000u);
-}
-
-static float sigmoidf(float x)
-{
-    float t, q = exp_core(clampf(-KY_SIGMOID_MAX, KY_SIGMOID_MAX, -x), &t);
-    float s = exp2_of(t);
-    return 1.0f / (1.0f + fma(s, q, s));
-}
-
-static float tanh_poly(float x)
-{
-    x = clampf(-KY_TANH_MAX, KY_TANH_MAX, x);
-    float t, q = exp_core(x + x, &t);
-    float s = exp2_of(t);
-    float m = fma(s, q, s - 1.0f); /* e^2x - 1 */
-    return m / (m + 2.0f);
-}
-
-static float exp_poly(float x)
-{
-    float t, q = exp_core(clampf(KY_EXP_MIN, KY_EXP_MAX, x), &t);
-    /* 2^n in two factors: n = -150 .. 128 is more than one float's exponent holds. */
-    int32_t n = (int32_t)(bits_of(t) - bits_of(KY_EXP_MAGIC));
-    int32_t n1 = n >> 1, n2 = n - n1;
-    return (1.0f + q) * float_of((uint32_t)(n1 + 127) << 23) * float_of((uint32_t)(n2 + 127) << 23);
-}
-
-static inline ky_real exp_of(ky_real x)
-{
-    return in_double ? exp(x) : exp_poly(x);
-}
-
-static inline ky_real tanh_of(ky_real x)
-{
-    return in_double ? tanh(x) : tanh_poly(x);
-}
-
-static inline ky_real sigmoid_of(ky_real x)
-{
-    return in_double ? 1 / (1 + exp(-x)) : sigmoidf(x);
-}
-
-static inline ky_real hard_sigmoid_of(ky_real x, double slope)
-{
-    ky_real y = fma(x, (ky_real)slope, (ky_real)0.5);
-    y = 1 < y ? 1 : y;
-    return 0 > y ? 0 : y;
-}
-
-static void plain_activate(enum ky_activation act, const ky_real *x, ky_real *y, size_t n)
-{
-    switch (act) {
-    case KY_RELU:
-        for (size_t i = 0; i < n; i++)
-            y[i] = 0 > x[i] ? 0 : x[i];
-        break;
-    case KY_TANH:
-        for (size_t i = 0; i < n; i++)
-            y[i] = tanh_of(x[i]);
-        break;
-    case KY_SIGMOID:
-        for (size_t i = 0; i < n; i++)
-            y[i] = sigmoid_of(x[i]);
-        break;
-    case KY_HARD_SIGMOID_K2:
-        for (size_t i = 0; i < n; i++)
-            y[i] = hard_sigmoid_of(x[i], KY_HARD_SLOPE_K2);
-        break;
-    case KY_HARD_SIGMOID_K3:
-        for (size_t i = 0; i < n; i++)
-            y[i] = hard_sigmoid_of(x[i], KY_HARD_SLOPE_K3);
-        break;
-    case KY_EXPONENTIAL:
-        for (size_t i = 0; i < n; i++)
-            y[i] = exp_of(x[i]);
-        break;
-    case KY_LINEAR:
-    case KY_SOFTMAX: /* not element by element: softmax() */
-        if (x != y)
-            memcpy(y, x, n * sizeof *y);
-        break;
-    }
-}
+#include "models/kernels_math.h"
 
 static void plain_softmax(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real *y, ptrdiff_t ys)
 {
@@ -146,11 +58,28 @@ static void plain_softmax(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real 
         for (int c = 1; c < C; c++)
             max = x[c] > max ? x[c] : max;
         for (int c = 0; c < C; c++) {
-            y[c] = exp_of(x[c] - max);
+            y[c] = v_exp(x[c] - max);
             sum += y[c];
         }
         for (int c = 0; c < C; c++)
             y[c] /= sum;
+    }
+}
+
+static void plain_log_softmax(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real *y,
+                              ptrdiff_t ys)
+{
+    for (int r = 0; r < R; r++, x += xs, y += ys) {
+        ky_real max = x[0], sum = 0;
+        for (int c = 1; c < C; c++)
+            max = x[c] > max ? x[c] : max;
+        for (int c = 0; c < C; c++) {
+            y[c] = x[c] - max;
+            sum += v_exp(y[c]);
+        }
+        sum = v_log(sum);
+        for (int c = 0; c < C; c++)
+            y[c] -= sum;
     }
 }
 
@@ -184,6 +113,8 @@ static void plain_rows(const ky_mat *m, int n_runs, const ky_run *runs, int R, c
             add_product(y, runs[i].n, m->N, x + runs[i].at, m->w + (size_t)runs[i].k * m->N);
         if (act == KY_SOFTMAX)
             plain_softmax(1, m->N, y, ys, y, ys);
+        else if (act == KY_LOG_SOFTMAX)
+            plain_log_softmax(1, m->N, y, ys, y, ys);
         else
             plain_activate(act, y, y, (size_t)m->N);
     }
@@ -207,11 +138,11 @@ static ky_lstm_mat *plain_lstm_new(int F, int H, const ky_real *W, const ky_real
 static void plain_cell(int H, const ky_real *z, ky_real *h, ky_real *c, ky_real *tape)
 {
     for (int j = 0; j < H; j++) {
-        ky_real i = sigmoid_of(z[j]), f = sigmoid_of(z[H + j]);
-        ky_real g = tanh_of(z[2 * H + j]), o = sigmoid_of(z[3 * H + j]);
+        ky_real i = v_sigmoid(z[j]), f = v_sigmoid(z[H + j]);
+        ky_real g = v_tanh(z[2 * H + j]), o = v_sigmoid(z[3 * H + j]);
         ky_real ig = i * g;
         c[j] = fma(f, c[j], ig);
-        ky_real tc = tanh_of(c[j]);
+        ky_real tc = v_tanh(c[j]);
         h[j] = o * tc;
         if (tape != NULL) {
             const ky_real left[6] = { i, f, g, o, c[j], tc };
@@ -291,6 +222,7 @@ const ky_kernels ky_kernels_plain = {
     .lstm = plain_lstm,
     .activate = plain_activate,
     .softmax = plain_softmax,
+    .log_softmax = plain_log_softmax,
     .gemm_tn = plain_gemm_tn,
     .colsum = plain_colsum,
     .lstm_back = plain_lstm_back,

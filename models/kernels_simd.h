@@ -20,6 +20,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "models/kernels_math.h"
+
 /*
  * Loops over a tile have constant bounds after inlining and must disappear, or the
  * accumulators live in memory. Each compiler has its own word for that and ignores the
@@ -54,124 +56,27 @@ static inline int lanes_left(int columns, int from)
     return min_int(columns - from, LANES);
 }
 
-/* -- functions of one number: kernels_plain.c says the same in scalars ---------- */
-
-INLINE vec v_clamp(float lo, float hi, vec x)
-{
-    return v_max(v_set(lo), v_min(v_set(hi), x));
-}
-
-INLINE vec exp_core(vec y, vec *t)
-{
-    *t = v_fma(y, v_set(KY_EXP_LOG2E), v_set(KY_EXP_MAGIC));
-    vec n = v_sub(*t, v_set(KY_EXP_MAGIC));
-    vec r = v_fma(n, v_set(-KY_EXP_LN2_HI), y);
-    r = v_fma(n, v_set(-KY_EXP_LN2_LO), r);
-    vec p = v_fma(v_set(KY_EXP_P4), r, v_set(KY_EXP_P3));
-    p = v_fma(p, r, v_set(KY_EXP_P2));
-    p = v_fma(p, r, v_set(KY_EXP_P1));
-    p = v_fma(p, r, v_set(KY_EXP_P0));
-    return v_fma(v_mul(r, r), p, r);
-}
-
-INLINE vec exp2_of(vec t)
-{
-    return v_bits(i_add(i_shl23(i_bits(t)), i_set(0x3f800000)));
-}
-
-INLINE vec v_sigmoid(vec x)
-{
-    x = v_clamp(-KY_SIGMOID_MAX, KY_SIGMOID_MAX, v_sub(v_set(-0.0f), x));
-    vec t, q = exp_core(x, &t), s = exp2_of(t);
-    return v_div(v_set(1), v_add(v_set(1), v_fma(s, q, s)));
-}
-
-INLINE vec v_tanh(vec x)
-{
-    x = v_clamp(-KY_TANH_MAX, KY_TANH_MAX, x);
-    vec t, q = exp_core(v_add(x, x), &t), s = exp2_of(t);
-    vec m = v_fma(s, q, v_sub(s, v_set(1)));
-    return v_div(m, v_add(m, v_set(2)));
-}
-
-INLINE vec v_exp(vec x)
-{
-    vec t, q = exp_core(v_clamp(KY_EXP_MIN, KY_EXP_MAX, x), &t);
-    ivec n = i_sub(i_bits(t), i_bits(v_set(KY_EXP_MAGIC)));
-    ivec n1 = i_half(n), n2 = i_sub(n, n1);
-    vec p = v_mul(v_add(v_set(1), q), v_bits(i_shl23(i_add(n1, i_set(127)))));
-    return v_mul(p, v_bits(i_shl23(i_add(n2, i_set(127)))));
-}
-
-INLINE vec v_relu(vec x)
-{
-    return v_max(v_set(0), x);
-}
-
-INLINE vec v_hard_sigmoid_k2(vec x)
-{
-    return v_clamp(0, 1, v_fma(x, v_set((float)KY_HARD_SLOPE_K2), v_set(0.5f)));
-}
-
-INLINE vec v_hard_sigmoid_k3(vec x)
-{
-    return v_clamp(0, 1, v_fma(x, v_set((float)KY_HARD_SLOPE_K3), v_set(0.5f)));
-}
-
-INLINE void map(vec (*f)(vec), const float *x, float *y, size_t n)
-{
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        v_store(y + i, f(v_load(x + i)));
-    if (i < n)
-        v_store_part(y + i, f(v_load_part(x + i, (int)(n - i))), (int)(n - i));
-}
-
-static void SET(activate)(enum ky_activation act, const float *x, float *y, size_t n)
-{
-    switch (act) {
-    case KY_RELU:
-        map(v_relu, x, y, n);
-        break;
-    case KY_TANH:
-        map(v_tanh, x, y, n);
-        break;
-    case KY_SIGMOID:
-        map(v_sigmoid, x, y, n);
-        break;
-    case KY_HARD_SIGMOID_K2:
-        map(v_hard_sigmoid_k2, x, y, n);
-        break;
-    case KY_HARD_SIGMOID_K3:
-        map(v_hard_sigmoid_k3, x, y, n);
-        break;
-    case KY_EXPONENTIAL:
-        map(v_exp, x, y, n);
-        break;
-    case KY_LINEAR:
-    case KY_SOFTMAX: /* not element by element: softmax() */
-        if (x != y)
-            memcpy(y, x, n * sizeof *y);
-        break;
-    }
-}
-
 /* -- softmax ---------------------------------------------------------------------- */
 
-static void softmax_row(int C, const float *x, float *y)
+/* logs: the logarithms of the results instead. */
+INLINE void softmax_row(bool logs, int C, const float *x, float *y)
 {
-    float max = x[0], sum = 0;
+    float max = x[0], sum = 0, e[LANES] __attribute__((aligned(64)));
     for (int c = 1; c < C; c++)
         max = x[c] > max ? x[c] : max;
     for (int c = 0; c < C; c += LANES) {
         int n = lanes_left(C, c);
-        v_store_part(y + c, v_exp(v_sub(v_load_part(x + c, n), v_set(max))), n);
+        vec d = v_sub(v_load_part(x + c, n), v_set(max));
+        v_store(e, v_exp(d));
+        v_store_part(y + c, logs ? d : v_load(e), n);
+        for (int i = 0; i < n; i++)
+            sum += e[i];
     }
-    for (int c = 0; c < C; c++)
-        sum += y[c];
+    vec all = logs ? v_log(v_set(sum)) : v_set(sum);
     for (int c = 0; c < C; c += LANES) {
         int n = lanes_left(C, c);
-        v_store_part(y + c, v_div(v_load_part(y + c, n), v_set(sum)), n);
+        vec v = v_load_part(y + c, n);
+        v_store_part(y + c, logs ? v_sub(v, all) : v_div(v, all), n);
     }
 }
 
@@ -179,7 +84,8 @@ static void softmax_row(int C, const float *x, float *y)
 #define LANE_CLASSES 64
 
 /* Up to LANES rows at once, each in its lane, so that the sums run over classes in order. */
-static void softmax_lanes(int R, int C, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys)
+INLINE void softmax_lanes(bool logs, int R, int C, const float *x, ptrdiff_t xs, float *y,
+                          ptrdiff_t ys)
 {
     float t[LANE_CLASSES * LANES] __attribute__((aligned(64)));
     for (int c = 0; c < C; c++)
@@ -189,25 +95,40 @@ static void softmax_lanes(int R, int C, const float *x, ptrdiff_t xs, float *y, 
     for (int c = 0; c < C; c++)
         max = v_max(v_load(t + c * LANES), max);
     for (int c = 0; c < C; c++) {
-        vec e = v_exp(v_sub(v_load(t + c * LANES), max));
-        v_store(t + c * LANES, e);
+        vec d = v_sub(v_load(t + c * LANES), max), e = v_exp(d);
+        v_store(t + c * LANES, logs ? d : e);
         sum = v_add(sum, e);
     }
-    for (int c = 0; c < C; c++)
-        v_store(t + c * LANES, v_div(v_load(t + c * LANES), sum));
+    if (logs)
+        sum = v_log(sum);
+    for (int c = 0; c < C; c++) {
+        vec v = v_load(t + c * LANES);
+        v_store(t + c * LANES, logs ? v_sub(v, sum) : v_div(v, sum));
+    }
     for (int r = 0; r < R; r++)
         for (int c = 0; c < C; c++)
             y[r * ys + c] = t[c * LANES + r];
 }
 
-static void SET(softmax)(int R, int C, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys)
+INLINE void softmax_rows(bool logs, int R, int C, const float *x, ptrdiff_t xs, float *y,
+                         ptrdiff_t ys)
 {
     if (R == 1 || C > LANE_CLASSES)
         for (int r = 0; r < R; r++)
-            softmax_row(C, x + r * xs, y + r * ys);
+            softmax_row(logs, C, x + r * xs, y + r * ys);
     else
         for (int r = 0; r < R; r += LANES)
-            softmax_lanes(min_int(R - r, LANES), C, x + r * xs, xs, y + r * ys, ys);
+            softmax_lanes(logs, min_int(R - r, LANES), C, x + r * xs, xs, y + r * ys, ys);
+}
+
+static void SET(softmax)(int R, int C, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys)
+{
+    softmax_rows(false, R, C, x, xs, y, ys);
+}
+
+static void SET(log_softmax)(int R, int C, const float *x, ptrdiff_t xs, float *y, ptrdiff_t ys)
+{
+    softmax_rows(true, R, C, x, xs, y, ys);
 }
 
 /* -- tiles ------------------------------------------------------------------------ */
@@ -524,6 +445,8 @@ static void SET(rows)(const ky_mat *m, int n_runs, const ky_run *runs, int R, co
         rows_pass(m, &p, R, x, true, y);
     if (act == KY_SOFTMAX)
         SET(softmax)(R, m->N, y, ys, y, ys);
+    else if (act == KY_LOG_SOFTMAX)
+        SET(log_softmax)(R, m->N, y, ys, y, ys);
     else if (act != KY_LINEAR && act != KY_RELU)
         for (int r = 0; r < R; r++)
             SET(activate)(act, y + r * ys, y + r * ys, (size_t)m->N);
@@ -924,6 +847,7 @@ const ky_kernels SET_TABLE = {
     .lstm = SET(lstm),
     .activate = SET(activate),
     .softmax = SET(softmax),
+    .log_softmax = SET(log_softmax),
     .gemm_tn = SET(gemm_tn),
     .colsum = SET(colsum),
     .lstm_back = SET(lstm_back),

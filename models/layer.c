@@ -28,7 +28,8 @@ static const struct {
     { "LSTMV2", "LSTM" },
 };
 
-/* hard_sigmoid_k2 never stands in a file: it is what hard_sigmoid meant before Keras 3. */
+/* hard_sigmoid_k2 and gelu_tanh never stand in a file: one is what hard_sigmoid meant before
+ * Keras 3, the other has no name there. */
 static const char *const activations[] = {
     [KY_LINEAR] = "linear",
     [KY_RELU] = "relu",
@@ -37,7 +38,34 @@ static const char *const activations[] = {
     [KY_HARD_SIGMOID_K2] = "hard_sigmoid_k2",
     [KY_HARD_SIGMOID_K3] = "hard_sigmoid",
     [KY_EXPONENTIAL] = "exponential",
+    [KY_RELU6] = "relu6",
+    [KY_LEAKY_RELU] = "leaky_relu",
+    [KY_ELU] = "elu",
+    [KY_SELU] = "selu",
+    [KY_CELU] = "celu",
+    [KY_GELU] = "gelu",
+    [KY_GELU_TANH] = "gelu_tanh",
+    [KY_SOFTPLUS] = "softplus",
+    [KY_SOFTSIGN] = "softsign",
+    [KY_SILU] = "silu",
+    [KY_MISH] = "mish",
+    [KY_HARD_SILU] = "hard_silu",
+    [KY_HARD_TANH] = "hard_tanh",
+    [KY_LOG_SIGMOID] = "log_sigmoid",
+    [KY_TANH_SHRINK] = "tanh_shrink",
+    [KY_SOFT_SHRINK] = "soft_shrink",
+    [KY_HARD_SHRINK] = "hard_shrink",
+    [KY_SQUAREPLUS] = "squareplus",
+    [KY_SPARSE_PLUS] = "sparse_plus",
     [KY_SOFTMAX] = "softmax",
+    [KY_LOG_SOFTMAX] = "log_softmax",
+};
+
+static const struct {
+    const char *other, *ours;
+} activation_spellings[] = {
+    { "swish", "silu" },
+    { "hard_swish", "hard_silu" },
 };
 
 static const char *const merge_modes[] = {
@@ -105,8 +133,11 @@ const char *ky_interpolation_name(enum ky_interpolation i)
 
 int ky_activation_find(const char *name, int keras_major, enum ky_activation *ret)
 {
+    for (size_t i = 0; i < LENGTH(activation_spellings); i++)
+        if (strcmp(name, activation_spellings[i].other) == 0)
+            name = activation_spellings[i].ours;
     for (size_t i = 0; i < LENGTH(activations); i++)
-        if (i != KY_HARD_SIGMOID_K2 && strcmp(name, activations[i]) == 0) {
+        if (i != KY_HARD_SIGMOID_K2 && i != KY_GELU_TANH && strcmp(name, activations[i]) == 0) {
             *ret = (enum ky_activation)i;
             if (*ret == KY_HARD_SIGMOID_K3 && keras_major < 3)
                 *ret = KY_HARD_SIGMOID_K2;

@@ -83,7 +83,10 @@ void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int 
 void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
                         ky_real *dz);
 
-/** act'(x) from y = act(x); element-wise activations. */
+/** Whether training knows the activation; without, gradients are refused by the layer's name. */
+bool ky_activation_trains(enum ky_activation act);
+
+/** act'(x) from y = act(x); element-wise activations that train. */
 ky_real ky_activation_slope(enum ky_activation act, ky_real y);
 
 /** Back through y = the maximum of n steps x [n,C], y and dy [C]: dx [n,C] += dy at the first

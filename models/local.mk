@@ -21,7 +21,7 @@ kymo_sources = \
 	models/json.c models/json.h \
 	models/keras.h models/keras_config.c models/keras_read.c models/keras_tree.c \
 	models/keras_write.c \
-	models/kernels.c models/kernels.h models/kernels_impl.h \
+	models/kernels.c models/kernels.h models/kernels_impl.h models/kernels_math.h \
 	models/kernels_plain.c \
 	models/layer.c models/layer.h models/layer_tools.h \
 	models/lstm.c \

@@ -27,7 +27,8 @@ static int shape(ky_layer *l, ky_err *err)
 
     if ((rc = ky_layer_needs_time(l, 2, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
         return rc;
-    if (l->cfg.activation == KY_SOFTMAX || l->cfg.recurrent_activation == KY_SOFTMAX)
+    if (ky_activation_by_rows(l->cfg.activation) ||
+        ky_activation_by_rows(l->cfg.recurrent_activation))
         return ky_fail(err, KY_EUNSUPPORTED, "softmax inside an LSTM is not supported");
     F = l->in.d[1];
     ky_layer_declare(l, "kernel", true, F, 4 * H, 0);
