@@ -93,7 +93,8 @@ static int check_activations(const ky_layer *l, ky_err *err)
                                    ? (enum ky_activation)ky_field_get(f, &l->cfg, 0)
                                    : KY_LINEAR;
 
-        if (!ky_activation_trains(a))
+        /* The way back through a cell takes one element at a time. */
+        if (!ky_activation_trains(a) || (l->ops->cell != NULL && ky_activation_by_rows(a)))
             return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s): %s '%s' cannot be trained",
                            l->name, l->ops->class_name, f->key, ky_activation_name(a));
     }

@@ -130,7 +130,7 @@ static ky_json *field_value(const ky_field *f, const ky_layer_config *cfg)
 /* Options some version does not know are left out where they say nothing. */
 static bool is_left_out(const ky_field *f, const ky_layer_config *cfg)
 {
-    static const char *const newer[] = { "groups", "keepdims" };
+    static const char *const newer[] = { "groups", "keepdims", "zero_output_for_mask" };
 
     for (size_t i = 0; i < LENGTH(newer); i++)
         if (strcmp(f->key, newer[i]) == 0)

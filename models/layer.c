@@ -7,13 +7,21 @@
 #define LENGTH(a) (sizeof(a) / sizeof(*(a)))
 
 const ky_layer_ops *const ky_layer_table[] = {
-    &ky_dense_ops,          &ky_activation_ops,
-    &ky_relu_ops,           &ky_softmax_ops,
-    &ky_dropout_ops,        &ky_flatten_ops,
-    &ky_conv1d_ops,         &ky_max_pooling_ops,
-    &ky_batchnorm_ops,      &ky_average_pooling_ops,
-    &ky_global_average_ops, &ky_global_max_ops,
-    &ky_lstm_ops,           NULL,
+    &ky_dense_ops,
+    &ky_activation_ops,
+    &ky_relu_ops,
+    &ky_softmax_ops,
+    &ky_dropout_ops,
+    &ky_flatten_ops,
+    &ky_conv1d_ops,
+    &ky_max_pooling_ops,
+    &ky_batchnorm_ops,
+    &ky_average_pooling_ops,
+    &ky_global_average_ops,
+    &ky_global_max_ops,
+    &ky_lstm_ops,
+    &ky_bidirectional_ops,
+    NULL,
 };
 
 /* What other versions of Keras call the same layer. */

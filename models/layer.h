@@ -142,7 +142,7 @@ typedef struct ky_call {
 /* What becomes of a mask. */
 enum ky_masking {
     KY_MASK_STOPS,  /* the output has none (Keras: the layer does not support masking) */
-    KY_MASK_PASSES, /* the first input's goes on */
+    KY_MASK_PASSES, /* the first input's goes on, unless shape() clears l->masked */
     KY_MASK_MADE,   /* window() and step() fill in c->mask_out where l->masked */
 };
 
@@ -152,9 +152,11 @@ typedef struct ky_layer_ops {
     const ky_field *fields; /* ends with key NULL */
     int min_in, max_in;     /* inputs of a merging layer, max KY_ANY: any number; 0: one */
     enum ky_masking masking;
+    const struct ky_cell *cell; /* of a recurrent layer: models/recurrent.h */
 
-    /** From l->ins (l->in) and l->cfg: l->out, l->weights, l->state_reals, l->form. KY_ESHAPE,
-     *  KY_EINVAL, KY_EUNSUPPORTED; the caller adds the layer's name. */
+    /** From l->ins (l->in) and l->cfg: l->out, l->weights, l->state_reals, l->form, and l->masked,
+     *  which is true at first where a mask would pass. KY_ESHAPE, KY_EINVAL, KY_EUNSUPPORTED; the
+     *  caller adds the layer's name. */
     int (*shape)(ky_layer *l, ky_err *err);
     /** Steps of the output for T steps of input, < 1: too short. NULL: see ky_layer_steps. */
     int (*steps)(const ky_layer *l, int T);

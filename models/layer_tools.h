@@ -26,6 +26,17 @@ int ky_layer_range(const char *what, int v, int lo, ky_err *err);
  *  A tensor whose first axis is not the model's time will do; l->in is timed afterwards. */
 int ky_layer_needs_time(ky_layer *l, int rank, ky_err *err);
 
+/**
+ * Make l, a Bidirectional fresh from ky_layer_init, wrap recurrent layers: l->inner[0] becomes a
+ * copy of `forward`, l->inner[1] of `backward`. Both are fresh from ky_layer_init, too, with
+ * their options set; their names become forward_... and backward_...; shape() does the rest.
+ *
+ * @param backward  NULL: `forward`, going the other way
+ * @return          KY_ENOMEM
+ */
+int ky_bidirectional_wrap(ky_layer *l, const ky_layer *forward, const ky_layer *backward,
+                          ky_err *err);
+
 /** shape() of a layer whose output has the shape of its input. */
 int ky_shape_unchanged(ky_layer *l, ky_err *err);
 
@@ -105,7 +116,7 @@ ky_mat *ky_pack_transposed(const ky_kernels *k, int K, int N, const ky_real *W);
 
 extern const ky_layer_ops ky_dense_ops, ky_activation_ops, ky_relu_ops, ky_softmax_ops,
     ky_dropout_ops, ky_flatten_ops, ky_conv1d_ops, ky_max_pooling_ops, ky_average_pooling_ops,
-    ky_global_average_ops, ky_global_max_ops, ky_batchnorm_ops, ky_lstm_ops;
+    ky_global_average_ops, ky_global_max_ops, ky_batchnorm_ops, ky_lstm_ops, ky_bidirectional_ops;
 
 #define KY_FIELD(member) offsetof(ky_layer_config, member)
 

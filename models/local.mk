@@ -6,6 +6,7 @@ kymo_sources = \
 	models/activation.c \
 	models/arch.c \
 	models/batchnorm.c \
+	models/bidirectional.c \
 	models/blueprint.h \
 	models/clock.c models/clock.h \
 	models/conv1d.c \
@@ -29,6 +30,7 @@ kymo_sources = \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h \
 	models/pooling.c \
+	models/recurrent.c models/recurrent.h \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h \
 	models/run.c \

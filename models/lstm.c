@@ -8,9 +8,9 @@
  * set's; any other pair is done here from rows() and activate(), by the same chains.
  *
  * The tape holds, each by step and then by row: i,f,g,o,c,a(c) [T,B,6H], h before the step
- * [T,B,H], and the first c [B,H].
+ * [T,B,H], and the first c [B,H]; steps stand in the order in which they were worked out.
  */
-#include "models/layer_tools.h"
+#include "models/recurrent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -27,20 +27,12 @@ static int shape(ky_layer *l, ky_err *err)
 
     if ((rc = ky_layer_needs_time(l, 2, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
         return rc;
-    if (ky_activation_by_rows(l->cfg.activation) ||
-        ky_activation_by_rows(l->cfg.recurrent_activation))
-        return ky_fail(err, KY_EUNSUPPORTED, "softmax inside an LSTM is not supported");
     F = l->in.d[1];
     ky_layer_declare(l, "kernel", true, F, 4 * H, 0);
     ky_layer_declare(l, "recurrent_kernel", true, H, 4 * H, 0);
     if (l->cfg.use_bias)
         ky_layer_declare(l, "bias", true, 4 * H, 0, 0);
-    if (l->cfg.return_sequences)
-        l->out = (ky_shape){ .rank = 2, .d = { l->in.d[0], H }, .timed = true };
-    else
-        l->out = (ky_shape){ .rank = 1, .d = { H } };
-    l->state_reals = 2 * (size_t)H;
-    l->form = KY_RECURRENT;
+    ky_recurrent_shape(l, &(ky_shape){ .rank = 1, .d = { H } });
     return KY_OK;
 }
 
@@ -87,19 +79,19 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
 
 /* -- forward ------------------------------------------------------------------- */
 
-static size_t pointers(int B) /* reals that hold B pointers */
+static size_t n_state(const ky_layer *l)
 {
-    return ((size_t)B * sizeof(void *) + sizeof(ky_real) - 1) / sizeof(ky_real);
+    return 2 * (size_t)l->cfg.units;
 }
 
-/* Scratch of one step: the kernel's, or panel [B,F+H] and z [B,4H]. */
+/* The kernel's, or panel [B,F+H] and z [B,4H]. */
 static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 {
     size_t H = (size_t)l->cfg.units, F = (size_t)l->in.d[1];
 
     if (p->lstm != NULL)
-        return ky_lines(ky_lstm_scratch(p->lstm));
-    return ky_lines((size_t)B * (F + H)) + ky_lines((size_t)B * 4 * H);
+        return ky_lstm_scratch(p->lstm);
+    return ky_lines((size_t)B * (F + H)) + (size_t)B * 4 * H;
 }
 
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
@@ -108,14 +100,7 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
 
     if (backward) /* dh, dc, dz, x by step */
         return 2 * ky_lines((size_t)B * H) + ky_lines(BT * 4 * H) + ky_lines(BT * F);
-    return ky_lines(pointers(B)) + (size_t)B * ky_lines(2 * H) + step_scratch(l, p, B);
-}
-
-static size_t n_tape(const ky_layer *l, int B, int T)
-{
-    size_t H = (size_t)l->cfg.units;
-
-    return ((size_t)B * (size_t)T * 7 + (size_t)B) * H;
+    return ky_recurrent_scratch(l, p, B, T, backward);
 }
 
 static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
@@ -134,15 +119,15 @@ static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed
     for (int r = 0; r < B; r++, z += 4 * H) {
         ky_real *h = state[r], *c = h + H, *i = z, *f = z + H, *g = z + 2 * H, *o = z + 3 * H;
 
-        k->activate(ra, i, i, 2 * (size_t)H);
-        k->activate(a, g, g, (size_t)H);
-        k->activate(ra, o, o, (size_t)H);
+        ky_activation_rows(k, ra, 2, H, i, i); /* i and f */
+        ky_activation_rows(k, a, 1, H, g, g);
+        ky_activation_rows(k, ra, 1, H, o, o);
         for (int j = 0; j < H; j++) {
             ky_real ig = i[j] * g[j];
 
             c[j] = fma(f[j], c[j], ig);
         }
-        k->activate(a, c, h, (size_t)H);
+        ky_activation_rows(k, a, 1, H, c, h);
         if (tape != NULL) {
             memcpy(tape, z, 4 * (size_t)H * sizeof(*z));
             memcpy(tape + 4 * H, c, (size_t)H * sizeof(*z));
@@ -165,61 +150,9 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
         generic_step(l, k, p, B, x, xs, state, tape, scratch);
 }
 
-/* The pointers to the states: the caller's, or zeros cut from the scratch. */
-static ky_real *const *states(const ky_layer *l, const ky_call *c, ky_real **scratch)
-{
-    size_t one = ky_lines(2 * (size_t)l->cfg.units);
-    ky_real **s = (ky_real **)(void *)ky_cut(scratch, pointers(c->B));
-    ky_real *zeros = ky_cut(scratch, (size_t)c->B * one);
-
-    if (c->state == NULL)
-        memset(zeros, 0, (size_t)c->B * one * sizeof(*zeros));
-    for (int r = 0; r < c->B; r++)
-        s[r] = c->state != NULL ? c->state[r] : zeros + (size_t)r * one;
-    return s;
-}
-
-static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                   const ky_call *c, const ky_real *x, ky_real *y)
-{
-    size_t H = (size_t)l->cfg.units, B = (size_t)c->B, T = (size_t)c->T, F = (size_t)l->in.d[1];
-    ky_real *scratch = c->scratch;
-    ky_real *before = c->tape != NULL ? c->tape + B * T * 6 * H : NULL;
-    ky_real *const *s = states(l, c, &scratch);
-
-    (void)w;
-    if (before != NULL)
-        for (size_t r = 0; r < B; r++)
-            memcpy(before + (B * T + r) * H, s[r] + H, H * sizeof(*y));
-    for (size_t t = 0; t < T; t++) {
-        if (before != NULL)
-            for (size_t r = 0; r < B; r++)
-                memcpy(before + (t * B + r) * H, s[r], H * sizeof(*y));
-        one_step(l, k, p, c->B, x + t * F, (ptrdiff_t)(T * F), s,
-                 c->tape != NULL ? c->tape + t * B * 6 * H : NULL, scratch);
-        if (l->cfg.return_sequences)
-            for (size_t r = 0; r < B; r++)
-                memcpy(y + (r * T + t) * H, s[r], H * sizeof(*y));
-    }
-    if (!l->cfg.return_sequences)
-        for (size_t r = 0; r < B; r++)
-            memcpy(y + r * H, s[r], H * sizeof(*y));
-}
-
-static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                 const ky_call *c, const ky_real *x, ky_real *y, bool *emit)
-{
-    int H = l->cfg.units;
-    ky_real *scratch = c->scratch;
-    ky_real *const *s = states(l, c, &scratch);
-
-    (void)w;
-    one_step(l, k, p, c->B, x, l->in.d[1], s, NULL, scratch);
-    for (int r = 0; r < c->B; r++) {
-        memcpy(y + r * H, s[r], (size_t)H * sizeof(*y));
-        emit[r] = true;
-    }
-}
+static const ky_cell cell = {
+    .n_state = n_state, .n_scratch = step_scratch, .step = one_step, .tape = 6
+};
 
 /* -- backward ------------------------------------------------------------------ */
 
@@ -290,7 +223,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     through_time(l, k, p, c, dy, dh, dc, dz);
     for (int t = 0; t < T; t++)
         for (int r = 0; r < B; r++)
-            memcpy(xt + ((size_t)t * B + r) * F, x + ((size_t)r * T + t) * F,
+            memcpy(xt + ((size_t)t * B + r) * F, x + ((size_t)r * T + ky_recurrent_at(l, T, t)) * F,
                    (size_t)F * sizeof(*x));
     k->gemm_tn(F, 4 * H, BT, xt, F, dz, 4 * H, dw, 4 * H);
     k->gemm_tn(H, 4 * H, BT, c->tape + (size_t)BT * 6 * H, H, dz, 4 * H, dw + l->weights[1].at,
@@ -299,8 +232,8 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
         k->colsum(4 * H, BT, dz, 4 * H, dw + l->weights[2].at);
     if (dx != NULL)
         for (int t = 0; t < T; t++)
-            ky_rows(k, p->back_x, 4 * H, B, dz + (size_t)t * B * 4 * H, 4 * H, dx + (size_t)t * F,
-                    (ptrdiff_t)T * F, KY_LINEAR);
+            ky_rows(k, p->back_x, 4 * H, B, dz + (size_t)t * B * 4 * H, 4 * H,
+                    dx + (size_t)ky_recurrent_at(l, T, t) * F, (ptrdiff_t)T * F, KY_LINEAR);
 }
 
 static size_t macs(const ky_layer *l, int T)
@@ -315,14 +248,7 @@ static const ky_field fields[] = {
       KY_SIGMOID, KY_FREE, false },
     { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, false },
     { "unit_forget_bias", NULL, KY_F_BOOL, KY_FIELD(unit_forget_bias), true, KY_FREE, false },
-    { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, false },
-    { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, false, false },
-    { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, KY_FREE, false },
-    { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, false },
-    /* Keras drops these while it trains; kymo's training leaves them out. */
-    { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, false },
-    { "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE,
-      false },
+    KY_RECURRENT_FIELDS,
     { 0 },
 };
 
@@ -330,13 +256,15 @@ const ky_layer_ops ky_lstm_ops = {
     .class_name = "LSTM",
     .arch = "lstm",
     .fields = fields,
+    .masking = KY_MASK_PASSES,
+    .cell = &cell,
     .shape = shape,
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
-    .n_tape = n_tape,
-    .window = window,
-    .step = step,
+    .n_tape = ky_recurrent_tape,
+    .window = ky_recurrent_window,
+    .step = ky_recurrent_step,
     .backward = backward,
     .macs = macs,
 };

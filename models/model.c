@@ -199,6 +199,7 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
     const ky_shape *from = ky_model_tensor(m, l->from[0]);
     int least = l->ops->max_in != 0 ? l->ops->min_in : 1;
     int most = l->ops->max_in != 0 ? l->ops->max_in : 1, rc = KY_OK;
+    bool masked = l->from[0] >= 0 && m->layers[l->from[0]].masked;
 
     if (l->n_in < least || (most != KY_ANY && l->n_in > most))
         return ky_fail(err, KY_ESHAPE, "it is called on %d inputs, must be %s%d", l->n_in,
@@ -216,6 +217,7 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
         l->n_masked += l->from[i] >= 0 && m->layers[l->from[i]].masked;
     if (l->ops->join != NULL && l->distributed > 0)
         return ky_fail(err, KY_EUNSUPPORTED, "TimeDistributed runs layers of one input only");
+    l->masked = l->ops->masking == KY_MASK_PASSES && masked;
     if ((rc = l->ops->shape(l, err)) < 0)
         return rc;
     l->ins[0] = l->in;
@@ -223,9 +225,10 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
         return ky_fail(err, KY_ESHAPE, "%d steps are too few for it", l->in.d[0]);
     if (l->out.timed && l->ops->join == NULL)
         l->out.d[0] = l->in.d[0] == KY_ANY ? KY_ANY : ky_layer_steps(l, l->in.d[0]);
-    l->masked = l->ops->masking != KY_MASK_STOPS && l->masked;
-    if (l->from[0] >= 0 && m->layers[l->from[0]].masked)
-        l->masked |= l->ops->masking == KY_MASK_PASSES || l->distributed > 0;
+    if (l->distributed > 0) /* the mask is of the folded steps */
+        l->masked = masked;
+    else if (l->ops->masking == KY_MASK_STOPS)
+        l->masked = false;
     if ((rc = unfold_shape(l, from, err)) < 0 || (rc = check_tensor(l, err)) < 0)
         return rc;
     return share_weights(m, l, err);

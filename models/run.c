@@ -174,6 +174,22 @@ static int give_slots(const ky_model *m, ky_work *w, size_t *size)
     return KY_OK;
 }
 
+static bool makes_mask(const ky_layer *l)
+{
+    return l->masked && l->ops->masking == KY_MASK_MADE && l->distributed == 0;
+}
+
+/* Steps of the mask that call i makes. Where its tensor has none, the layer still sees some. */
+static size_t mask_steps(const ky_model *m, int i, const int *T)
+{
+    const ky_layer *l = &m->layers[i];
+    int B, steps;
+
+    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, T[l->from[0]], &B, &steps);
+    steps = ky_layer_steps(l, steps);
+    return (size_t)(steps > T[i] ? steps : T[i]);
+}
+
 /* Room for every tensor, mask and scratch of runs of w->T steps. */
 static int give_memory(const ky_model *m, ky_work *w, size_t *size)
 {
@@ -192,8 +208,8 @@ static int give_memory(const ky_model *m, ky_work *w, size_t *size)
 
         scratch = n > scratch ? n : scratch;
         most = l->n_in > most ? l->n_in : most;
-        if (l->masked && l->ops->masking == KY_MASK_MADE &&
-            (w->masks[i] = malloc((size_t)w->max_rows * (size_t)steps[i])) == NULL)
+        if (makes_mask(l) &&
+            (w->masks[i] = malloc((size_t)w->max_rows * mask_steps(m, i, steps))) == NULL)
             return KY_ENOMEM;
     }
     for (int s = 0; s < w->n_slots; s++)

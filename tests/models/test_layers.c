@@ -560,7 +560,6 @@ static void impossible_layers_are_refused_by_name_and_reason(void **state)
         { "MaxPooling1D pool_size=6", 5, KY_ESHAPE, "too few" },
         { "LSTM units=2; LSTM units=2", 5, KY_ESHAPE, "'lstm_1' (LSTM)" },
         { "LSTM units=2; GlobalMaxPooling1D", 5, KY_ESHAPE, "no steps" },
-        { "LSTM units=2 activation=softmax", 5, KY_EUNSUPPORTED, "softmax" },
         { "Flatten", KY_ANY, KY_ESHAPE, "fixed number of steps" },
         { "Dropout rate=1", 5, KY_EINVAL, "rate is 1" },
         { "Dropout rate=nan", 5, KY_EINVAL, "rate is nan" },

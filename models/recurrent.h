@@ -1,0 +1,75 @@
+/*
+ * What all recurrent layers do alike: walk a window forwards or from its end, leave out masked
+ * steps, carry states, step. A layer brings its cell, which does one step of B rows, as
+ * ops->cell, and has ky_recurrent_window and ky_recurrent_step as its own.
+ *
+ * As in Keras 3: a masked step leaves the state as it is and gives the output of the step
+ * before (zeros before the first, or always with zero_output_for_mask); with go_backwards the
+ * outputs stay in the order in which they were worked out.
+ */
+#ifndef KY_RECURRENT_H
+#define KY_RECURRENT_H
+
+#include "models/layer_tools.h"
+
+typedef struct ky_cell {
+    /** Reals of a row's state. The output h of a step comes first in it. */
+    size_t (*n_state)(const ky_layer *l);
+    /** Reals of scratch of one step of B rows. */
+    size_t (*n_scratch)(const ky_layer *l, const ky_packed *p, int B);
+    /** One step of B rows: x of row r at x + r*xs, state[r] advanced in place.
+     *  tape: NULL, or receives [B,tape*h] for the backward pass. */
+    void (*step)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                 const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
+                 ky_real *scratch);
+    int tape; /* reals a step leaves on the tape for each of h; 0: there is no backward pass */
+} ky_cell;
+
+/** Ends a shape(): l->out from one step's output h, state, form and mask. */
+void ky_recurrent_shape(ky_layer *l, const ky_shape *h);
+
+/** n_scratch() of a forward call. */
+size_t ky_recurrent_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward);
+
+/**
+ * n_tape(): what the cell leaves [T,B,tape*h], by step in the order they were worked out; h
+ * before each [T,B,h]; and what else was in the state before the first [B,state-h].
+ */
+size_t ky_recurrent_tape(const ky_layer *l, int B, int T);
+
+/** window() and step(). */
+void ky_recurrent_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y);
+void ky_recurrent_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                       const ky_call *c, const ky_real *x, ky_real *y, bool *emit);
+
+/** Which step of the window is worked out as the i-th of T. */
+static inline int ky_recurrent_at(const ky_layer *l, int T, int i)
+{
+    return l->cfg.go_backwards ? T - 1 - i : i;
+}
+
+/* The options all of them have, behind their own. */
+#define KY_RECURRENT_FIELDS                                                                                   \
+    { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, 0 },                   \
+        { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, KY_FREE, 0 },                       \
+        { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, KY_FREE, 0 },                               \
+        { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, 0 }, { "zero_output_for_mask",         \
+                                                                              NULL,                           \
+                                                                              KY_F_BOOL,                      \
+                                                                              KY_FIELD(zero_output_for_mask), \
+                                                                              false,                          \
+                                                                              KY_FREE,                        \
+                                                                              0 }, /* Keras drops             \
+                                                                                      these while             \
+                                                                                      it trains;              \
+                                                                                      kymo's                  \
+                                                                                      training                \
+                                                                                      leaves them             \
+                                                                                      out. */                 \
+        { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, 0 },                                \
+    {                                                                                                         \
+        "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE, 0              \
+    }
+
+#endif
