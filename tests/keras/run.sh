@@ -1,13 +1,17 @@
 #!/bin/bash
 # Checks kymo against the real Keras 3 in a private Python environment.
-# usage: run.sh WORKDIR [MODELS]; exit 77 where Python packages cannot be installed.
+# usage: run.sh WORKDIR; exit 77 where Python packages cannot be installed.
+#
+# A sample has one model and more of every class of layer; with KYMO_TEST_FULL=1 there is a model
+# for every value of every option (more than 800), once with Keras's NumPy backend and a sample
+# with JAX, and the mutants. KYMO_VENV names an environment that has keras, jax, h5py, numpy.
 set -u
 work=${1:?a folder to work in is wanted}
-models=${2:-$([ -n "${KYMO_TEST_FULL:-}" ] && echo 120 || echo 25)}
 seed=${KYMO_TEST_SEED:-1}
 build=${KY_BUILDDIR:?} source=${KY_SRCDIR:?}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
+keras=$source/tests/keras
 
 skip()
 {
@@ -26,13 +30,29 @@ find_python()
     return 1
 }
 
-if [ ! -e "$work/venv/ready" ]; then
+venv=${KYMO_VENV:-$work/venv}
+if [ ! -e "$venv/ready" ] && [ -z "${KYMO_VENV:-}" ]; then
     python=$(find_python) || skip "no Python of version 3.10 or later that can make environments"
-    rm -rf "$work/venv"
-    "$python" -m venv "$work/venv" || skip "Python cannot make an environment"
-    "$work/venv/bin/pip" -q --disable-pip-version-check install keras h5py numpy jax >"$work/pip.log" 2>&1 ||
+    rm -rf "$venv"
+    "$python" -m venv "$venv" || skip "Python cannot make an environment"
+    "$venv/bin/pip" -q --disable-pip-version-check install keras h5py numpy jax >"$work/pip.log" 2>&1 ||
         skip "Python packages cannot be installed: $(tail -n 1 "$work/pip.log")"
-    touch "$work/venv/ready"
+    touch "$venv/ready"
 fi
-make -C "$build" -s tests/keras/resave >"$work/make.log" 2>&1 || { cat "$work/make.log"; exit 1; }
-"$work/venv/bin/python" "$source/tests/keras/check.py" "$build" "$work" "$models" "$seed"
+
+rc=0
+each()
+{
+    echo "== $*"
+    "$@" || rc=1
+}
+python=$venv/bin/python
+each "$python" "$keras/trained.py" "$build" "$work" "$seed"
+if [ -z "${KYMO_TEST_FULL:-}" ]; then
+    each "$python" "$keras/check.py" "$build" "$work/models" --seed "$seed" --models 100 --processes 2
+else
+    each "$python" "$keras/check.py" "$build" "$work/models" --seed "$seed" --processes 2
+    each env KERAS_BACKEND=jax "$python" "$keras/check.py" "$build" "$work/jax" \
+        --seed $((seed + 1)) --models 62 --processes 2
+fi
+exit $rc
