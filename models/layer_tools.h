@@ -90,6 +90,12 @@ static inline ky_run *ky_cut_runs(ky_real **at, size_t n)
 void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
                         ky_real *y);
 
+/** Whether an activation works on whole rows (softmax), not on single elements. */
+static inline bool ky_activation_spans(enum ky_activation act)
+{
+    return act == KY_SOFTMAX || act == KY_LOG_SOFTMAX;
+}
+
 /** dz = dL/dx of y = act(x), from y and dy, over R rows of C values; dz == dy allowed. */
 void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
                         ky_real *dz);
@@ -117,6 +123,8 @@ ky_mat *ky_pack_transposed(const ky_kernels *k, int K, int N, const ky_real *W);
 extern const ky_layer_ops ky_dense_ops, ky_activation_ops, ky_relu_ops, ky_softmax_ops,
     ky_dropout_ops, ky_flatten_ops, ky_conv1d_ops, ky_max_pooling_ops, ky_average_pooling_ops,
     ky_global_average_ops, ky_global_max_ops, ky_batchnorm_ops, ky_lstm_ops, ky_bidirectional_ops;
+
+extern const ky_layer_ops ky_conv2d_ops, ky_max_pooling_2d_ops, ky_average_pooling_2d_ops;
 
 #define KY_FIELD(member) offsetof(ky_layer_config, member)
 

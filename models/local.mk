@@ -9,7 +9,7 @@ kymo_sources = \
 	models/bidirectional.c \
 	models/blueprint.h \
 	models/clock.c models/clock.h \
-	models/conv1d.c \
+	models/conv.c \
 	models/crc32c.c \
 	models/dense.c \
 	models/dropout.c \
@@ -25,6 +25,7 @@ kymo_sources = \
 	models/kernels.c models/kernels.h models/kernels_impl.h models/kernels_math.h \
 	models/kernels_plain.c \
 	models/layer.c models/layer.h models/layer_tools.h \
+	models/local.c models/local.h \
 	models/lstm.c \
 	models/model.c models/model.h \
 	models/place.c models/place.h \

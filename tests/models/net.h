@@ -13,7 +13,12 @@
 #include "models/blueprint.h"
 #include "models/plan.h"
 
-/* One layer, or several that work together, and the window they are tried on. */
+/*
+ * One layer, or several that work together, and the window they are tried on: T steps of F
+ * values. A spec "columns=4; ..." makes the F values of a step 4 columns of F/4 channels. Beside
+ * Keras's options there is distributed=1 for TimeDistributed; lists are written 3x2, or 3 for all
+ * places.
+ */
 typedef struct net_case {
     const char *spec; /* "Conv1D filters=4 kernel_size=3 padding=same; Dense units=2" */
     int T, F;
@@ -79,20 +84,60 @@ static const net_case net_cases[] = {
       "activation=softmax",
       12, 3 },
     { "LSTM units=4 return_sequences=1; GlobalMaxPooling1D; Dense units=3", 6, 3 },
+    { "Conv1D filters=6 kernel_size=3 groups=2 padding=same", 9, 4 },
+    { "Conv1D filters=6 kernel_size=2 groups=3 padding=causal strides=2 activation=relu", 9, 6 },
+    { "Conv1D filters=4 kernel_size=2 groups=4 dilation_rate=2 activation=softmax", 9, 4 },
+    { "columns=5; Conv2D filters=4 kernel_size=3", 6, 10 },
+    { "columns=5; Conv2D filters=19 kernel_size=3x2 padding=same activation=relu", 6, 15 },
+    { "columns=7; Conv2D filters=3 kernel_size=2x3 strides=2x1 activation=sigmoid", 7, 14 },
+    { "columns=6; Conv2D filters=3 kernel_size=4x3 strides=2x3 padding=same", 7, 12 },
+    { "columns=6; Conv2D filters=3 kernel_size=2 dilation_rate=3x2 use_bias=0", 7, 6 },
+    { "columns=3; Conv2D filters=2 kernel_size=2 dilation_rate=4 padding=same", 3, 6 },
+    { "columns=4; Conv2D filters=6 kernel_size=3x2 groups=2 activation=softmax", 6, 16 },
+    { "columns=9; Conv2D filters=5 kernel_size=1x3 padding=same", 4, 18 },
+    { "columns=5; MaxPooling2D", 7, 15 },
+    { "columns=5; MaxPooling2D pool_size=3x2 strides=1x2 padding=same", 7, 15 },
+    { "columns=6; AveragePooling2D pool_size=2x3 strides=2x1", 7, 12 },
+    { "columns=6; AveragePooling2D pool_size=3 strides=2 padding=same", 6, 12 },
+    { "columns=8; Conv2D filters=4 kernel_size=3 activation=relu; MaxPooling2D; Conv2D filters=5 "
+      "kernel_size=2; MaxPooling2D pool_size=2x1; Flatten; Dense units=4 activation=softmax",
+      9, 16 },
+    { "columns=4; Conv1D filters=3 kernel_size=2 distributed=1; MaxPooling1D distributed=1; "
+      "Flatten",
+      5, 8 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 
-/* A value of an option: a number, or the name of a padding or an activation. */
+/* A value of an option: a number, or a name that options of this type have. */
 static inline double net_value(const ky_field *f, const char *text)
 {
     enum ky_activation a;
     enum ky_padding p;
+    enum ky_merge_mode m;
+    enum ky_interpolation i;
 
     if (f->type == KY_F_ACTIVATION && ky_activation_find(text, 3, &a) == KY_OK)
         return a;
     if (f->type == KY_F_PADDING && ky_padding_find(text, &p) == KY_OK)
         return p;
+    if (f->type == KY_F_MERGE_MODE && ky_merge_mode_find(text, &m) == KY_OK)
+        return m;
+    if (f->type == KY_F_INTERPOLATION && ky_interpolation_find(text, &i) == KY_OK)
+        return i;
     return strtod(text, NULL);
+}
+
+static inline void net_list(const ky_field *f, ky_layer_config *cfg, char *text)
+{
+    double v[KY_FIELD_MAX];
+    int n = 0;
+    char *rest;
+
+    for (char *one = strtok_r(text, "x", &rest); one != NULL; one = strtok_r(NULL, "x", &rest))
+        v[n++] = net_value(f, one);
+    ky_field_resize(f, cfg, n);
+    for (int i = 0; i < ky_field_len(f, cfg); i++)
+        ky_field_set(f, cfg, i, v[i < n ? i : n - 1]);
 }
 
 static inline void net_option(ky_layer *l, char *option)
@@ -100,9 +145,16 @@ static inline void net_option(ky_layer *l, char *option)
     char *value = strchr(option, '=');
 
     *value++ = '\0';
+    if (strcmp(option, "distributed") == 0) {
+        l->distributed = atoi(value);
+        return;
+    }
     for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
         if (strcmp(f->key, option) == 0) {
-            ky_field_set(f, &l->cfg, 0, net_value(f, value));
+            if (f->list > 0 || f->type == KY_F_DIMS)
+                net_list(f, &l->cfg, value);
+            else
+                ky_field_set(f, &l->cfg, 0, net_value(f, value));
             return;
         }
     fprintf(stderr, "%s has no option %s\n", l->ops->class_name, option);
@@ -134,11 +186,16 @@ static inline int net_build(const char *spec, int T, int F, const ky_kernels *k,
     char text[512], *layers, *layer, *words, *word;
     ky_shape input = { .rank = 2, .d = { T, F }, .timed = true };
     ky_model *m = NULL;
-    int rc = ky_model_new("net", &input, &m, err);
+    int rc, columns = 0;
 
     snprintf(text, sizeof(text), "%s", spec);
-    for (layer = strtok_r(text, ";", &layers); rc == KY_OK && layer != NULL;
-         layer = strtok_r(NULL, ";", &layers)) {
+    layer = strtok_r(text, ";", &layers);
+    if (sscanf(layer, "columns=%d", &columns) == 1) {
+        input = (ky_shape){ .rank = 3, .d = { T, columns, F / columns }, .timed = true };
+        layer = strtok_r(NULL, ";", &layers);
+    }
+    rc = ky_model_new("net", &input, &m, err);
+    for (; rc == KY_OK && layer != NULL; layer = strtok_r(NULL, ";", &layers)) {
         ky_layer l;
 
         ky_layer_init(&l, ky_layer_find(strtok_r(layer, " ", &words)), "");
@@ -180,24 +237,24 @@ typedef struct net_pass {
     size_t *len;         /* reals of y[i] */
 } net_pass;
 
+/* T: steps of the tensor that layer i reads. */
 static inline ky_call net_call(const net_pass *p, int i, int T, ky_rng *rng)
 {
     const ky_layer *l = &p->m->layers[i];
+    ky_call c = {
+        .training = p->training, .rng = rng, .tape = p->tape[i], .state = i == 0 ? p->state : NULL
+    };
 
-    return (ky_call){ .B = p->B,
-                      .T = T,
-                      .T_out = ky_layer_steps(l, T),
-                      .training = p->training,
-                      .rng = rng,
-                      .tape = p->tape[i],
-                      .state = i == 0 ? p->state : NULL };
+    ky_layer_fold(l, ky_model_tensor(p->m, l->from[0]), p->B, T, &c.B, &c.T);
+    c.T_out = ky_layer_steps(l, c.T);
+    return c;
 }
 
 static inline void net_forward(net_pass *p, const ky_real *x)
 {
     const ky_model *m = p->m;
     ky_rng rng;
-    int T = p->T;
+    int steps[65] = { p->T }, *T = steps + 1; /* the input's, and of each layer's output */
 
     ky_rng_seed(&rng, p->seed);
     p->y = calloc((size_t)m->n_layers, sizeof(*p->y));
@@ -207,15 +264,15 @@ static inline void net_forward(net_pass *p, const ky_real *x)
         const ky_layer *l = &m->layers[i];
         ky_call c;
 
-        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, p->B, T)) : NULL;
-        c = net_call(p, i, T, &rng);
-        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], p->B, T, false));
-        p->len[i] = (size_t)p->B * (size_t)c.T_out * ky_shape_step(&l->out);
+        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, p->B, T[i - 1])) : NULL;
+        c = net_call(p, i, T[i - 1], &rng);
+        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], c.B, c.T, false));
+        p->len[i] = (size_t)c.B * (size_t)c.T_out * ky_shape_step(&l->out);
         p->y[i] = net_reals(p->len[i]);
         l->ops->window(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c, x, p->y[i]);
         free(c.scratch);
         x = p->y[i];
-        T = c.T_out;
+        T[i] = ky_call_steps(m, i, T);
     }
 }
 

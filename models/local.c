@@ -1,0 +1,348 @@
+#include "models/local.h"
+
+#include <string.h>
+
+/* -- axes ---------------------------------------------------------------------------- */
+
+static int reach(int taps, int d) /* from the first tap to the last */
+{
+    return (taps - 1) * d;
+}
+
+int ky_axis_outputs(int taps, int s, int d, enum ky_padding padding, int n)
+{
+    if (n < 1)
+        return 0;
+    if (padding != KY_VALID)
+        return (n - 1) / s + 1;
+    return n > reach(taps, d) ? (n - 1 - reach(taps, d)) / s + 1 : 0;
+}
+
+ky_axis ky_axis_of(int taps, int s, int d, enum ky_padding padding, int n)
+{
+    int n_out = ky_axis_outputs(taps, s, d, padding, n), pad = 0;
+    int total = (n_out - 1) * s + reach(taps, d) + 1 - n;
+
+    if (padding == KY_CAUSAL)
+        pad = reach(taps, d);
+    else if (padding == KY_SAME && total > 0)
+        pad = total / 2; /* the odd one goes behind */
+    return (ky_axis){ .taps = taps, .s = s, .d = d, .pad = pad, .n = n, .n_out = n_out };
+}
+
+static void taps_inside(const ky_axis *a, int t, int *ret0, int *ret1)
+{
+    int first = t * a->s - a->pad, room = a->n - 1 - first;
+    int j0 = first < 0 ? (-first + a->d - 1) / a->d : 0;
+    int j1 = room < 0 ? 0 : room / a->d + 1;
+
+    j0 = j0 < a->taps ? j0 : a->taps;
+    j1 = j1 < a->taps ? j1 : a->taps;
+    *ret0 = j0;
+    *ret1 = j1 > j0 ? j1 : j0;
+}
+
+int ky_axis_same(const ky_axis *a, int t, int *ret0, int *ret1)
+{
+    int end = t + 1, j0, j1;
+
+    taps_inside(a, t, ret0, ret1);
+    for (; end < a->n_out; end++) {
+        taps_inside(a, end, &j0, &j1);
+        if (j0 != *ret0 || j1 != *ret1)
+            break;
+    }
+    return end;
+}
+
+void ky_axis_inputs(const ky_axis *a, int t, int *ret0, int *ret1)
+{
+    int first = t * a->s - a->pad, j0, j1;
+
+    taps_inside(a, t, &j0, &j1);
+    *ret0 = first + j0;
+    *ret1 = first + j1;
+}
+
+/* -- layers -------------------------------------------------------------------------- */
+
+static ky_axis layer_axis(const ky_layer *l, int i, int n)
+{
+    return ky_axis_of(l->cfg.kernel_size[i], l->cfg.strides[i], l->cfg.dilation_rate[i],
+                      l->cfg.padding, n);
+}
+
+static int check_axis(const ky_layer *l, int i, const char *what, ky_err *err)
+{
+    int taps = l->cfg.kernel_size[i], s = l->cfg.strides[i], d = l->cfg.dilation_rate[i], rc;
+
+    if ((rc = ky_layer_range(what, taps, 1, err)) < 0 ||
+        (rc = ky_layer_range("strides", s, 1, err)) < 0 ||
+        (rc = ky_layer_range("dilation_rate", d, 1, err)) < 0)
+        return rc;
+    if ((int64_t)(taps - 1) * d > KY_MAX_DIM)
+        return ky_fail(err, KY_EINVAL, "%s %d with dilation_rate %d reaches too far", what, taps,
+                       d);
+    return KY_OK;
+}
+
+static int check(ky_layer *l, int rank, const char *what, ky_err *err)
+{
+    int most_strides = 1, most_dilation = 1, rc = KY_OK;
+
+    for (int i = 0; rc == KY_OK && i < rank - 1; i++) {
+        int s = l->cfg.strides[i], d = l->cfg.dilation_rate[i];
+
+        rc = check_axis(l, i, what, err);
+        most_strides = s > most_strides ? s : most_strides;
+        most_dilation = d > most_dilation ? d : most_dilation;
+    }
+    if (rc == KY_OK && most_strides > 1 && most_dilation > 1)
+        rc = ky_fail(err, KY_EINVAL, "strides %d and dilation_rate %d: only one may exceed 1",
+                     most_strides, most_dilation);
+    return rc;
+}
+
+static int check_input(ky_layer *l, int rank, ky_err *err)
+{
+    if (rank == 2)
+        return ky_layer_needs_time(l, rank, err);
+    if (l->in.rank != rank)
+        return ky_fail(err, KY_ESHAPE,
+                       "its input has %d dimensions, it must have 3: rows, columns, channels",
+                       l->in.rank);
+    if (l->cfg.padding == KY_CAUSAL)
+        return ky_fail(err, KY_EINVAL, "padding is 'causal', must be 'valid' or 'same'");
+    return ky_layer_needs_time(l, rank, err);
+}
+
+static int columns(const ky_layer *l)
+{
+    return l->in.rank == 3 ? l->in.d[1] : 1;
+}
+
+static ky_reach reach_of(const ky_layer *l)
+{
+    return (ky_reach){ .past = reach(l->cfg.kernel_size[0], l->cfg.dilation_rate[0]),
+                       .channels = columns(l) * ky_features(&l->in),
+                       .strides = l->cfg.strides[0],
+                       .full = l->cfg.padding != KY_CAUSAL };
+}
+
+int ky_local_shape(ky_layer *l, int rank, const char *what, int F, ky_err *err)
+{
+    int rc = check_input(l, rank, err);
+    ky_reach k;
+
+    if (rc < 0 || (rc = check(l, rank, what, err)) < 0)
+        return rc;
+    l->out = (ky_shape){ .rank = rank, .timed = true };
+    l->out.d[0] = KY_ANY;
+    l->out.d[rank - 1] = F;
+    if (rank == 3 && (l->out.d[1] = layer_axis(l, 1, l->in.d[1]).n_out) < 1)
+        return ky_fail(err, KY_ESHAPE, "%d columns are too few for it", l->in.d[1]);
+    l->form = KY_LOCAL;
+    k = reach_of(l);
+    l->state_reals = ky_ring_reals(&k);
+    if (l->cfg.padding == KY_SAME && k.past > 0)
+        l->no_step = "padding 'same' looks ahead, so its answers would change with every sample";
+    return KY_OK;
+}
+
+int ky_local_steps(const ky_layer *l, int T)
+{
+    return ky_axis_outputs(l->cfg.kernel_size[0], l->cfg.strides[0], l->cfg.dilation_rate[0],
+                           l->cfg.padding, T);
+}
+
+/* The plane whose steps are the axis h. */
+static ky_plane plane_of(const ky_layer *l, ky_axis h)
+{
+    static const ky_axis one = { .taps = 1, .s = 1, .d = 1, .n = 1, .n_out = 1 };
+    int C = ky_features(&l->in), F = ky_features(&l->out);
+    ky_plane g = { .h = h, .w = one, .C = C, .F = F, .xc = C, .yc = F };
+
+    if (l->in.rank == 3)
+        g.w = layer_axis(l, 1, l->in.d[1]);
+    g.xb = (ptrdiff_t)h.n * g.w.n * C;
+    g.yb = (ptrdiff_t)h.n_out * g.w.n_out * F;
+    return g;
+}
+
+ky_plane ky_local_plane(const ky_layer *l, int T)
+{
+    return plane_of(l, layer_axis(l, 0, T));
+}
+
+size_t ky_local_positions(const ky_layer *l, int B, int T)
+{
+    ky_plane g = ky_local_plane(l, T);
+    int steps = g.h.n_out > 0 ? g.h.n_out : 1;
+
+    return (size_t)B * (size_t)steps * (size_t)g.w.n_out;
+}
+
+void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
+                     const ky_real *x, ky_real *y, ky_local_fn *fn)
+{
+    ky_plane g = ky_local_plane(l, c->T);
+
+    fn(l, k, p, &g, c->B, c->scratch, x, y);
+}
+
+/* -- steps --------------------------------------------------------------------------- */
+
+/* The inputs of an output of row r side by side; returns the first tap that is there. */
+static int gather(const ky_layer *l, const ky_reach *k, const void *state, const ky_real *x,
+                  ky_real *panel)
+{
+    int taps = l->cfg.kernel_size[0], d = l->cfg.dilation_rate[0];
+    int j0 = taps - 1 - ky_ring_seen(state) / d; /* at least 0: the ring holds (taps-1)*d */
+    size_t wide = (size_t)k->channels;
+
+    for (int j = j0; j < taps - 1; j++)
+        memcpy(panel + (size_t)j * wide, ky_ring_past(k, state, (taps - 1 - j) * d),
+               wide * sizeof(*x));
+    memcpy(panel + (size_t)(taps - 1) * wide, x, wide * sizeof(*x));
+    return j0;
+}
+
+/* Rows [r,ret) all have outputs that begin at the same tap. */
+static int same_taps_end(const int *first, int r, int B)
+{
+    int end = r + 1;
+
+    while (end < B && first[end] == first[r])
+        end++;
+    return end;
+}
+
+void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
+                   const ky_real *x, ky_real *y, bool *emit, ky_local_fn *fn)
+{
+    ky_reach reach_l = reach_of(l);
+    int taps = l->cfg.kernel_size[0];
+    size_t step = (size_t)reach_l.channels, wide = (size_t)taps * step;
+    ky_plane g = plane_of(l, (ky_axis){ .taps = taps, .s = 1, .d = 1, .n = taps, .n_out = 1 });
+    ky_real *scratch = c->scratch;
+    int *first = (int *)(void *)ky_cut(&scratch, (size_t)c->B);
+    ky_real *panel = ky_cut(&scratch, (size_t)c->B * wide);
+
+    for (int r = 0; r < c->B; r++, x += step) {
+        emit[r] = ky_ring_due(&reach_l, c->state[r]);
+        first[r] = emit[r] ? gather(l, &reach_l, c->state[r], x, panel + (size_t)r * wide) : -1;
+        ky_ring_put(&reach_l, c->state[r], x);
+    }
+    for (int r = 0, end; r < c->B; r = end) {
+        end = same_taps_end(first, r, c->B);
+        if (first[r] < 0)
+            continue;
+        g.h.pad = first[r];
+        g.h.n = taps - first[r];
+        fn(l, k, p, &g, end - r, scratch, panel + (size_t)r * wide + (size_t)first[r] * step,
+           y + (ptrdiff_t)r * g.yb);
+    }
+}
+
+/* A step wants room for its first taps and inputs, and so may what is called with T = 1. */
+size_t ky_local_scratch(const ky_layer *l, int B, int T, size_t own)
+{
+    size_t wide = (size_t)l->cfg.kernel_size[0] * (size_t)reach_of(l).channels;
+
+    if (T > 1)
+        return own;
+    return ky_lines((size_t)B) + ky_lines((size_t)B * wide) + own;
+}
+
+bool ky_local_state_ok(const ky_layer *l, const void *state)
+{
+    ky_reach k = reach_of(l);
+
+    return ky_ring_ok(&k, state);
+}
+
+/* -- correlations -------------------------------------------------------------------- */
+
+size_t ky_correlate_scratch(const ky_plane *g)
+{
+    return ky_run_reals((size_t)g->h.taps * (size_t)g->w.taps);
+}
+
+/* A range of outputs along an axis, the taps they all have, and where they begin. */
+typedef struct stretch {
+    int t, n, j0, j1;
+    ptrdiff_t first; /* input of tap 0 of output t */
+} stretch;
+
+static stretch stretch_at(const ky_axis *a, int t)
+{
+    stretch s = { .t = t };
+
+    s.n = ky_axis_same(a, t, &s.j0, &s.j1) - t;
+    s.first = (ptrdiff_t)t * a->s - a->pad;
+    return s;
+}
+
+/* The taps of a stretch of steps and one of columns as runs; neighbours become one. */
+static int find_runs(const ky_plane *g, const stretch *h, const stretch *w, ky_run *runs)
+{
+    int n = 0;
+
+    for (int i = h->j0; i < h->j1; i++)
+        for (int j = w->j0; j < w->j1; j++) {
+            ptrdiff_t step = h->first + (ptrdiff_t)i * g->h.d;
+            ptrdiff_t column = w->first + (ptrdiff_t)j * g->w.d;
+            ky_run u = { (step * g->w.n + column) * g->xc, (i * g->w.taps + j) * g->C, g->C };
+
+            if (n > 0 && runs[n - 1].at + runs[n - 1].n == u.at &&
+                runs[n - 1].k + runs[n - 1].n == u.k)
+                runs[n - 1].n += u.n;
+            else
+                runs[n++] = u;
+        }
+    return n;
+}
+
+/* One of the three sides of a box of outputs: batch, steps, columns. */
+typedef struct side {
+    int n;
+    ptrdiff_t xs, ys;
+} side;
+
+/* All outputs of a box, its longest side at once. */
+static void correlate_box(const ky_kernels *k, const ky_mat *m, side s[3], int n_runs,
+                          const ky_run *runs, const ky_real *x, ky_real *y, enum ky_activation act)
+{
+    for (int i = 0; i < 2; i++)
+        if (s[i].n > s[2].n) {
+            side longer = s[i];
+
+            s[i] = s[2];
+            s[2] = longer;
+        }
+    for (int i = 0; i < s[0].n; i++)
+        for (int j = 0; j < s[1].n; j++)
+            k->rows(m, n_runs, runs, s[2].n, x + i * s[0].xs + j * s[1].xs, s[2].xs,
+                    y + i * s[0].ys + j * s[1].ys, s[2].ys, act);
+}
+
+void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
+                  const ky_real *x, ky_real *y, enum ky_activation act)
+{
+    ky_run *runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
+    ptrdiff_t x_step = (ptrdiff_t)g->w.n * g->xc, y_step = (ptrdiff_t)g->w.n_out * g->yc;
+    stretch h, w;
+
+    for (int t = 0; t < g->h.n_out; t += h.n) {
+        h = stretch_at(&g->h, t);
+        for (int u = 0; u < g->w.n_out; u += w.n) {
+            w = stretch_at(&g->w, u);
+            side s[3] = { { B, g->xb, g->yb },
+                          { h.n, g->h.s * x_step, y_step },
+                          { w.n, (ptrdiff_t)g->w.s * g->xc, g->yc } };
+
+            correlate_box(k, m, s, find_runs(g, &h, &w, runs), runs, x,
+                          y + t * y_step + (ptrdiff_t)u * g->yc, act);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+/*
+ * What layers share that look at neighbourhoods: convolutions and pools, over steps alone or
+ * over steps and columns. To them a row of the batch is [steps, columns, channels]; the steps of an
+ * image are its rows, and without columns there is one. So one geometry serves both, in whole
+ * windows, in single steps and where only some outputs are wanted.
+ */
+#ifndef KY_LOCAL_H
+#define KY_LOCAL_H
+
+#include "models/ring.h"
+
+/* Along one axis output t reads the inputs t*s - pad + j*d of taps j; those outside [0,n) are
+ * skipped. */
+typedef struct ky_axis {
+    int taps, s, d;
+    int pad;
+    int n, n_out;
+} ky_axis;
+
+typedef struct ky_plane {
+    ky_axis h, w;     /* steps, columns */
+    int C, F;         /* channels that a correlation takes and gives */
+    int xc, yc;       /* reals from one column to the next in x, in y: all channels */
+    ptrdiff_t xb, yb; /* reals from one row of the batch to the next */
+} ky_plane;
+
+/** What a layer computes of B rows: x [B,h.n,w.n,xc] -> y [B,h.n_out,w.n_out,yc]. */
+typedef void ky_local_fn(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y);
+
+/* -- axes -- */
+
+/** Outputs of n inputs as Keras counts them, 0: too few. */
+int ky_axis_outputs(int taps, int s, int d, enum ky_padding padding, int n);
+
+/** The axis of n inputs with its padding. */
+ky_axis ky_axis_of(int taps, int s, int d, enum ky_padding padding, int n);
+
+/** Taps [ret0,ret1) of output t lie inside; outputs [t,return) have the same ones. */
+int ky_axis_same(const ky_axis *a, int t, int *ret0, int *ret1);
+
+/** Inputs [ret0,ret1) are those of output t; without dilation. */
+void ky_axis_inputs(const ky_axis *a, int t, int *ret0, int *ret1);
+
+/* -- layers: kernel_size, strides, dilation_rate and padding of l->cfg -- */
+
+/**
+ * Everything that shape() works out but weights: l->in, l->out, form and state.
+ *
+ * @param rank  of the input: 2 [steps,channels] or 3 [steps,columns,channels]
+ * @param what  what its users call kernel_size
+ * @param F     channels of the output
+ */
+int ky_local_shape(ky_layer *l, int rank, const char *what, int F, ky_err *err);
+
+int ky_local_steps(const ky_layer *l, int T);
+
+/** The plane of T steps. */
+ky_plane ky_local_plane(const ky_layer *l, int T);
+
+/** Outputs of B rows of T steps, at least one step of them. */
+size_t ky_local_positions(const ky_layer *l, int B, int T);
+
+/** Scratch of a window or a step whose fn wants `own` of it. */
+size_t ky_local_scratch(const ky_layer *l, int B, int T, size_t own);
+
+void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
+                     const ky_real *x, ky_real *y, ky_local_fn *fn);
+void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
+                   const ky_real *x, ky_real *y, bool *emit, ky_local_fn *fn);
+bool ky_local_state_ok(const ky_layer *l, const void *state);
+
+/* -- correlations -- */
+
+/** Reals of scratch for ky_correlate(). */
+size_t ky_correlate_scratch(const ky_plane *g);
+
+/**
+ * y = act(b + sum over taps inside, steps first, of x W); m has W [h.taps,w.taps,C,F].
+ * Where g takes or gives some of the channels only, x and y are at the first of them.
+ */
+void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
+                  const ky_real *x, ky_real *y, enum ky_activation act);
+
+#endif
