@@ -348,6 +348,23 @@ static int check_dataset(const ky_h5 *f, ky_h5meta_object *o, ky_err *err)
     return KY_OK;
 }
 
+static int attr_texts(const ky_h5 *f, const char *path, const char *name, char ***ret,
+                      size_t *ret_n, ky_err *err);
+
+/* Keras stores bfloat16 as two bytes of no type and says in an attribute what they are. */
+static bool is_bfloat16(const ky_h5 *f, const char *path, const ky_h5meta_object *o)
+{
+    char **name = NULL;
+    size_t n = 0;
+
+    if (o->type.class != KY_H5META_OTHER || o->type.size != 2 ||
+        attr_texts(f, path, "dtype", &name, &n, NULL) < 0)
+        return false;
+    bool is = n == 1 && strcmp(name[0], "bfloat16") == 0;
+    free(name);
+    return is;
+}
+
 /* A dataset, looked at. */
 static int find_dataset(const ky_h5 *f, const char *path, ky_h5meta_object *ret, ky_err *err)
 {
@@ -359,7 +376,11 @@ static int find_dataset(const ky_h5 *f, const char *path, ky_h5meta_object *ret,
     if (!is_dataset(ret) && ret->refused == NULL)
         return ky_fail(err, KY_EFORMAT, "%s: '%s' is not a dataset", f->path, path);
     rc = check_dataset(f, ret, &own);
-    return rc < 0 ? ky_fail(err, rc, "%s: dataset '%s': %s", f->path, path, own.text) : KY_OK;
+    if (rc < 0)
+        return ky_fail(err, rc, "%s: dataset '%s': %s", f->path, path, own.text);
+    if (is_bfloat16(f, path, ret))
+        ret->type = (ky_h5meta_type){ .class = KY_H5META_FLOAT, .size = 2, .upper_half = true };
+    return KY_OK;
 }
 
 int ky_h5_stat(ky_h5 *f, const char *dataset, ky_h5_info *ret, ky_err *err)

@@ -23,7 +23,8 @@ typedef struct ky_h5meta_type {
     size_t size; /* bytes of a value in the file */
     bool big;    /* highest byte first */
     bool sign;
-    bool spaces; /* text is padded with spaces */
+    bool spaces;     /* text is padded with spaces */
+    bool upper_half; /* a float's sign, exponent and first bits: bfloat16 */
 } ky_h5meta_type;
 
 typedef struct ky_h5meta_space {

@@ -41,8 +41,8 @@ static struct value load(const ky_h5meta_type *t, const unsigned char *p)
         v.real = true;
         if (t->size == 8)
             memcpy(&v.d, &bits, 8);
-        else if (t->size == 4) {
-            uint32_t low = (uint32_t)bits;
+        else if (t->size == 4 || t->upper_half) {
+            uint32_t low = (uint32_t)(t->upper_half ? bits << 16 : bits);
             float x;
 
             memcpy(&x, &low, 4);

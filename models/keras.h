@@ -11,6 +11,7 @@
 
 #include "models/h5.h"
 #include "models/model.h"
+#include "models/zip.h"
 
 /* Whose conventions a file follows: hard_sigmoid, defaults and Keras 1's arrays depend on it. */
 typedef struct ky_keras_version {
@@ -76,7 +77,8 @@ int ky_keras_config_tree(const char *text, size_t len, ky_keras_version version,
 /** The same text back, as Keras 2 and 3 read it; free(). KY_EUNSUPPORTED: no common form. */
 int ky_keras_config_write(const ky_model *m, char **ret, ky_err *err);
 
-/** A whole model from an open file, borrowed. */
+/** A whole model from an open file or archive, borrowed. */
 int ky_keras_read(ky_h5 *f, ky_model **ret, ky_err *err);
+int ky_keras_read_archive(ky_zip *z, ky_model **ret, ky_err *err);
 
 #endif

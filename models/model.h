@@ -41,6 +41,10 @@ const ky_model_info *ky_model_facts(const ky_model *m);
  *  KY_ENOENT, KY_EFULL (larger than the guards allow). */
 int ky_model_load(const char *path, ky_model **ret, ky_err *err);
 
+/** The same with the architecture from another file, which files that hold weights alone want:
+ *  what model.to_json() writes, config.json of an archive, or any whole model. NULL: its own. */
+int ky_model_load_with(const char *path, const char *config_path, ky_model **ret, ky_err *err);
+
 /** Write the portable .h5 that Keras 2 and 3 open: temporary name, fsync, rename, fsync. */
 int ky_model_save(const ky_model *m, const char *path, ky_err *err);
 
