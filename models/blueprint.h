@@ -98,6 +98,19 @@ bool ky_call_timed(const ky_model *m, int i);
 /** Reals of scratch for call i on B rows of T steps. */
 size_t ky_call_scratch(const ky_model *m, int i, int B, int T);
 
+/** What becomes of a call in a run: it runs; somebody else gives its tensor, before the run; nobody
+ *  reads it. */
+enum ky_run_form { KY_RUN_CALL, KY_RUN_GIVEN, KY_RUN_NOT };
+
+/** Slots of memory for the tensors of the calls that run or are given, so that none is written
+ *  over while somebody may read it: slot_of[n_layers]. `form`: NULL if all run. Returns how many
+ *  slots there are, or KY_ENOMEM. */
+int ky_model_slots(const ky_model *m, const enum ky_run_form *form, int *slot_of);
+
+/** Bytes of the mask that call i makes for a row, 0 if it makes none. Where its tensor has no
+ *  steps, the layer may still see some. T as in ky_call_steps. */
+size_t ky_call_mask(const ky_model *m, int i, const int *T);
+
 /** All layers are there: allocate the weights (zeros) and fill in `info`. */
 int ky_model_finish(ky_model *m, ky_err *err);
 

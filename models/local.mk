@@ -30,7 +30,8 @@ kymo_sources = \
 	models/lstm.c \
 	models/model.c models/model.h \
 	models/place.c models/place.h \
-	models/plan.c models/plan.h \
+	models/plan.c models/plan.h models/plan_inside.h \
+	models/plan_stream.c models/plan_test.c models/plan_window.c \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \
 	models/ring.c models/ring.h \

@@ -33,6 +33,17 @@ int ky_plan_new(const ky_model *m, enum ky_memory memory, int window, int hop, k
 void ky_plan_free(ky_plan *p);
 
 size_t ky_plan_state_bytes(const ky_plan *p);
+
+/* A stretch of a state: what it remembers for which layer. */
+typedef struct ky_plan_part {
+    const char *layer; /* its name; "" for what is no layer's. Borrowed */
+    const char *what;
+    size_t at, bytes;
+} ky_plan_part;
+
+/** The parts of a state in the order of its bytes; borrowed. Returns how many. */
+int ky_plan_parts(const ky_plan *p, const ky_plan_part **ret);
+
 uint64_t ky_plan_layout(const ky_plan *p); /* hash of what the state's bytes mean */
 
 /** The state of a stream that has seen nothing. */
@@ -56,7 +67,7 @@ void ky_wave_free(ky_wave *w);
 void ky_plan_step(const ky_plan *p, ky_wave *w, int B, const float *const *x, void *const *state,
                   float *const *y, bool *answered);
 
-/** Proves P1 and P2 for this plan on random data; KY_ECORRUPT with the place if they fail. */
+/** Proves P1, P2 and P3 for this plan on random data; KY_ECORRUPT with the place if they fail. */
 int ky_plan_selftest(const ky_plan *p, ky_err *err);
 
 #endif

@@ -142,49 +142,62 @@ static int check_rows(int max_rows, const ky_shape *s, int T, size_t *ret)
 }
 
 /* A slot nobody reads any more when call i writes; or a new one. until[s]: its last reader. */
-static int take_slot(ky_work *w, int *until, int i)
+static int take_slot(const int *until, int *n, int i)
 {
-    for (int s = 0; s < w->n_slots; s++)
+    for (int s = 0; s < *n; s++)
         if (until[s] < i)
             return s;
-    return w->n_slots++;
+    return (*n)++;
+}
+
+int ky_model_slots(const ky_model *m, const enum ky_run_form *form, int *slot_of)
+{
+    int *until = calloc((size_t)m->n_layers + 1, sizeof(*until)), n = 0;
+
+    if (until == NULL)
+        return KY_ENOMEM;
+    for (int i = 0; form != NULL && i < m->n_layers; i++)
+        if (form[i] == KY_RUN_GIVEN) { /* there from the start */
+            until[n] = last_reader(m, i);
+            slot_of[i] = n++;
+        }
+    for (int i = 0; i < m->n_layers; i++) {
+        if (form != NULL && form[i] != KY_RUN_CALL)
+            continue;
+        slot_of[i] = take_slot(until, &n, i);
+        until[slot_of[i]] = last_reader(m, i);
+    }
+    free(until);
+    return n;
 }
 
 static int give_slots(const ky_model *m, ky_work *w, size_t *size)
 {
-    int *until = calloc((size_t)m->n_layers + 1, sizeof(*until));
     const int *steps = w->steps + m->n_inputs;
 
-    if (until == NULL)
-        return KY_ENOMEM;
+    int n_slots = ky_model_slots(m, NULL, w->slot_of);
+
+    w->n_slots = n_slots > 0 ? n_slots : 0;
+    if (n_slots < 0)
+        return n_slots;
     for (int i = 0; i < m->n_layers; i++) {
-        const ky_layer *l = &m->layers[i];
-        int s = take_slot(w, until, i);
+        int s = w->slot_of[i];
         size_t n;
 
-        w->slot_of[i] = s;
-        until[s] = last_reader(m, i);
-        if (check_rows(w->max_rows, &l->tensor, steps[i], &n) < 0) {
-            free(until);
+        if (check_rows(w->max_rows, &m->layers[i].tensor, steps[i], &n) < 0)
             return KY_EFULL;
-        }
         size[s] = n > size[s] ? n : size[s];
     }
-    free(until);
     return KY_OK;
 }
 
-static bool makes_mask(const ky_layer *l)
-{
-    return l->masked && l->ops->masking == KY_MASK_MADE && l->distributed == 0;
-}
-
-/* Steps of the mask that call i makes. Where its tensor has none, the layer still sees some. */
-static size_t mask_steps(const ky_model *m, int i, const int *T)
+size_t ky_call_mask(const ky_model *m, int i, const int *T)
 {
     const ky_layer *l = &m->layers[i];
     int B, steps;
 
+    if (!l->masked || l->ops->masking != KY_MASK_MADE || l->distributed > 0)
+        return 0;
     ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, T[l->from[0]], &B, &steps);
     steps = ky_layer_steps(l, steps);
     return (size_t)(steps > T[i] ? steps : T[i]);
@@ -205,11 +218,11 @@ static int give_memory(const ky_model *m, ky_work *w, size_t *size)
     for (int i = 0; i < m->n_layers; i++) {
         const ky_layer *l = &m->layers[i];
         size_t n = ky_call_scratch(m, i, w->max_rows, steps[l->from[0]]);
+        size_t mask = ky_call_mask(m, i, steps);
 
         scratch = n > scratch ? n : scratch;
         most = l->n_in > most ? l->n_in : most;
-        if (makes_mask(l) &&
-            (w->masks[i] = malloc((size_t)w->max_rows * mask_steps(m, i, steps))) == NULL)
+        if (mask > 0 && (w->masks[i] = malloc((size_t)w->max_rows * mask)) == NULL)
             return KY_ENOMEM;
     }
     for (int s = 0; s < w->n_slots; s++)

@@ -6,6 +6,77 @@
 
 #include "tests/models/net.h"
 
+/* -- graphs ---------------------------------------------------------------------- */
+
+enum { CALLS = 24 };
+
+/* The tensors of a graph under construction, by their names in the spec. */
+typedef struct graph {
+    ky_model *m;
+    char name[CALLS][16];
+} graph;
+
+static int graph_tensor(const graph *g, const char *name)
+{
+    for (int i = 0; i < g->m->n_layers; i++)
+        if (strcmp(g->name[i], name) == 0)
+            return i;
+    assert_string_equal(name, "in");
+    return KY_INPUT(0);
+}
+
+/* "Add <a <b :sum": the call of a layer on tensors a and b (else on the one before), whose
+ * tensor is called sum; "=a": the layer of tensor a once more; "td=1": TimeDistributed. */
+static int graph_call(graph *g, char *text, ky_err *err)
+{
+    char *rest, *word = strtok_r(text, " ", &rest), name[16] = "";
+    int from[8], n = 0, shares = word[0] == '=' ? graph_tensor(g, word + 1) : -1, i;
+    ky_layer l;
+
+    if (shares >= 0) {
+        l = g->m->layers[shares];
+        l.shares = g->m->layers[shares].shares;
+    } else
+        ky_layer_init(&l, ky_layer_find(word), "");
+    while ((word = strtok_r(NULL, " ", &rest)) != NULL)
+        if (word[0] == '<')
+            from[n++] = graph_tensor(g, word + 1);
+        else if (word[0] == ':')
+            snprintf(name, sizeof(name), "%s", word + 1);
+        else if (strncmp(word, "td=", 3) == 0)
+            l.distributed = atoi(word + 3);
+        else
+            net_option(&l, word);
+    if (n == 0)
+        from[n++] = g->m->n_layers > 0 ? g->m->n_layers - 1 : KY_INPUT(0);
+    if ((i = ky_model_call(g->m, &l, n, from, err)) >= 0)
+        snprintf(g->name[i], sizeof(g->name[i]), "%s", name);
+    return i;
+}
+
+/* A model of calls; the last one is the answer. `input`: of a step, and T may be KY_ANY. */
+static ky_model *graph_build(const char *spec, int T, const ky_shape *step, const ky_kernels *k)
+{
+    ky_shape input = { .rank = step->rank + 1, .d = { T }, .timed = true };
+    graph g = { 0 };
+    char text[1024], *rest;
+    ky_err err;
+    int rc;
+
+    memcpy(input.d + 1, step->d, (size_t)step->rank * sizeof(*step->d));
+    rc = ky_model_new("graph", &input, &g.m, &err);
+    snprintf(text, sizeof(text), "%s", spec);
+    for (char *call = strtok_r(text, ";", &rest); rc >= 0 && call != NULL;
+         call = strtok_r(NULL, ";", &rest))
+        rc = graph_call(&g, call, &err);
+    if (rc < 0 || (rc = ky_model_finish(g.m, &err)) < 0)
+        fail_msg("%s: %s", spec, err.text);
+    net_weights(g.m, 5);
+    g.m->kernels = k;
+    assert_int_equal(ky_model_pack(g.m, NULL), KY_OK);
+    return g.m;
+}
+
 /* A plan, a wave of one, and the state of one stream. */
 typedef struct rig {
     ky_model *m;
@@ -421,6 +492,69 @@ static void the_self_test_passes_every_layer_and_finds_a_broken_model(void **sta
             }
 }
 
+/* -- graphs step by step ------------------------------------------------------------- */
+
+static const struct {
+    const char *spec;
+    ky_shape step;
+} stream_graphs[] = {
+    { "LSTM units=3 return_sequences=1 :a; =a <a; =a; Dense units=2", { 1, { 3 }, false } },
+    { "Dense units=4 :a; Conv1D filters=4 kernel_size=3 strides=2 padding=causal :c; =c; =a; "
+      "LSTM units=3",
+      { 1, { 4 }, false } },
+    { "LSTM units=3 td=1; Dense units=2; Flatten td=1; LSTM units=2", { 2, { 4, 3 }, false } },
+    { "Conv1D filters=3 kernel_size=3 padding=same td=1; MaxPooling1D td=1; Flatten td=1; "
+      "Conv1D filters=4 kernel_size=2; LSTM units=3; Dense units=2",
+      { 2, { 6, 2 }, false } },
+};
+
+static void every_graph_that_streams_answers_for_its_whole_past(void **state)
+{
+    (void)state;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++)
+        for (size_t i = 0; i < sizeof(stream_graphs) / sizeof(*stream_graphs); i++) {
+            ky_model *m = graph_build(stream_graphs[i].spec, KY_ANY, &stream_graphs[i].step, *k);
+            ky_plan *p;
+            ky_err err;
+
+            if (ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &p, &err) < 0 ||
+                ky_plan_selftest(p, &err) < 0)
+                fail_msg("%s: %s", stream_graphs[i].spec, err.text);
+            ky_plan_free(p);
+            ky_model_free(m);
+        }
+}
+
+/* Two calls of one layer do not share what they remember. */
+static void the_parts_of_a_state_are_named_and_add_up(void **state)
+{
+    const ky_shape step = { .rank = 1, .d = { 3 } };
+    ky_model *m = graph_build("LSTM units=3 return_sequences=1 :a; =a <a; Conv1D filters=2 "
+                              "kernel_size=4; LSTM units=5",
+                              KY_ANY, &step, ky_kernels_get());
+    const ky_plan_part *part;
+    size_t at = 0;
+    ky_plan *p;
+
+    (void)state;
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &p, NULL), KY_OK);
+    assert_int_equal(ky_plan_parts(p, &part), 4);
+    assert_string_equal(part[0].layer, "lstm");
+    assert_int_equal(part[0].bytes, 6 * sizeof(float)); /* h and c */
+    assert_string_equal(part[1].layer, "lstm");
+    assert_string_equal(part[2].layer, "conv1d");
+    assert_int_equal(part[2].bytes, (16 + 3 * 3) * sizeof(float)); /* counters, three inputs */
+    assert_string_equal(part[3].layer, "lstm_1");
+    assert_int_equal(part[3].bytes, 10 * sizeof(float));
+    for (int i = 0; i < 4; i++) {
+        assert_true(part[i].at >= at && part[i].at % 64 == 0);
+        at = part[i].at + part[i].bytes;
+    }
+    assert_true(at <= ky_plan_state_bytes(p) && ky_plan_state_bytes(p) < at + 64);
+    ky_plan_free(p);
+    ky_model_free(m);
+}
+
 /* Every input is a sequence of its own. */
 static void a_model_without_time_answers_every_sample(void **state)
 {
@@ -464,6 +598,8 @@ int main(void)
         cmocka_unit_test(windows_that_make_no_sense_are_refused),
         cmocka_unit_test(the_layout_tells_what_a_states_bytes_mean),
         cmocka_unit_test(the_self_test_passes_every_layer_and_finds_a_broken_model),
+        cmocka_unit_test(every_graph_that_streams_answers_for_its_whole_past),
+        cmocka_unit_test(the_parts_of_a_state_are_named_and_add_up),
         cmocka_unit_test(a_model_without_time_answers_every_sample),
     };
 
