@@ -369,7 +369,8 @@ static void random_models_over_all_layers_survive_to_the_bit(void **state)
         ky_model_free(back);
     }
     for (int o = 0; ky_layer_table[o] != NULL; o++)
-        assert_true((seen >> o & 1) == 1); /* every layer took part */
+        if (ky_layer_table[o]->backward != NULL) /* every layer that is trained took part */
+            assert_true((seen >> o & 1) == 1);
 }
 
 static ky_model *small_model(const char *arch)
