@@ -51,15 +51,20 @@ void ky_mat_release(ky_mat *m)
     free(m);
 }
 
+static unsigned next_id(void)
+{
+    static atomic_uint last;
+    return atomic_fetch_add(&last, 1);
+}
+
 ky_lstm_mat *ky_lstm_mat_alloc(int F, int H, int lanes, size_t scratch)
 {
-    static atomic_uint last_id;
     ky_lstm_mat *m = malloc(sizeof *m);
     if (m == NULL)
         return NULL;
     int columns = (int)round_up((size_t)H, (size_t)lanes);
     *m = (ky_lstm_mat){ .F = F, .H = H, .columns = columns, .scratch = scratch };
-    m->id = atomic_fetch_add(&last_id, 1);
+    m->id = next_id();
     m->w = reals_new((size_t)(F + H) * 4 * columns);
     m->b = reals_new((size_t)4 * columns);
     if (m->w == NULL || m->b == NULL) {
@@ -78,7 +83,42 @@ void ky_lstm_mat_release(ky_lstm_mat *m)
     free(m);
 }
 
+ky_gru_mat *ky_gru_mat_alloc(int F, int H, bool after, int lanes, size_t scratch)
+{
+    ky_gru_mat *m = malloc(sizeof *m);
+    if (m == NULL)
+        return NULL;
+    int columns = (int)round_up((size_t)H, (size_t)lanes);
+    *m = (ky_gru_mat){ .F = F, .H = H, .after = after, .columns = columns, .scratch = scratch };
+    m->id = next_id();
+    if (!after)
+        return m;
+    m->w = reals_new((size_t)(F + H) * 3 * columns);
+    m->b = reals_new((size_t)6 * columns);
+    if (m->w == NULL || m->b == NULL) {
+        ky_gru_mat_release(m);
+        return NULL;
+    }
+    return m;
+}
+
+void ky_gru_mat_release(ky_gru_mat *m)
+{
+    if (m == NULL)
+        return;
+    ky_mat_release(m->gates);
+    ky_mat_release(m->candidate);
+    free(m->w);
+    free(m->b);
+    free(m);
+}
+
 size_t ky_lstm_scratch(const ky_lstm_mat *m)
+{
+    return m->scratch;
+}
+
+size_t ky_gru_scratch(const ky_gru_mat *m)
 {
     return m->scratch;
 }

@@ -74,6 +74,9 @@ typedef struct ky_run {
     int k, n;
 } ky_run;
 
+/* The stacked gate matrices of a GRU (z|r|h), packed likewise. */
+typedef struct ky_gru_mat ky_gru_mat;
+
 /* The stacked gate matrices of an LSTM (i|f|c|o), packed likewise. */
 typedef struct ky_lstm_mat ky_lstm_mat;
 
@@ -109,6 +112,45 @@ typedef struct ky_kernels {
      */
     void (*lstm)(const ky_lstm_mat *m, int B, const ky_real *x, ptrdiff_t xs, ky_real *const *state,
                  ky_real *tape, ptrdiff_t tape_stride, ky_real *scratch);
+
+    /**
+     * W [F,3H], U [H,3H], blocks z|r|h (Keras) -> packed. b: [2,3H] with reset_after, b0 for x and
+     * b1 for h, else [3H]; NULL: zeros.
+     */
+    ky_gru_mat *(*gru_new)(int F, int H, bool reset_after, const ky_real *W, const ky_real *U,
+                           const ky_real *b);
+    void (*gru_free)(ky_gru_mat *m);
+
+    /**
+     * One step of B rows with sigmoid gates and tanh: state[r] = h[H], updated in place; states
+     * may lie anywhere and none twice. With a the chain b0, x W and q the chain b1, h U:
+     *
+     *     reset_after:  z = sigmoid(a_z + q_z)   r = sigmoid(a_r + q_r)   n = tanh(fma(r, q_h,
+     * a_h))
+     *
+     * without, one chain each over the bias, x W and h U, or (r h) U for the candidate n:
+     *
+     *     z = sigmoid(b + x W + h U)   r likewise   n = tanh(b + x W + (r h) U)
+     *
+     * and in both  h' = fma(z, h - n, n).
+     *
+     * @param x       row r at x + r*xs, F values
+     * @param scratch ky_gru_scratch(m) reals, 64-byte aligned, the caller's own
+     */
+    void (*gru)(const ky_gru_mat *m, int B, const ky_real *x, ptrdiff_t xs, ky_real *const *state,
+                ky_real *scratch);
+
+    /**
+     * Each of C channels with M filters of its own. A run is n neighbouring taps of C inputs:
+     *
+     * y[r][c*M + j] = act(b[c*M + j] + sum over runs in order, t in [0,run.n) of
+     *                     x[r*xs + run.at + t*C + c] * w[run.k + t][c*M + j])
+     *
+     * w [taps,C*M], as Keras keeps it; b [C*M] or NULL (zeros). y must not overlap x.
+     */
+    void (*depthwise)(int C, int M, int n_runs, const ky_run *runs, const ky_real *w,
+                      const ky_real *b, int R, const ky_real *x, ptrdiff_t xs, ky_real *y,
+                      ptrdiff_t ys, enum ky_activation act);
 
     /** y[i] = act(x[i]), i in [0,n); x == y allowed. Element-wise activations. */
     void (*activate)(enum ky_activation act, const ky_real *x, ky_real *y, size_t n);
@@ -156,6 +198,9 @@ bool ky_kernels_use(const char *name);
 
 /** Reals of scratch that lstm() wants for one call. */
 size_t ky_lstm_scratch(const ky_lstm_mat *m);
+
+/** Reals of scratch that gru() wants for one call. */
+size_t ky_gru_scratch(const ky_gru_mat *m);
 
 /** Whether this thread rounds to nearest and keeps subnormals; kymod checks it in every lane. */
 bool ky_kernels_fp_sane(void);

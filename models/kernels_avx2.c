@@ -70,11 +70,28 @@ INLINE void v_store_part(float *p, vec v, int n)
         _mm256_maskstore_ps(p, first_lanes(n), v);
 }
 
+/* Lane i of x, for each i of a vector of lanes. */
+INLINE vec v_pick(vec x, ivec i)
+{
+    return _mm256_permutevar8x32_ps(x, i);
+}
+
+INLINE ivec i_load(const int32_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
 /* Two blocks of units are 8 chains, as many as hide the latency of fma. */
 static inline int lstm_group(int blocks)
 {
     (void)blocks;
     return 2;
+}
+
+static inline int gru_group(int blocks)
+{
+    (void)blocks;
+    return 4;
 }
 
 #include "models/kernels_simd.h"

@@ -59,6 +59,17 @@ INLINE void v_store_part(float *p, vec v, int n)
     _mm512_mask_storeu_ps(p, (__mmask16)(0xffff >> (LANES - n)), v);
 }
 
+/* Lane i of x, for each i of a vector of lanes. */
+INLINE vec v_pick(vec x, ivec i)
+{
+    return _mm512_permutexvar_ps(i, x);
+}
+
+INLINE ivec i_load(const int32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
 /*
  * Two blocks of units are 8 chains, as many as hide the latency of fma; large layers read
  * their weights faster in four streams. Zen 4 (family 19h) takes two cycles for 512 bits of
@@ -70,6 +81,13 @@ static inline int lstm_group(int blocks)
     if (blocks > 2 && __builtin_cpu_is("amdfam19h"))
         return 1;
     return blocks > 4 ? 4 : 2;
+}
+
+static inline int gru_group(int blocks)
+{
+    if (blocks > 2 && __builtin_cpu_is("amdfam19h"))
+        return 2;
+    return 4;
 }
 
 #include "models/kernels_simd.h"

@@ -25,17 +25,34 @@ struct ky_mat {
 struct ky_lstm_mat {
     int F, H;
     int columns;    /* H rounded up likewise */
-    unsigned id;    /* tells the matrices of one model apart, see lstm_turn() */
+    unsigned id;    /* tells the matrices of one model apart, see turn() */
     size_t scratch; /* reals wanted by lstm() */
     ky_real *w;     /* [F+H,4*columns], first the rows of W, then those of U */
     ky_real *b;     /* [4*columns] */
 };
+
+struct ky_gru_mat {
+    int F, H;
+    bool after;        /* reset_after */
+    int columns;       /* H rounded up likewise */
+    unsigned id;       /* as above */
+    size_t scratch;    /* reals wanted by gru() */
+    ky_real *w;        /* after: [F+H,3*columns] */
+    ky_real *b;        /* after: [6*columns], those for x and those for h */
+    ky_mat *gates;     /* before: z|r [F+H,2H] */
+    ky_mat *candidate; /* before: [F+H,H] */
+};
+
+/* Rows whose inputs and states are gathered at a time. */
+#define KY_CHUNK 48
 
 /** Zeroed; columns is N (or H) rounded up to a multiple of lanes. NULL when out of memory. */
 KY_HIDDEN ky_mat *ky_mat_alloc(int K, int N, int lanes);
 KY_HIDDEN void ky_mat_release(ky_mat *m);
 KY_HIDDEN ky_lstm_mat *ky_lstm_mat_alloc(int F, int H, int lanes, size_t scratch);
 KY_HIDDEN void ky_lstm_mat_release(ky_lstm_mat *m);
+KY_HIDDEN ky_gru_mat *ky_gru_mat_alloc(int F, int H, bool after, int lanes, size_t scratch);
+KY_HIDDEN void ky_gru_mat_release(ky_gru_mat *m);
 
 KY_HIDDEN extern const ky_kernels ky_kernels_plain;
 KY_HIDDEN extern const ky_kernels ky_kernels_avx2;

@@ -18,6 +18,17 @@
 #ifndef KY_KERNELS_MATH_H
 #define KY_KERNELS_MATH_H
 
+static inline int min_int(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* How many of the LANES columns that start at `from` exist. */
+static inline int lanes_left(int columns, int from)
+{
+    return min_int(columns - from, LANES);
+}
+
 INLINE vec v_neg(vec x)
 {
     return v_sub(v_set((ky_real)-0.0), x);

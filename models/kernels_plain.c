@@ -83,6 +83,16 @@ static void plain_log_softmax(int R, int C, const ky_real *x, ptrdiff_t xs, ky_r
     }
 }
 
+static void activate_row(enum ky_activation act, int N, ky_real *y)
+{
+    if (act == KY_SOFTMAX)
+        plain_softmax(1, N, y, N, y, N);
+    else if (act == KY_LOG_SOFTMAX)
+        plain_log_softmax(1, N, y, N, y, N);
+    else
+        plain_activate(act, y, y, (size_t)N);
+}
+
 /* -- matrices ------------------------------------------------------------------ */
 
 /* acc[n] += sum over k in order of x[k] * W[k][n] */
@@ -111,12 +121,7 @@ static void plain_rows(const ky_mat *m, int n_runs, const ky_run *runs, int R, c
         memcpy(y, m->b, (size_t)m->N * sizeof *y);
         for (int i = 0; i < n_runs; i++)
             add_product(y, runs[i].n, m->N, x + runs[i].at, m->w + (size_t)runs[i].k * m->N);
-        if (act == KY_SOFTMAX)
-            plain_softmax(1, m->N, y, ys, y, ys);
-        else if (act == KY_LOG_SOFTMAX)
-            plain_log_softmax(1, m->N, y, ys, y, ys);
-        else
-            plain_activate(act, y, y, (size_t)m->N);
+        activate_row(act, m->N, y);
     }
 }
 
@@ -163,6 +168,66 @@ static void plain_lstm(const ky_lstm_mat *m, int B, const ky_real *x, ptrdiff_t 
         add_product(z, m->F, 4 * H, x, m->w);
         add_product(z, H, 4 * H, h, m->w + (size_t)m->F * 4 * H);
         plain_cell(H, z, h, c, tape != NULL ? tape + r * tape_stride : NULL);
+    }
+}
+
+/* -- GRU -------------------------------------------------------------------------- */
+
+#include "models/kernels_gru.h"
+
+static ky_gru_mat *plain_gru_new(int F, int H, bool reset_after, const ky_real *W, const ky_real *U,
+                                 const ky_real *b)
+{
+    if (!reset_after)
+        return gru_new_before(F, H, W, U, b);
+    ky_gru_mat *m = ky_gru_mat_alloc(F, H, true, 1, 6 * (size_t)H);
+    if (m == NULL)
+        return NULL;
+    memcpy(m->w, W, (size_t)F * 3 * H * sizeof *W);
+    memcpy(m->w + (size_t)F * 3 * H, U, (size_t)H * 3 * H * sizeof *U);
+    if (b != NULL)
+        memcpy(m->b, b, (size_t)6 * H * sizeof *b);
+    return m;
+}
+
+static void plain_gru(const ky_gru_mat *m, int B, const ky_real *x, ptrdiff_t xs,
+                      ky_real *const *state, ky_real *scratch)
+{
+    if (!m->after) {
+        gru_before(m, B, x, xs, state, scratch);
+        return;
+    }
+    int H = m->H;
+    for (int r = 0; r < B; r++, x += xs) {
+        ky_real *h = state[r], *a = scratch, *q = a + 3 * H;
+        memcpy(scratch, m->b, 6 * (size_t)H * sizeof *a);
+        add_product(a, m->F, 3 * H, x, m->w);
+        add_product(q, H, 3 * H, h, m->w + (size_t)m->F * 3 * H);
+        for (int j = 0; j < H; j++) {
+            const ky_real aj[3] = { a[j], a[H + j], a[2 * H + j] };
+            const ky_real qj[3] = { q[j], q[H + j], q[2 * H + j] };
+            gru_cell(aj, qj, h + j, 1);
+        }
+    }
+}
+
+/* -- depthwise -------------------------------------------------------------------- */
+
+static void plain_depthwise(int C, int M, int n_runs, const ky_run *runs, const ky_real *w,
+                            const ky_real *b, int R, const ky_real *x, ptrdiff_t xs, ky_real *y,
+                            ptrdiff_t ys, enum ky_activation act)
+{
+    int N = C * M;
+    for (int r = 0; r < R; r++, x += xs, y += ys) {
+        for (int n = 0; n < N; n++) {
+            ky_real sum = b != NULL ? b[n] : 0;
+            for (int i = 0; i < n_runs; i++)
+                for (int t = 0; t < runs[i].n; t++)
+                    sum = fma(x[runs[i].at + (ptrdiff_t)t * C + n / M],
+                              w[(size_t)(runs[i].k + t) * N + n], sum);
+            y[n] = sum;
+        }
+        activate_row(act, N, y);
     }
 }
 
@@ -220,6 +285,10 @@ const ky_kernels ky_kernels_plain = {
     .lstm_new = plain_lstm_new,
     .lstm_free = ky_lstm_mat_release,
     .lstm = plain_lstm,
+    .gru_new = plain_gru_new,
+    .gru_free = ky_gru_mat_release,
+    .gru = plain_gru,
+    .depthwise = plain_depthwise,
     .activate = plain_activate,
     .softmax = plain_softmax,
     .log_softmax = plain_log_softmax,

@@ -45,17 +45,6 @@
 #define PREFETCH_L2(p) __builtin_prefetch(p, 0, 2)
 #define LINE           16 /* floats of a cache line */
 
-static inline int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-
-/* How many of the LANES columns that start at `from` exist. */
-static inline int lanes_left(int columns, int from)
-{
-    return min_int(columns - from, LANES);
-}
-
 /* -- softmax ---------------------------------------------------------------------- */
 
 /* logs: the logarithms of the results instead. */
@@ -390,6 +379,18 @@ static void rows_pass(const ky_mat *m, const struct pass *p, int R, const float 
     }
 }
 
+/* What is left to do behind the tiles, which know ReLU themselves. */
+static void activate_rows(enum ky_activation act, int R, int N, float *y, ptrdiff_t ys)
+{
+    if (act == KY_SOFTMAX)
+        SET(softmax)(R, N, y, ys, y, ys);
+    else if (act == KY_LOG_SOFTMAX)
+        SET(log_softmax)(R, N, y, ys, y, ys);
+    else if (act != KY_LINEAR && act != KY_RELU)
+        for (int r = 0; r < R; r++)
+            SET(activate)(act, y + r * ys, y + r * ys, (size_t)N);
+}
+
 /* A longer inner dimension is done in stretches whose weights stay in the nearest cache,
  * the sums waiting in y meanwhile: to store and load a float is exact. */
 #define STRETCH      128
@@ -443,27 +444,18 @@ static void SET(rows)(const ky_mat *m, int n_runs, const ky_run *runs, int R, co
         rows_in_stretches(m, &p, R, x, y);
     else
         rows_pass(m, &p, R, x, true, y);
-    if (act == KY_SOFTMAX)
-        SET(softmax)(R, m->N, y, ys, y, ys);
-    else if (act == KY_LOG_SOFTMAX)
-        SET(log_softmax)(R, m->N, y, ys, y, ys);
-    else if (act != KY_LINEAR && act != KY_RELU)
-        for (int r = 0; r < R; r++)
-            SET(activate)(act, y + r * ys, y + r * ys, (size_t)m->N);
+    activate_rows(act, R, m->N, y, ys);
 }
 
 /* -- LSTM ----------------------------------------------------------------------------- */
 
-/* Rows whose inputs and states are gathered at a time. */
-#define CHUNK 48
-
 /* How many rows of weights one row alone fetches ahead. */
-#define LSTM_AHEAD 16
+#define AHEAD 16
 
 static ky_lstm_mat *SET(lstm_new)(int F, int H, const float *W, const float *U, const float *b)
 {
     size_t K = (size_t)F + H;
-    ky_lstm_mat *m = ky_lstm_mat_alloc(F, H, LANES, CHUNK * K);
+    ky_lstm_mat *m = ky_lstm_mat_alloc(F, H, LANES, KY_CHUNK * K);
     if (m == NULL)
         return NULL;
     float *w = m->w, *bias = m->b;
@@ -498,6 +490,25 @@ INLINE void cell(const vec z[4], float *h, int H, float *tape, int n)
     }
 }
 
+/* z[r][g] += x w over K rows of weights, for G gates of a block of units. */
+INLINE void gates_chain(int R, int G, int K, const float *x, ptrdiff_t xs, const float *w,
+                        vec z[LSTM_ROWS][4])
+{
+    for (int k = 0; k < K; k++, w += G * LANES) {
+        vec xr[LSTM_ROWS];
+        UNROLL
+        for (int r = 0; r < R; r++)
+            xr[r] = v_set(x[r * xs + k]);
+        UNROLL
+        for (int g = 0; g < G; g++) {
+            vec wg = v_load(w + g * LANES);
+            UNROLL
+            for (int r = 0; r < R; r++)
+                z[r][g] = v_fma(xr[r], wg, z[r][g]);
+        }
+    }
+}
+
 /* R rows of gathered inputs {x, h} through the block of units that starts at `from`. */
 INLINE void lstm_tile(int R, const ky_lstm_mat *m, int from, const float *xh, float *const *state,
                       float *tape, ptrdiff_t tape_stride)
@@ -511,19 +522,7 @@ INLINE void lstm_tile(int R, const ky_lstm_mat *m, int from, const float *xh, fl
         for (int g = 0; g < 4; g++)
             z[r][g] = v_load(b + g * LANES);
     }
-    for (int k = 0; k < K; k++, w += 4 * LANES) {
-        vec xr[LSTM_ROWS];
-        UNROLL
-        for (int r = 0; r < R; r++)
-            xr[r] = v_set(xh[(size_t)r * K + k]);
-        UNROLL
-        for (int g = 0; g < 4; g++) {
-            vec wg = v_load(w + g * LANES);
-            UNROLL
-            for (int r = 0; r < R; r++)
-                z[r][g] = v_fma(xr[r], wg, z[r][g]);
-        }
-    }
+    gates_chain(R, 4, K, xh, K, w, z);
     /* The cells are long: a loop over sums put down, or clang keeps them in memory all along. */
     vec done[LSTM_ROWS][4];
     UNROLL
@@ -566,7 +565,7 @@ static inline void prefetch_state(const float *state, int from, int to)
         PREFETCH_L2(state + j);
 }
 
-/* One chunk of at most CHUNK rows. Meanwhile the `next` states behind it are fetched,
+/* One chunk of at most KY_CHUNK rows. Meanwhile the `next` states behind it are fetched,
  * each row group asking for its share. */
 static void lstm_chunk(const ky_lstm_mat *m, int R, const float *x, ptrdiff_t xs,
                        float *const *state, int next, float *tape, ptrdiff_t tape_stride, float *xh)
@@ -586,20 +585,23 @@ static void lstm_chunk(const ky_lstm_mat *m, int R, const float *x, ptrdiff_t xs
         }
 }
 
-/* z[v][g] += x w over K rows of weights, V blocks of units at once: 4V chains. */
-INLINE void lstm_alone_chain(int V, bool ahead, int K, const float *x, const float *w, size_t block,
-                             vec z[PANEL][4])
+/* Most blocks of units one row goes through at once. */
+#define ALONE_BLOCKS 4
+
+/* z[v][g] += x w over K rows of weights, V blocks of units with G gates at once: V G chains. */
+INLINE void alone_chain(int V, int G, bool ahead, int K, const float *x, const float *w,
+                        size_t block, vec z[ALONE_BLOCKS][4])
 {
     UNROLL_BY_2
-    for (int k = 0; k < K; k++, w += 4 * LANES) {
+    for (int k = 0; k < K; k++, w += G * LANES) {
         vec xk = v_set(x[k]);
         UNROLL
         for (int v = 0; v < V; v++) {
             UNROLL
-            for (int g = 0; g < 4; g++) {
+            for (int g = 0; g < G; g++) {
                 const float *wv = w + v * block + g * LANES;
                 if (ahead)
-                    PREFETCH_L1(wv + LSTM_AHEAD * 4 * LANES);
+                    PREFETCH_L1(wv + AHEAD * G * LANES);
                 z[v][g] = v_fma(xk, v_load(wv), z[v][g]);
             }
         }
@@ -611,15 +613,15 @@ INLINE void lstm_alone_tile(int V, bool ahead, const ky_lstm_mat *m, int from, c
 {
     size_t K = (size_t)m->F + m->H, block = K * 4 * LANES;
     const float *w = m->w + (size_t)from * 4 * K, *b = m->b + from * 4;
-    vec z[PANEL][4];
+    vec z[ALONE_BLOCKS][4];
     UNROLL
     for (int v = 0; v < V; v++) {
         UNROLL
         for (int g = 0; g < 4; g++)
             z[v][g] = v_load(b + (v * 4 + g) * LANES);
     }
-    lstm_alone_chain(V, ahead, m->F, x, w, block, z);
-    lstm_alone_chain(V, ahead, m->H, h, w + (size_t)m->F * 4 * LANES, block, z);
+    alone_chain(V, 4, ahead, m->F, x, w, block, z);
+    alone_chain(V, 4, ahead, m->H, h, w + (size_t)m->F * 4 * LANES, block, z);
     UNROLL
     for (int v = 0; v < V; v++) {
         int at = from + v * LANES;
@@ -651,14 +653,14 @@ static lstm_alone_fn *const lstm_alone[PANEL] = {
 };
 
 /*
- * Whether this thread's next row through m goes over the blocks backwards: every other
+ * Whether this thread's next row through matrix `id` goes over the blocks backwards: every other
  * one does, as the weights read last are still in the nearest cache (a quarter more
  * steps a second at 64 units). Blocks are independent, so the bits are the same.
  */
-static inline bool lstm_turn(const ky_lstm_mat *m)
+static inline bool turn(unsigned id)
 {
     static _Thread_local bool backwards[16];
-    bool *b = &backwards[m->id % 16];
+    bool *b = &backwards[id % 16];
     return *b = !*b;
 }
 
@@ -672,7 +674,7 @@ static void lstm_one(const ky_lstm_mat *m, const float *x, float *state, float *
         h = scratch;
     }
     int groups = (blocks + group - 1) / group;
-    bool backwards = lstm_turn(m);
+    bool backwards = turn(m->id);
     for (int i = 0; i < groups; i++) {
         int first = (backwards ? groups - 1 - i : i) * group;
         int V = min_int(blocks - first, group);
@@ -687,13 +689,295 @@ static void SET(lstm)(const ky_lstm_mat *m, int B, const float *x, ptrdiff_t xs,
         lstm_one(m, x, state[0], tape, scratch);
         return;
     }
-    for (int r = 0; r < min_int(B, CHUNK); r++)
+    for (int r = 0; r < min_int(B, KY_CHUNK); r++)
         prefetch_state(state[r], 0, 2 * m->H);
-    for (int r = 0; r < B; r += CHUNK) {
-        int R = min_int(B - r, CHUNK), next = min_int(B - r - R, CHUNK);
+    for (int r = 0; r < B; r += KY_CHUNK) {
+        int R = min_int(B - r, KY_CHUNK), next = min_int(B - r - R, KY_CHUNK);
         lstm_chunk(m, R, x + r * xs, xs, state + r, next, tape ? tape + r * tape_stride : NULL,
                    tape_stride, scratch);
     }
+}
+
+/* -- GRU ------------------------------------------------------------------------------ */
+
+#include "models/kernels_gru.h"
+
+static ky_gru_mat *SET(gru_new)(int F, int H, bool reset_after, const float *W, const float *U,
+                                const float *b)
+{
+    if (!reset_after)
+        return gru_new_before(F, H, W, U, b);
+    size_t K = (size_t)F + H;
+    ky_gru_mat *m = ky_gru_mat_alloc(F, H, true, LANES, KY_CHUNK * K);
+    if (m == NULL)
+        return NULL;
+    float *w = m->w, *bias = m->b;
+    for (int from = 0; from < H; from += LANES) {
+        size_t n = (size_t)lanes_left(H, from);
+        for (int g = 0; g < 6; g++, bias += LANES)
+            if (b != NULL)
+                memcpy(bias, b + g * H + from, n * sizeof *b);
+        for (size_t k = 0; k < K; k++)
+            for (int g = 0; g < 3; g++, w += LANES) {
+                const float *row = k < (size_t)F ? W + k * 3 * H : U + (k - F) * 3 * H;
+                memcpy(w, row + g * H + from, n * sizeof *w);
+            }
+    }
+    return m;
+}
+
+INLINE void gru_biases(int R, const float *b, vec z[LSTM_ROWS][4])
+{
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int g = 0; g < 3; g++)
+            z[r][g] = v_load(b + g * LANES);
+    }
+}
+
+/* R rows of gathered inputs {x, h} through the block of units that starts at `from`. */
+INLINE void gru_tile(int R, const ky_gru_mat *m, int from, const float *xh, float *const *state)
+{
+    int F = m->F, K = F + m->H;
+    const float *w = m->w + (size_t)from * 3 * K, *b = m->b + from * 6;
+    vec z[LSTM_ROWS][4], a[LSTM_ROWS][3], q[LSTM_ROWS][3];
+    gru_biases(R, b, z);
+    gates_chain(R, 3, F, xh, K, w, z);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int g = 0; g < 3; g++)
+            a[r][g] = z[r][g];
+    }
+    gru_biases(R, b + 3 * LANES, z);
+    gates_chain(R, 3, m->H, xh + F, K, w + (size_t)F * 3 * LANES, z);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int g = 0; g < 3; g++)
+            q[r][g] = z[r][g];
+    }
+    for (int r = 0; r < R; r++)
+        gru_cell(a[r], q[r], state[r] + from, lanes_left(m->H, from));
+}
+
+typedef void gru_fn(const ky_gru_mat *m, int from, const float *xh, float *const *state);
+#define GRU_TILE(R)                                                                                \
+    static void gru_##R(const ky_gru_mat *m, int from, const float *xh, float *const *state)       \
+    {                                                                                              \
+        gru_tile(R, m, from, xh, state);                                                           \
+    }
+GRU_TILE(1)
+GRU_TILE(2)
+GRU_TILE(3)
+#if LSTM_ROWS == 6
+GRU_TILE(4)
+GRU_TILE(5)
+GRU_TILE(6)
+#endif
+static gru_fn *const gru_tiles[LSTM_ROWS] = {
+    gru_1, gru_2, gru_3,
+#if LSTM_ROWS == 6
+    gru_4, gru_5, gru_6,
+#endif
+};
+
+/* As lstm_chunk. */
+static void gru_chunk(const ky_gru_mat *m, int R, const float *x, ptrdiff_t xs, float *const *state,
+                      int next, float *xh)
+{
+    int F = m->F, H = m->H, K = F + H;
+    for (int r = 0; r < R; r++) {
+        memcpy(xh + (size_t)r * K, x + r * xs, (size_t)F * sizeof *x);
+        memcpy(xh + (size_t)r * K + F, state[r], (size_t)H * sizeof *x);
+    }
+    for (int from = 0; from < H; from += LANES)
+        for (int r = 0, n; r < R; r += n) {
+            n = min_int(R - r, LSTM_ROWS);
+            for (int q = r; q < min_int(r + n, next); q++)
+                prefetch_state(state[R + q], from, from + LANES);
+            gru_tiles[n - 1](m, from, xh + (size_t)r * K, state + r);
+        }
+}
+
+INLINE void gru_alone_tile(int V, const ky_gru_mat *m, int from, const float *x, const float *h,
+                           float *state)
+{
+    size_t K = (size_t)m->F + m->H, block = K * 3 * LANES;
+    const float *w = m->w + (size_t)from * 3 * K, *b = m->b + from * 6;
+    vec a[ALONE_BLOCKS][4], q[ALONE_BLOCKS][4];
+    UNROLL
+    for (int v = 0; v < V; v++) {
+        UNROLL
+        for (int g = 0; g < 3; g++) {
+            a[v][g] = v_load(b + (v * 6 + g) * LANES);
+            q[v][g] = v_load(b + (v * 6 + 3 + g) * LANES);
+        }
+    }
+    alone_chain(V, 3, V > 2, m->F, x, w, block, a);
+    alone_chain(V, 3, V > 2, m->H, h, w + (size_t)m->F * 3 * LANES, block, q);
+    UNROLL
+    for (int v = 0; v < V; v++)
+        gru_cell(a[v], q[v], state + from + v * LANES, lanes_left(m->H, from + v * LANES));
+}
+
+typedef void gru_alone_fn(const ky_gru_mat *m, int from, const float *x, const float *h,
+                          float *state);
+#define GRU_ALONE(V)                                                                               \
+    static void gru_alone_##V(const ky_gru_mat *m, int from, const float *x, const float *h,       \
+                              float *state)                                                        \
+    {                                                                                              \
+        gru_alone_tile(V, m, from, x, h, state);                                                   \
+    }
+GRU_ALONE(1)
+GRU_ALONE(2)
+GRU_ALONE(3)
+GRU_ALONE(4)
+static gru_alone_fn *const gru_alone[ALONE_BLOCKS] = { gru_alone_1, gru_alone_2, gru_alone_3,
+                                                       gru_alone_4 };
+
+static void gru_one(const ky_gru_mat *m, const float *x, float *state, float *scratch)
+{
+    int blocks = m->columns / LANES, group = gru_group(blocks);
+    const float *h = state;
+    if (blocks > group) { /* as in lstm_one */
+        memcpy(scratch, state, (size_t)m->H * sizeof *state);
+        h = scratch;
+    }
+    int groups = (blocks + group - 1) / group;
+    bool backwards = turn(m->id);
+    for (int i = 0; i < groups; i++) {
+        int first = (backwards ? groups - 1 - i : i) * group;
+        gru_alone[min_int(blocks - first, group) - 1](m, first * LANES, x, h, state);
+    }
+}
+
+static void SET(gru)(const ky_gru_mat *m, int B, const float *x, ptrdiff_t xs, float *const *state,
+                     float *scratch)
+{
+    if (!m->after) {
+        gru_before(m, B, x, xs, state, scratch);
+        return;
+    }
+    if (B == 1) {
+        gru_one(m, x, state[0], scratch);
+        return;
+    }
+    for (int r = 0; r < min_int(B, KY_CHUNK); r++)
+        prefetch_state(state[r], 0, m->H);
+    for (int r = 0; r < B; r += KY_CHUNK) {
+        int R = min_int(B - r, KY_CHUNK), next = min_int(B - r - R, KY_CHUNK);
+        gru_chunk(m, R, x + r * xs, xs, state + r, next, scratch);
+    }
+}
+
+/* -- depthwise ------------------------------------------------------------------------- */
+
+#define DEPTH_ROWS 4
+
+/* Some vectors of columns of a call. */
+struct depth {
+    int C, N, n_runs;
+    const ky_run *runs;
+    const float *w, *b; /* of the first column; b may be NULL */
+    ptrdiff_t xs, ys;
+    float floor;
+    int n;                        /* columns of the last vector */
+    int c[PANEL];                 /* the input of each vector's first column */
+    int32_t which[PANEL * LANES]; /* and of the others, after that; M columns share one */
+};
+
+/* one: M is 1. */
+INLINE void depth_tile(int R, int V, bool one, const struct depth *d, const float *x, float *y)
+{
+    vec acc[DEPTH_ROWS][PANEL];
+    UNROLL
+    for (int v = 0; v < V; v++) {
+        int n = v == V - 1 ? d->n : LANES;
+        vec b = d->b == NULL ? v_set(0) : v_load_part(d->b + v * LANES, n);
+        UNROLL
+        for (int r = 0; r < R; r++)
+            acc[r][v] = b;
+    }
+    for (int i = 0; i < d->n_runs; i++) {
+        const float *xt = x + d->runs[i].at, *w = d->w + (size_t)d->runs[i].k * d->N;
+        for (int t = 0; t < d->runs[i].n; t++, xt += d->C, w += d->N) {
+            UNROLL
+            for (int v = 0; v < V; v++) {
+                int c = d->c[v], there = min_int(d->C - c, LANES);
+                vec wv = v_load_part(w + v * LANES, v == V - 1 ? d->n : LANES);
+                UNROLL
+                for (int r = 0; r < R; r++) {
+                    vec xv = v_load_part(xt + r * d->xs + c, there);
+                    if (!one)
+                        xv = v_pick(xv, i_load(d->which + v * LANES));
+                    acc[r][v] = v_fma(xv, wv, acc[r][v]);
+                }
+            }
+        }
+    }
+    vec floor = v_set(d->floor);
+    UNROLL
+    for (int r = 0; r < R; r++) {
+        UNROLL
+        for (int v = 0; v < V; v++)
+            v_store_part(y + r * d->ys + v * LANES, v_max(floor, acc[r][v]),
+                         v == V - 1 ? d->n : LANES);
+    }
+}
+
+typedef void depth_fn(bool one, const struct depth *d, const float *x, float *y);
+#define DEPTH_TILE(R, V, name)                                                                     \
+    static void depth_##name(bool one, const struct depth *d, const float *x, float *y)            \
+    {                                                                                              \
+        if (one)                                                                                   \
+            depth_tile(R, V, true, d, x, y);                                                       \
+        else                                                                                       \
+            depth_tile(R, V, false, d, x, y);                                                      \
+    }
+DEPTH_TILE(1, 1, one_narrow)
+DEPTH_TILE(1, PANEL, one_wide)
+DEPTH_TILE(DEPTH_ROWS, 1, rows_narrow)
+DEPTH_TILE(DEPTH_ROWS, PANEL, rows_wide)
+static depth_fn *const depth_fns[2][2] = {
+    { depth_one_narrow, depth_one_wide },
+    { depth_rows_narrow, depth_rows_wide },
+};
+
+/* Which inputs the columns from `from` on have. */
+static void depth_columns(struct depth *d, int M, int from, int V)
+{
+    int c = from / M, j = from % M;
+    d->n = lanes_left(d->N, from + (V - 1) * LANES);
+    for (int i = 0; i < V * LANES; i++) {
+        if (i % LANES == 0)
+            d->c[i / LANES] = c;
+        d->which[i] = c - d->c[i / LANES];
+        if (++j == M) {
+            j = 0;
+            c++;
+        }
+    }
+}
+
+static void SET(depthwise)(int C, int M, int n_runs, const ky_run *runs, const float *w,
+                           const float *b, int R, const float *x, ptrdiff_t xs, float *y,
+                           ptrdiff_t ys, enum ky_activation act)
+{
+    struct depth d = { .C = C, .N = C * M, .n_runs = n_runs, .runs = runs, .xs = xs, .ys = ys };
+    d.floor = act == KY_RELU ? 0 : -INFINITY;
+    for (int from = 0, V; from < d.N; from += V * LANES) {
+        V = d.N - from > (PANEL - 1) * LANES ? PANEL : 1;
+        d.w = w + from;
+        d.b = b != NULL ? b + from : NULL;
+        depth_columns(&d, M, from, V);
+        for (int r = 0, rows; r < R; r += rows) {
+            rows = R - r >= DEPTH_ROWS ? DEPTH_ROWS : 1;
+            depth_fns[rows > 1][V > 1](M == 1, &d, x + r * xs, y + r * ys + from);
+        }
+    }
+    activate_rows(act, R, d.N, y, ys);
 }
 
 /* -- training -------------------------------------------------------------------------- */
@@ -845,6 +1129,10 @@ const ky_kernels SET_TABLE = {
     .lstm_new = SET(lstm_new),
     .lstm_free = ky_lstm_mat_release,
     .lstm = SET(lstm),
+    .gru_new = SET(gru_new),
+    .gru_free = ky_gru_mat_release,
+    .gru = SET(gru),
+    .depthwise = SET(depthwise),
     .activate = SET(activate),
     .softmax = SET(softmax),
     .log_softmax = SET(log_softmax),

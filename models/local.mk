@@ -23,7 +23,7 @@ kymo_sources = \
 	models/keras_arrays.c models/keras_arrays.h models/keras_places.c \
 	models/keras.h models/keras_config.c models/keras_read.c models/keras_tree.c \
 	models/keras_write.c \
-	models/kernels.c models/kernels.h models/kernels_impl.h models/kernels_math.h \
+	models/kernels.c models/kernels.h models/kernels_gru.h models/kernels_impl.h models/kernels_math.h \
 	models/kernels_plain.c \
 	models/layer.c models/layer.h models/layer_tools.h \
 	models/local.c models/local.h \

@@ -174,7 +174,7 @@ static const struct accuracy {
     { KY_ELU, f_elu, 1, 0 },
     { KY_SELU, f_selu, 2, 0 },
     { KY_CELU, f_elu, 1, 0 },
-    { KY_GELU, f_gelu, 5, 1e-42 },
+    { KY_GELU, f_gelu, 6.6, 1e-42 },
     { KY_GELU_TANH, f_gelu_tanh, 4, 1e-7 },
     { KY_SOFTPLUS, f_softplus, 3, 0 },
     { KY_SOFTSIGN, f_softsign, 1.51, 0 },
@@ -737,6 +737,152 @@ static void lstm_step_is_the_formula(void **state)
     }
 }
 
+/* -- GRU ------------------------------------------------------------------------------------ */
+
+struct gru_case {
+    int F, H, B, xs;
+    bool after;
+    float *W, *U, *b, *x, *states;
+};
+
+/* Three steps in waves of at most `wave` rows, states taken in a scattered order. */
+static void run_gru(const ky_kernels *k, const struct gru_case *c, int wave, float *states)
+{
+    ky_gru_mat *m = k->gru_new(c->F, c->H, c->after, c->W, c->U, c->b);
+    assert_non_null(m);
+    float *scratch = aligned_alloc(64, (ky_gru_scratch(m) * sizeof(float) + 63) / 64 * 64);
+    float **at = malloc((size_t)c->B * sizeof *at);
+    assert_non_null(scratch);
+    assert_non_null(at);
+    for (int r = 0; r < c->B; r++)
+        at[r] = states + (size_t)(c->B - 1 - r) * c->H;
+    for (int step = 0; step < 3; step++)
+        for (int r = 0; r < c->B; r += wave)
+            k->gru(m, c->B - r < wave ? c->B - r : wave, c->x + (size_t)r * c->xs, c->xs, at + r,
+                   scratch);
+    k->gru_free(m);
+    free(scratch), free(at);
+}
+
+static void check_gru_of(const ky_kernels *k, int F, int H, int B, bool after)
+{
+    struct gru_case c = { .F = F, .H = H, .B = B, .xs = F + random_int(0, 2), .after = after };
+    c.W = randoms((size_t)F * 3 * H);
+    c.U = randoms((size_t)H * 3 * H);
+    c.b = random_int(0, 3) ? randoms((size_t)(after ? 6 : 3) * H) : NULL;
+    c.x = randoms((size_t)B * c.xs);
+    c.states = randoms((size_t)B * H);
+    size_t n = (size_t)B * H;
+    float *want = copy_of(c.states, n);
+    run_gru(plain(), &c, B, want);
+    for (int wave = 1; wave <= B; wave += random_int(1, B)) {
+        float *got = copy_of(c.states, n);
+        run_gru(k, &c, wave, got);
+        assert_same(got, want, n, after ? "gru" : "gru, reset before");
+        free(got);
+    }
+    free(want), free(c.W), free(c.U), free(c.b), free(c.x), free(c.states);
+}
+
+static void check_gru(const ky_kernels *k)
+{
+    for (int after = 0; after < 2; after++)
+        check_gru_of(k, random_int(1, 20), random_int(1, 70), random_int(1, 70), after);
+}
+
+static void gru_equals_plain_in_any_wave(void **state)
+{
+    (void)state;
+    for_every_set(check_gru, 25);
+}
+
+static void check_large_gru(const ky_kernels *k)
+{
+    for (int after = 0; after < 2; after++) {
+        check_gru_of(k, 9, 128, random_int(1, 12), after);
+        check_gru_of(k, 9, 100, random_int(1, 7), after);
+    }
+}
+
+static void gru_of_many_units_equals_plain(void **state)
+{
+    (void)state;
+    for_every_set(check_large_gru, 1);
+}
+
+/* One unit, one input, one step, by hand in double. */
+static void gru_step_is_the_formula(void **state)
+{
+    (void)state;
+    const float W[3] = { 0.5f, -0.25f, 1 }, U[3] = { 1, 0.5f, -0.5f }, x = 2, h = 0.25f;
+    const float b[6] = { 0.125f, 1, -0.25f, 0.5f, -0.75f, 0.375f };
+    double z = f_sigmoid(b[0] + W[0] * x + b[3] + U[0] * h);
+    double r = f_sigmoid(b[1] + W[1] * x + b[4] + U[1] * h);
+    double n = tanh(b[2] + W[2] * x + r * (b[5] + U[2] * h));
+    double z0 = f_sigmoid(b[0] + W[0] * x + U[0] * h), r0 = f_sigmoid(b[1] + W[1] * x + U[1] * h);
+    double n0 = tanh(b[2] + W[2] * x + U[2] * (r0 * h));
+    double want[2] = { z0 * h + (1 - z0) * n0, z * h + (1 - z) * n };
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++)
+        for (int after = 0; after < 2; after++) {
+            ky_gru_mat *m = (*k)->gru_new(1, 1, after, W, U, b);
+            assert_non_null(m);
+            float s = h, *at = &s;
+            float *scratch = aligned_alloc(64, (ky_gru_scratch(m) * sizeof(float) + 63) / 64 * 64);
+            (*k)->gru(m, 1, &x, 1, &at, scratch);
+            assert_true(fabs(s - want[after]) < 2e-7);
+            (*k)->gru_free(m);
+            free(scratch);
+        }
+}
+
+/* -- depthwise ------------------------------------------------------------------------------- */
+
+static void check_depthwise(const ky_kernels *k)
+{
+    int C = random_int(1, 70), M = random_int(0, 1) ? 1 : random_int(2, 5), taps = random_int(1, 9);
+    int R = random_int(1, 33), N = C * M;
+    ky_run runs[6];
+    ptrdiff_t end, xs = random_int(1, 2 * C), ys = N + random_int(0, 2);
+    int n = random_runs(taps, 6, runs, &end);
+    end = 0;
+    for (int i = 0; i < n; i++)
+        if (runs[i].at + (ptrdiff_t)runs[i].n * C > end)
+            end = runs[i].at + (ptrdiff_t)runs[i].n * C;
+    enum ky_activation act = (enum ky_activation)random_int(KY_LINEAR, KY_LOG_SOFTMAX);
+    size_t n_y = (size_t)((R - 1) * ys + N);
+    float *w = randoms((size_t)taps * N), *b = random_int(0, 3) ? randoms((size_t)N) : NULL;
+    float *x = randoms((size_t)((R - 1) * xs + end)); /* no more than the runs name */
+    float *want = randoms(n_y), *got = copy_of(want, n_y);
+    plain()->depthwise(C, M, n, runs, w, b, R, x, xs, want, ys, act);
+    k->depthwise(C, M, n, runs, w, b, R, x, xs, got, ys, act);
+    assert_same(got, want, n_y, "depthwise");
+    int r = random_int(0, R - 1);
+    k->depthwise(C, M, n, runs, w, b, 1, x + r * xs, xs, got, ys, act);
+    assert_same(got, want + r * ys, (size_t)N, "depthwise, one row");
+    free(w), free(b), free(x), free(want), free(got);
+}
+
+static void depthwise_equals_plain_and_a_row_alone(void **state)
+{
+    (void)state;
+    for_every_set(check_depthwise, 400);
+}
+
+/* Two channels with two filters each, two taps, by hand. */
+static void depthwise_keeps_channels_apart(void **state)
+{
+    (void)state;
+    const float w[8] = { 1, 2, 3, 4, 10, 20, 30, 40 }, b[4] = { 100, 200, 300, 400 };
+    const float x[4] = { 5, 6, 7, 8 };
+    const ky_run runs[1] = { { 0, 0, 2 } };
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        float y[4];
+        (*k)->depthwise(2, 2, 1, runs, w, b, 1, x, 2, y, 4, KY_LINEAR);
+        assert_true(y[0] == 100 + 5 * 1 + 7 * 10 && y[1] == 200 + 5 * 2 + 7 * 20);
+        assert_true(y[2] == 300 + 6 * 3 + 8 * 30 && y[3] == 400 + 6 * 4 + 8 * 40);
+    }
+}
+
 /* -- training -------------------------------------------------------------------------------- */
 
 static void check_gemm_tn(const ky_kernels *k)
@@ -946,6 +1092,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(lstm_equals_plain_in_any_wave),
         cmocka_unit_test(lstm_of_many_units_equals_plain),
         cmocka_unit_test(lstm_step_is_the_formula),
+        cmocka_unit_test(gru_equals_plain_in_any_wave),
+        cmocka_unit_test(gru_of_many_units_equals_plain),
+        cmocka_unit_test(gru_step_is_the_formula),
+        cmocka_unit_test(depthwise_equals_plain_and_a_row_alone),
+        cmocka_unit_test(depthwise_keeps_channels_apart),
         cmocka_unit_test(gemm_tn_equals_plain),
         cmocka_unit_test(colsum_equals_plain),
         cmocka_unit_test(lstm_back_equals_plain),
