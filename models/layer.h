@@ -125,6 +125,20 @@ typedef struct ky_input {
     const uint8_t *mask;
 } ky_input;
 
+/*
+ * Along time, output o of a local layer reads the inputs o*stride + first ... + span - 1; of
+ * those outside the window it makes what the padding says.
+ */
+typedef struct ky_taps {
+    int stride, first, span;
+} ky_taps;
+
+/* Outputs [o0,o1) of a window are wanted, out of its inputs [i0,i1): all that these outputs read
+ * and the window has. */
+typedef struct ky_part {
+    int i0, i1, o0, o1;
+} ky_part;
+
 /* One forward or backward call over B rows of T steps; T = 1 for rows without time. */
 typedef struct ky_call {
     int B, T;           /* rows; steps of the layer's input */
@@ -137,6 +151,8 @@ typedef struct ky_call {
                            aligned: read, and left at the end; NULL: from zeros (window only) */
     const ky_input *in; /* [n_in] what merging layers and masks read; NULL: x alone, no mask */
     uint8_t *mask_out;  /* [B,T_out] wanted by the engine from layers that make masks; NULL: not */
+    const ky_part *part; /* only of layers with taps(), in window(): x [B,i1-i0,in] and y
+                            [B,o1-o0,out] are this part of a window of T steps; NULL: all of it */
 } ky_call;
 
 /* What becomes of a mask. */
@@ -164,6 +180,9 @@ typedef struct ky_layer_ops {
      *  before k were (k > 0), T: steps of input k, 1 without time. < 1: they do not go together.
      *  Its window reads the T of every input, not c->T. NULL: steps() of the only input. */
     int (*join)(const ky_layer *l, int k, int before, int T);
+    /** What outputs of a window of T steps read. Layers that have it heed c->part, so that what
+     *  two windows have in common need not be computed twice. NULL: whole windows only. */
+    ky_taps (*taps)(const ky_layer *l, int T);
     /** Initial values as Keras draws them, into this layer's slice of zeros. NULL: zeros. */
     void (*init)(const ky_layer *l, ky_real *w, ky_rng *rng);
     /** Pack for a kernel set, `backward`: also what backward() reads. ret comes zeroed and is

@@ -182,10 +182,27 @@ size_t ky_local_positions(const ky_layer *l, int B, int T)
     return (size_t)B * (size_t)steps * (size_t)g.w.n_out;
 }
 
+ky_taps ky_local_taps(const ky_layer *l, int T)
+{
+    ky_axis h = layer_axis(l, 0, T);
+
+    return (ky_taps){ .stride = h.s, .first = -h.pad, .span = reach(h.taps, h.d) + 1 };
+}
+
+/* A part of the steps of h, as an axis of its own. */
+static ky_axis part_of(ky_axis h, const ky_part *part)
+{
+    h.pad += part->i0 - part->o0 * h.s;
+    h.n = part->i1 - part->i0;
+    h.n_out = part->o1 - part->o0;
+    return h;
+}
+
 void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
                      const ky_real *x, ky_real *y, ky_local_fn *fn)
 {
-    ky_plane g = ky_local_plane(l, c->T);
+    ky_axis h = layer_axis(l, 0, c->T);
+    ky_plane g = plane_of(l, c->part != NULL ? part_of(h, c->part) : h);
 
     fn(l, k, p, &g, c->B, c->scratch, x, y);
 }

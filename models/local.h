@@ -64,6 +64,9 @@ size_t ky_local_positions(const ky_layer *l, int B, int T);
 /** Scratch of a window or a step whose fn wants `own` of it. */
 size_t ky_local_scratch(const ky_layer *l, int B, int T, size_t own);
 
+/** The row's taps, for layers whose window() is ky_local_window(). */
+ky_taps ky_local_taps(const ky_layer *l, int T);
+
 void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
                      const ky_real *x, ky_real *y, ky_local_fn *fn);
 void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
