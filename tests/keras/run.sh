@@ -48,6 +48,7 @@ each()
 }
 python=$venv/bin/python
 each "$python" "$keras/trained.py" "$build" "$work" "$seed"
+[ -z "${KYMO_DATA:-}" ] || each "$python" "$keras/real.py" "$build" "$work/real"
 if [ -z "${KYMO_TEST_FULL:-}" ]; then
     each "$python" "$keras/check.py" "$build" "$work/models" --seed "$seed" --models 100 --processes 2
 else
