@@ -135,9 +135,9 @@ typedef struct ky_taps {
 
 /* Outputs [o0,o1) of a window are wanted, out of its inputs [i0,i1): all that these outputs read
  * and the window has. */
-typedef struct ky_part {
+typedef struct ky_stretch {
     int i0, i1, o0, o1;
-} ky_part;
+} ky_stretch;
 
 /* One forward or backward call over B rows of T steps; T = 1 for rows without time. */
 typedef struct ky_call {
@@ -151,7 +151,7 @@ typedef struct ky_call {
                            aligned: read, and left at the end; NULL: from zeros (window only) */
     const ky_input *in; /* [n_in] what merging layers and masks read; NULL: x alone, no mask */
     uint8_t *mask_out;  /* [B,T_out] wanted by the engine from layers that make masks; NULL: not */
-    const ky_part *part; /* only of layers with taps(), in window(): x [B,i1-i0,in] and y
+    const ky_stretch *part; /* only of layers with taps(), in window(): x [B,i1-i0,in] and y
                             [B,o1-o0,out] are this part of a window of T steps; NULL: all of it */
 } ky_call;
 

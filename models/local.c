@@ -190,7 +190,7 @@ ky_taps ky_local_taps(const ky_layer *l, int T)
 }
 
 /* A part of the steps of h, as an axis of its own. */
-static ky_axis part_of(ky_axis h, const ky_part *part)
+static ky_axis part_of(ky_axis h, const ky_stretch *part)
 {
     h.pad += part->i0 - part->o0 * h.s;
     h.n = part->i1 - part->i0;

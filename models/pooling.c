@@ -155,10 +155,11 @@ static const ky_field fields_2d[] = {
 
 #define OPS_1D                                                                                     \
     .fields = fields_1d, .shape = shape_1d, .steps = ky_local_steps, .n_scratch = n_scratch,       \
-    .window = window, .step = step, .state_ok = ky_local_state_ok, .backward = backward
+    .taps = ky_local_taps, .window = window, .step = step, .state_ok = ky_local_state_ok,          \
+    .backward = backward
 #define OPS_2D                                                                                     \
     .fields = fields_2d, .shape = shape_2d, .steps = ky_local_steps, .n_scratch = n_scratch,       \
-    .window = window, .step = step, .state_ok = ky_local_state_ok
+    .taps = ky_local_taps, .window = window, .step = step, .state_ok = ky_local_state_ok
 
 const ky_layer_ops ky_max_pooling_ops = { .class_name = "MaxPooling1D", .arch = "maxpool", OPS_1D };
 const ky_layer_ops ky_average_pooling_ops = { .class_name = "AveragePooling1D",
