@@ -24,6 +24,9 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_global_max_ops,
     &ky_lstm_ops,
     &ky_bidirectional_ops,
+    &ky_gru_ops,
+    &ky_simple_rnn_ops,
+    &ky_masking_ops,
     NULL,
 };
 
@@ -39,6 +42,8 @@ static const struct {
     { "BatchNormalizationV2", "BatchNormalization" },
     { "LSTMV1", "LSTM" },
     { "LSTMV2", "LSTM" },
+    { "GRUV1", "GRU" },
+    { "GRUV2", "GRU" },
 };
 
 /* hard_sigmoid_k2 and gelu_tanh never stand in a file: one is what hard_sigmoid meant before
@@ -324,6 +329,8 @@ void ky_packed_free(const ky_kernels *k, ky_packed *p)
 {
     if (p->mat != NULL)
         k->mat_free(p->mat);
+    if (p->recurrent != NULL)
+        k->mat_free(p->recurrent);
     if (p->back_x != NULL)
         k->mat_free(p->back_x);
     if (p->back_h != NULL)

@@ -109,6 +109,7 @@ typedef struct ky_layer ky_layer;
 /* A layer's weights as the kernels want them; each layer fills in what it needs. */
 typedef struct ky_packed {
     ky_mat *mat;             /* for window and step */
+    ky_mat *recurrent;       /* of the recurrent part, where it is apart */
     ky_mat *back_x;          /* the transpose, for dx */
     ky_mat *back_h;          /* of the recurrent part, for dh */
     ky_lstm_mat *lstm;       /* for window and step */

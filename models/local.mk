@@ -16,6 +16,7 @@ kymo_sources = \
 	models/error.c models/error.h \
 	models/flatten.c \
 	models/global_pooling.c \
+	models/gru.c \
 	models/h5.c models/h5.h models/h5_file.h models/h5_read.c \
 	models/h5meta.c models/h5meta.h models/h5raw.c models/h5raw.h \
 	models/h5value.c models/h5value.h \
@@ -28,6 +29,7 @@ kymo_sources = \
 	models/layer.c models/layer.h models/layer_tools.h \
 	models/local.c models/local.h \
 	models/lstm.c \
+	models/masking.c \
 	models/model.c models/model.h \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h models/plan_inside.h \
@@ -38,6 +40,7 @@ kymo_sources = \
 	models/rng.c models/rng.h \
 	models/run.c \
 	models/sample.h \
+	models/simple_rnn.c \
 	models/zip.c models/zip.h
 kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS) $(ZIP_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)

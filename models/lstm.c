@@ -23,13 +23,10 @@ static bool has_kernel(const ky_layer *l)
 
 static int shape(ky_layer *l, ky_err *err)
 {
-    int H = l->cfg.units, F, rc;
+    int H = l->cfg.units, rc;
 
-    if ((rc = ky_layer_needs_time(l, 2, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
+    if ((rc = ky_recurrent_gates(l, 4, err)) < 0)
         return rc;
-    F = l->in.d[1];
-    ky_layer_declare(l, "kernel", true, F, 4 * H, 0);
-    ky_layer_declare(l, "recurrent_kernel", true, H, 4 * H, 0);
     if (l->cfg.use_bias)
         ky_layer_declare(l, "bias", true, 4 * H, 0, 0);
     ky_recurrent_shape(l, &(ky_shape){ .rank = 1, .d = { H } });
@@ -38,23 +35,13 @@ static int shape(ky_layer *l, ky_err *err)
 
 static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
 {
-    int F = l->in.d[1], H = l->cfg.units;
+    int H = l->cfg.units;
 
-    ky_init_glorot(w, l->weights[0].len, F, 4.0 * H, rng);
-    if (!ky_init_orthogonal(w + l->weights[1].at, H, 4 * H, rng))
-        ky_init_glorot(w + l->weights[1].at, l->weights[1].len, H, 4.0 * H, rng);
+    ky_recurrent_init(l, w, rng);
     /* The forget gate starts open, or early gradients vanish (Jozefowicz et al. 2015). */
     if (l->cfg.use_bias && l->cfg.unit_forget_bias)
         for (int j = 0; j < H; j++)
             w[l->weights[2].at + (size_t)(H + j)] = 1;
-}
-
-/* W over U as one matrix, so that x and h side by side are its input. */
-static ky_mat *pack_stacked(const ky_layer *l, const ky_kernels *k, const ky_real *w,
-                            const ky_real *b)
-{
-    /* kernel and recurrent_kernel follow each other in the block */
-    return k->mat_new(l->in.d[1] + l->cfg.units, 4 * l->cfg.units, w, b);
 }
 
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
@@ -69,7 +56,7 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
     if (ok && has_kernel(l))
         ok = (ret->lstm = k->lstm_new(F, H, w, U, b)) != NULL;
     else if (ok)
-        ok = (ret->mat = pack_stacked(l, k, w, b)) != NULL;
+        ok = (ret->mat = ky_recurrent_stack(l, k, w, 0, 4 * H, b)) != NULL;
     if (ok && backward)
         ok = (ret->back_x = ky_pack_transposed(k, F, 4 * H, w)) != NULL &&
              (ret->back_h = ky_pack_transposed(k, H, 4 * H, U)) != NULL;
@@ -111,10 +98,7 @@ static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed
     enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
     ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *z = scratch;
 
-    for (int r = 0; r < B; r++) {
-        memcpy(panel + r * (F + H), x + r * xs, (size_t)F * sizeof(*x));
-        memcpy(panel + r * (F + H) + F, state[r], (size_t)H * sizeof(*x));
-    }
+    ky_recurrent_panel(l, B, x, xs, state, panel);
     ky_rows(k, p->mat, F + H, B, panel, F + H, z, 4 * H, KY_LINEAR);
     for (int r = 0; r < B; r++, z += 4 * H) {
         ky_real *h = state[r], *c = h + H, *i = z, *f = z + H, *g = z + 2 * H, *o = z + 3 * H;
@@ -236,11 +220,6 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                     dx + (size_t)ky_recurrent_at(l, T, t) * F, (ptrdiff_t)T * F, KY_LINEAR);
 }
 
-static size_t macs(const ky_layer *l, int T)
-{
-    return (size_t)T * (l->weights[0].len + l->weights[1].len);
-}
-
 static const ky_field fields[] = {
     { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, false },
     { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, false },
@@ -266,5 +245,5 @@ const ky_layer_ops ky_lstm_ops = {
     .window = ky_recurrent_window,
     .step = ky_recurrent_step,
     .backward = backward,
-    .macs = macs,
+    .macs = ky_recurrent_macs,
 };

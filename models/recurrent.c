@@ -1,7 +1,28 @@
 #include "models/recurrent.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
+
+int ky_recurrent_gates(ky_layer *l, int gates, ky_err *err)
+{
+    int H = l->cfg.units, rc;
+
+    if ((rc = ky_layer_needs_time(l, 2, err)) < 0 || (rc = ky_layer_range("units", H, 1, err)) < 0)
+        return rc;
+    ky_layer_declare(l, "kernel", true, l->in.d[1], gates * H, 0);
+    ky_layer_declare(l, "recurrent_kernel", true, H, gates * H, 0);
+    return KY_OK;
+}
+
+void ky_recurrent_init(const ky_layer *l, ky_real *w, ky_rng *rng)
+{
+    const ky_weight *W = &l->weights[0], *U = &l->weights[1];
+
+    ky_init_glorot(w + W->at, W->len, W->d[0], W->d[1], rng);
+    if (!ky_init_orthogonal(w + U->at, U->d[0], U->d[1], rng))
+        ky_init_glorot(w + U->at, U->len, U->d[0], U->d[1], rng);
+}
 
 void ky_recurrent_shape(ky_layer *l, const ky_shape *h)
 {
@@ -17,6 +38,41 @@ void ky_recurrent_shape(ky_layer *l, const ky_shape *h)
     l->state_reals = l->cfg.go_backwards ? 0 : n;
     if (l->cfg.go_backwards)
         l->no_step = "go_backwards begins with the window's last sample";
+}
+
+size_t ky_recurrent_macs(const ky_layer *l, int T)
+{
+    return (size_t)T * (l->weights[0].len + l->weights[1].len);
+}
+
+ky_mat *ky_recurrent_stack(const ky_layer *l, const ky_kernels *k, const ky_real *w, int col, int n,
+                           const ky_real *b)
+{
+    size_t rows = (size_t)(l->in.d[1] + l->cfg.units), N = (size_t)l->weights[0].d[1];
+    ky_real *part;
+    ky_mat *m;
+
+    /* The two follow each other in the block. */
+    if ((size_t)n == N)
+        return k->mat_new((int)rows, n, w, b);
+    if ((part = malloc(rows * (size_t)n * sizeof(*part))) == NULL)
+        return NULL;
+    for (size_t i = 0; i < rows; i++)
+        memcpy(part + i * (size_t)n, w + i * N + (size_t)col, (size_t)n * sizeof(*part));
+    m = k->mat_new((int)rows, n, part, b);
+    free(part);
+    return m;
+}
+
+void ky_recurrent_panel(const ky_layer *l, int B, const ky_real *x, ptrdiff_t xs,
+                        ky_real *const *state, ky_real *panel)
+{
+    size_t F = (size_t)l->in.d[1], H = (size_t)l->cfg.units;
+
+    for (int r = 0; r < B; r++, x += xs, panel += F + H) {
+        memcpy(panel, x, F * sizeof(*x));
+        memcpy(panel + F, state[r], H * sizeof(*x));
+    }
 }
 
 static size_t pointers(int B) /* reals that hold B pointers */

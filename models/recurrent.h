@@ -25,6 +25,13 @@ typedef struct ky_cell {
     int tape; /* reals a step leaves on the tape for each of h; 0: there is no backward pass */
 } ky_cell;
 
+/** Begins the shape() of a cell of units: input [T,F], weights kernel [F,gates*units] and
+ *  recurrent_kernel [units,gates*units]. */
+int ky_recurrent_gates(ky_layer *l, int gates, ky_err *err);
+
+/** init(): the two of them as Keras draws them. */
+void ky_recurrent_init(const ky_layer *l, ky_real *w, ky_rng *rng);
+
 /** Ends a shape(): l->out from one step's output h, state, form and mask. */
 void ky_recurrent_shape(ky_layer *l, const ky_shape *h);
 
@@ -42,6 +49,23 @@ void ky_recurrent_window(const ky_layer *l, const ky_kernels *k, const ky_packed
                          const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y);
 void ky_recurrent_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                        const ky_call *c, const ky_real *x, ky_real *y, bool *emit);
+
+/** macs() of a cell of units. */
+size_t ky_recurrent_macs(const ky_layer *l, int T);
+
+/**
+ * The columns [col,col+n) of kernel and recurrent_kernel, one above the other, packed: the matrix
+ * that x and h side by side meet.
+ *
+ * @param b  [n] or NULL for zeros
+ * @return   NULL when out of memory
+ */
+ky_mat *ky_recurrent_stack(const ky_layer *l, const ky_kernels *k, const ky_real *w, int col, int n,
+                           const ky_real *b);
+
+/** x and h side by side: panel [B,F+units]. */
+void ky_recurrent_panel(const ky_layer *l, int B, const ky_real *x, ptrdiff_t xs,
+                        ky_real *const *state, ky_real *panel);
 
 /** Which step of the window is worked out as the i-th of T. */
 static inline int ky_recurrent_at(const ky_layer *l, int T, int i)

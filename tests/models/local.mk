@@ -51,6 +51,12 @@ tests_models_test_layers_SOURCES = tests/models/test_layers.c tests/models/net.h
 tests_models_test_layers_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_layers_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_recurrent
+tests_models_test_recurrent_SOURCES = tests/models/test_recurrent.c \
+	tests/models/recurrent_values.inc tests/models/net.h
+tests_models_test_recurrent_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_recurrent_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_plan
 tests_models_test_plan_SOURCES = tests/models/test_plan.c tests/models/net.h
 tests_models_test_plan_CFLAGS = $(KY_TEST_CFLAGS)
@@ -61,6 +67,6 @@ tests_models_test_arch_SOURCES = tests/models/test_arch.c
 tests_models_test_arch_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_arch_LDADD = libkymo.la $(CMOCKA_LIBS)
 endif
-EXTRA_DIST += tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
+EXTRA_DIST += tests/golden/make_recurrent.py tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
 	tests/golden/k3_conv_valid.h5 tests/golden/k3_conv_same_causal.h5 \
 	tests/golden/k3_functional.h5 tests/golden/k3_activations.h5 tests/golden/k3_flat_dense.h5

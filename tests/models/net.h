@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "models/blueprint.h"
+#include "models/layer_tools.h"
 #include "models/plan.h"
 
 /*
@@ -72,6 +73,24 @@ static const net_case net_cases[] = {
     { "LSTM units=37 use_bias=0", 5, 4 },
     { "LSTM units=6 recurrent_activation=hard_sigmoid return_sequences=1", 6, 3 },
     { "LSTM units=5 activation=sigmoid recurrent_activation=tanh", 6, 3 },
+    { "LSTM units=5 go_backwards=1", 7, 3 },
+    { "LSTM units=4 activation=relu return_sequences=1 go_backwards=1", 6, 3 },
+    { "LSTM units=19 activation=gelu recurrent_activation=softmax", 6, 3 },
+    { "GRU units=5", 7, 3 },
+    { "GRU units=17 return_sequences=1 activation=elu recurrent_activation=hard_sigmoid", 6, 9 },
+    { "GRU units=5 reset_after=1", 7, 3 },
+    { "GRU units=16 reset_after=1 return_sequences=1", 9, 9 },
+    { "GRU units=37 reset_after=1 use_bias=0 go_backwards=1", 5, 4 },
+    { "GRU units=6 reset_after=1 activation=log_softmax recurrent_activation=softmax", 6, 3 },
+    { "SimpleRNN units=5", 7, 3 },
+    { "SimpleRNN units=33 return_sequences=1 activation=softmax use_bias=0", 6, 9 },
+    { "SimpleRNN units=3 return_sequences=1 go_backwards=1; SimpleRNN units=2 activation=relu", 6,
+      3 },
+    { "Bidirectional of LSTM units=5", 7, 3 },
+    { "Bidirectional merge_mode=sum of GRU units=17 reset_after=1 return_sequences=1", 6, 9 },
+    { "Bidirectional merge_mode=mul of SimpleRNN units=4 return_sequences=1; GRU units=3", 6, 3 },
+    { "Bidirectional merge_mode=ave of LSTM units=4; Dense units=2", 6, 3 },
+    { "Bidirectional of LSTM units=4 and GRU units=3 go_backwards=1; Dense units=2", 6, 3 },
     { "LSTM units=4 return_sequences=1; LSTM units=3; Dense units=4 activation=softmax", 7, 3 },
     { "Conv1D filters=6 kernel_size=3 padding=causal activation=relu; MaxPooling1D; "
       "LSTM units=5; Dense units=4 activation=softmax",
@@ -161,6 +180,31 @@ static inline void net_option(ky_layer *l, char *option)
     abort();
 }
 
+/* "LSTM units=3", "Bidirectional of LSTM units=3", "Bidirectional of LSTM units=3 and GRU units=2
+ * go_backwards=1"; up to the word "and", which it tells. */
+static inline int net_layer(ky_layer *l, char **words, bool *ret_and, ky_err *err)
+{
+    char *word;
+
+    *ret_and = false;
+    ky_layer_init(l, ky_layer_find(strtok_r(NULL, " ", words)), "");
+    while (!*ret_and && (word = strtok_r(NULL, " ", words)) != NULL) {
+        if (strcmp(word, "of") == 0) {
+            ky_layer ahead, back;
+            bool both, more;
+
+            net_layer(&ahead, words, &both, err);
+            if (both)
+                net_layer(&back, words, &more, err);
+            return ky_bidirectional_wrap(l, &ahead, both ? &back : NULL, err);
+        }
+        *ret_and = strcmp(word, "and") == 0;
+        if (!*ret_and)
+            net_option(l, word);
+    }
+    return KY_OK;
+}
+
 /* Weights of an order of magnitude that lets every gate and bias matter. */
 static inline void net_weights(ky_model *m, uint64_t seed)
 {
@@ -183,7 +227,8 @@ static inline void net_weights(ky_model *m, uint64_t seed)
 static inline int net_build(const char *spec, int T, int F, const ky_kernels *k, bool training,
                             ky_model **ret, ky_err *err)
 {
-    char text[512], *layers, *layer, *words, *word;
+    char text[512], *layers, *layer, *words;
+    bool more;
     ky_shape input = { .rank = 2, .d = { T, F }, .timed = true };
     ky_model *m = NULL;
     int rc, columns = 0;
@@ -198,10 +243,10 @@ static inline int net_build(const char *spec, int T, int F, const ky_kernels *k,
     for (; rc == KY_OK && layer != NULL; layer = strtok_r(NULL, ";", &layers)) {
         ky_layer l;
 
-        ky_layer_init(&l, ky_layer_find(strtok_r(layer, " ", &words)), "");
-        while ((word = strtok_r(NULL, " ", &words)) != NULL)
-            net_option(&l, word);
-        rc = ky_model_add(m, &l, err);
+        words = layer;
+        rc = net_layer(&l, &words, &more, err);
+        if (rc == KY_OK)
+            rc = ky_model_add(m, &l, err);
     }
     if (rc == KY_OK)
         rc = ky_model_finish(m, err);

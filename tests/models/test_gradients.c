@@ -68,6 +68,19 @@ static int compare(ky_model *m, net_pass *p, ky_real *x, size_t n_x, const ky_re
     return wrong;
 }
 
+static bool has_slopes(const ky_layer *l)
+{
+    bool all = true;
+
+    for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
+        if (f->type == KY_F_ACTIVATION) {
+            enum ky_activation a = (enum ky_activation)ky_field_get(f, &l->cfg, 0);
+
+            all &= ky_activation_trains(a) && !(l->ops->cell != NULL && ky_activation_by_rows(a));
+        }
+    return all;
+}
+
 /* Whether all of a case's layers have a way back. */
 static bool is_trained(const net_case *c)
 {
@@ -76,7 +89,8 @@ static bool is_trained(const net_case *c)
 
     assert_int_equal(net_build(c->spec, c->T, c->F, ky_kernels_get(), false, &m, NULL), KY_OK);
     for (int i = 0; i < m->n_layers; i++)
-        all &= m->layers[i].ops->backward != NULL && m->layers[i].distributed == 0;
+        all &= m->layers[i].ops->backward != NULL && m->layers[i].distributed == 0 &&
+               has_slopes(&m->layers[i]);
     ky_model_free(m);
     return all;
 }

@@ -1,0 +1,80 @@
+/*
+ * SimpleRNN (Elman 1990): h' = act(b + x W + h U), one chain over x and then h. The state of a
+ * row is h.
+ */
+#include "models/recurrent.h"
+
+#include <string.h>
+
+static int shape(ky_layer *l, ky_err *err)
+{
+    int H = l->cfg.units, rc = ky_recurrent_gates(l, 1, err);
+
+    if (rc < 0)
+        return rc;
+    if (l->cfg.use_bias)
+        ky_layer_declare(l, "bias", true, H, 0, 0);
+    ky_recurrent_shape(l, &(ky_shape){ .rank = 1, .d = { H } });
+    return KY_OK;
+}
+
+static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
+                ky_packed *ret)
+{
+    const ky_real *b = l->cfg.use_bias ? w + l->weights[2].at : NULL;
+
+    (void)backward;
+    ret->mat = ky_recurrent_stack(l, k, w, 0, l->cfg.units, b);
+    return ret->mat != NULL ? KY_OK : KY_ENOMEM;
+}
+
+static size_t n_state(const ky_layer *l)
+{
+    return (size_t)l->cfg.units;
+}
+
+static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
+{
+    size_t F = (size_t)l->in.d[1], H = (size_t)l->cfg.units;
+
+    (void)p;
+    return ky_lines((size_t)B * (F + H)) + (size_t)B * H;
+}
+
+static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
+                     ky_real *scratch)
+{
+    int F = l->in.d[1], H = l->cfg.units;
+    ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *h = scratch;
+
+    (void)tape;
+    ky_recurrent_panel(l, B, x, xs, state, panel);
+    ky_rows(k, p->mat, F + H, B, panel, F + H, h, H, l->cfg.activation);
+    for (int r = 0; r < B; r++)
+        memcpy(state[r], h + (size_t)r * (size_t)H, (size_t)H * sizeof(*h));
+}
+
+static const ky_cell cell = { .n_state = n_state, .n_scratch = step_scratch, .step = one_step };
+
+static const ky_field fields[] = {
+    { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, 0 },
+    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, 0 },
+    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
+    KY_RECURRENT_FIELDS,
+    { 0 },
+};
+
+const ky_layer_ops ky_simple_rnn_ops = {
+    .class_name = "SimpleRNN",
+    .fields = fields,
+    .masking = KY_MASK_PASSES,
+    .cell = &cell,
+    .shape = shape,
+    .init = ky_recurrent_init,
+    .pack = pack,
+    .n_scratch = ky_recurrent_scratch,
+    .window = ky_recurrent_window,
+    .step = ky_recurrent_step,
+    .macs = ky_recurrent_macs,
+};
