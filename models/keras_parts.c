@@ -1,0 +1,664 @@
+/* Models of Keras's, read into parts that can be called on each other. */
+#include "models/keras_parts.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_NESTING = 32 };
+
+/* What the whole reading shares. */
+struct reader {
+    ky_keras_version version;
+    int n_layers, n_nodes, n_refs, depth;
+    bool frozen; /* inside of what is not trainable */
+};
+
+/* A tensor as the text names it: output `tensor` of call `call` of a part. */
+struct name {
+    int part, call, tensor;
+};
+
+/* A graph while its names are not yet resolved. */
+struct wiring {
+    struct reader *r;
+    ky_keras_graph *g;
+    ky_json *index;     /* name -> part */
+    struct name *names; /* [n_names] in the order of the nodes' refs; outputs behind */
+    int n_names, room;
+    int node; /* whose names are read; -1: of the model's inputs and outputs */
+};
+
+static int read_part(struct reader *r, const ky_json *entry, ky_keras_tree *tree,
+                     ky_keras_part *ret, ky_err *err);
+
+int ky_keras_part_outputs(const ky_keras_part *p)
+{
+    switch (p->kind) {
+    case KY_KERAS_PART_MODEL:
+        return p->graph->n_outputs;
+    case KY_KERAS_PART_DISTRIBUTED:
+        return ky_keras_part_outputs(p->inner);
+    case KY_KERAS_PART_LAYER:
+        return 1 + p->layer->n_states;
+    default:
+        return 1;
+    }
+}
+
+/* -- making a graph ---------------------------------------------------------------- */
+
+static int no_memory(ky_err *err)
+{
+    return ky_fail(err, KY_ENOMEM, "no memory");
+}
+
+static int add_node(struct wiring *w, int part, ky_err *err)
+{
+    ky_keras_graph *g = w->g;
+
+    if (++w->r->n_nodes > KY_KERAS_MAX_CALLS)
+        return ky_fail(err, KY_EFULL, "layers are called more than %d times", KY_KERAS_MAX_CALLS);
+    if ((g->n_nodes & (g->n_nodes - 1)) == 0) { /* room doubles */
+        size_t room = g->n_nodes > 0 ? 2 * (size_t)g->n_nodes : 1;
+        ky_keras_node *more = realloc(g->nodes, room * sizeof(*more));
+
+        if (more == NULL)
+            return no_memory(err);
+        g->nodes = more;
+    }
+    g->nodes[g->n_nodes++] = (ky_keras_node){ .part = part, .ref = w->n_names };
+    return KY_OK;
+}
+
+static int add_name(struct wiring *w, struct name name, ky_err *err)
+{
+    if (++w->r->n_refs > KY_KERAS_MAX_READS)
+        return ky_fail(err, KY_EFULL, "layers are called on more than %d tensors",
+                       KY_KERAS_MAX_READS);
+    if (w->n_names == w->room) {
+        size_t room = w->room > 0 ? 2 * (size_t)w->room : 16;
+        struct name *more = realloc(w->names, room * sizeof(*more));
+
+        if (more == NULL)
+            return no_memory(err);
+        w->names = more;
+        w->room = (int)room;
+    }
+    w->names[w->n_names++] = name;
+    return KY_OK;
+}
+
+/* -- tensors in the text ------------------------------------------------------------ */
+
+/* A call's further arguments: only those that change nothing (training: false, mask: null), and
+ * masks, which Keras 3 writes down though they come along by themselves. */
+static int read_arguments(struct wiring *w, const ky_json *kwargs, ky_err *err)
+{
+    ky_keras_node *node = w->node >= 0 ? &w->g->nodes[w->node] : NULL;
+    bool operation = node != NULL && w->g->parts[node->part].kind == KY_KERAS_PART_OPERATION;
+
+    for (const char *key = ky_json_next_key(kwargs, NULL); key != NULL;
+         key = ky_json_next_key(kwargs, key)) {
+        const ky_json *v = ky_json_get(kwargs, key);
+
+        if (strcmp(key, "mask") == 0 && !ky_json_is_null(v) && node != NULL)
+            node->masked = true;
+        else if (!operation && !ky_keras_is_nothing(v) && strcmp(key, "inputs") != 0)
+            return ky_fail(err, KY_EUNSUPPORTED, "it is called with %.60s %s, which kymo cannot do",
+                           key, ky_keras_show(v).text);
+    }
+    return KY_OK;
+}
+
+/* ["layer", call, tensor], with Keras 2's options of the call behind. */
+static int read_name(struct wiring *w, const ky_json *v, ky_err *err)
+{
+    const char *layer = ky_json_str(ky_json_at(v, 0), "");
+    int64_t part = ky_json_int(ky_json_get(w->index, layer), -1);
+    int64_t call = ky_json_int(ky_json_at(v, 1), -1), tensor = ky_json_int(ky_json_at(v, 2), -1);
+
+    if (part < 0)
+        return ky_fail(err, KY_EFORMAT, "there is no layer '%.60s' to call it on", layer);
+    if (call < 0 || call > KY_KERAS_MAX_CALLS || tensor < 0 || tensor > KY_KERAS_MAX_CALLS)
+        return ky_fail(err, KY_EFORMAT, "%s names no output of layer '%.60s'",
+                       ky_keras_show(v).text, layer);
+    int rc = add_name(w, (struct name){ (int)part, (int)call, (int)tensor }, err);
+    return rc < 0 ? rc : read_arguments(w, ky_json_at(v, 3), err);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int read_tensors(struct wiring *w, const ky_json *v, bool constants, ky_err *err);
+
+/* Of a dict, as Keras flattens it: in the order of its keys. */
+static int read_tensor_dict(struct wiring *w, const ky_json *v, bool constants, ky_err *err)
+{
+    size_t n = 0, i = 0;
+    const char **keys, *key;
+    int rc = KY_OK;
+
+    for (key = ky_json_next_key(v, NULL); key != NULL; key = ky_json_next_key(v, key))
+        n++;
+    keys = calloc(n + 1, sizeof(*keys));
+    if (keys == NULL)
+        return no_memory(err);
+    for (key = ky_json_next_key(v, NULL); key != NULL; key = ky_json_next_key(v, key))
+        keys[i++] = key;
+    qsort(keys, n, sizeof(*keys), by_text);
+    for (i = 0; rc == KY_OK && i < n; i++)
+        rc = read_tensors(w, ky_json_get(v, keys[i]), constants, err);
+    free(keys);
+    return rc;
+}
+
+/* All tensors of a value, however they are nested; operations have constants among them. */
+static int read_tensors(struct wiring *w, const ky_json *v, bool constants, ky_err *err)
+{
+    const ky_json *list = ky_keras_list(v);
+    int rc = KY_OK;
+
+    if (strcmp(ky_keras_class(v), "__keras_tensor__") == 0)
+        return read_name(w, ky_json_get(ky_json_get(v, "config"), "keras_history"), err);
+    if (ky_json_is_string(ky_json_at(list, 0)) && ky_json_len(list) >= 3)
+        return read_name(w, list, err);
+    if (ky_json_is_array(list)) {
+        for (size_t i = 0; rc == KY_OK && i < ky_json_len(list); i++)
+            rc = read_tensors(w, ky_json_at(list, i), constants, err);
+        return rc;
+    }
+    if (ky_json_is_object(v) && ky_json_get(v, "class_name") == NULL)
+        return read_tensor_dict(w, v, constants, err);
+    if (constants)
+        return KY_OK;
+    return ky_fail(err, KY_EUNSUPPORTED, "it is called on %s, which is no tensor of the model",
+                   ky_keras_show(v).text);
+}
+
+/* -- calls -------------------------------------------------------------------------- */
+
+/* {"args": [T or [T, T]], "kwargs": {}} of Keras 3. */
+static int read_call(struct wiring *w, const ky_json *call, ky_err *err)
+{
+    const ky_json *args = ky_json_get(call, "args"), *kwargs = ky_json_get(call, "kwargs");
+    bool operation = w->g->parts[w->g->nodes[w->node].part].kind == KY_KERAS_PART_OPERATION;
+    const ky_json *first =
+        ky_json_len(args) > 0 ? ky_json_at(args, 0) : ky_json_get(kwargs, "inputs");
+    int rc;
+
+    if (args == NULL) /* [["prev", 0, 0, {kwargs}], ...] of Keras 1 and 2, or a dict of such */
+        return read_tensors(w, call, false, err);
+    for (size_t i = 1; !operation && i < ky_json_len(args); i++)
+        if (!ky_keras_is_nothing(ky_json_at(args, i)))
+            return ky_fail(err, KY_EUNSUPPORTED, "it is called with a further argument %s",
+                           ky_keras_show(ky_json_at(args, i)).text);
+    rc = operation ? read_tensors(w, args, true, err) : read_tensors(w, first, false, err);
+    return rc < 0 ? rc : read_arguments(w, kwargs, err);
+}
+
+/* One node for every time a part is called; an input is there by itself. */
+static int read_calls(struct wiring *w, int part, ky_err *err)
+{
+    ky_keras_graph *g = w->g;
+    ky_keras_part *p = &g->parts[part];
+    const ky_json *nodes = ky_json_get(p->entry, "inbound_nodes");
+    size_t n = ky_json_len(nodes);
+    int rc = KY_OK;
+
+    if ((n == 0) != (p->kind == KY_KERAS_PART_INPUT))
+        return ky_fail(err, KY_EFORMAT,
+                       n == 0 ? "nothing calls it" : "an input is called on something");
+    if (n == 0) {
+        p->first = g->n_nodes; /* for read_inputs() */
+        return add_node(w, part, err);
+    }
+    for (size_t i = 0; rc == KY_OK && i < n; i++) {
+        const ky_json *call = ky_json_at(nodes, i);
+        ky_keras_node *node;
+
+        if ((rc = add_node(w, part, err)) < 0)
+            break;
+        w->node = g->n_nodes - 1;
+        rc = read_call(w, call, err);
+        node = &g->nodes[w->node];
+        node->n_refs = w->n_names - node->ref;
+        if (rc == KY_OK && node->n_refs == 0 && p->kind != KY_KERAS_PART_OPERATION)
+            rc = ky_fail(err, KY_EFORMAT, "it is called on nothing");
+    }
+    return rc;
+}
+
+/* -- names become nodes --------------------------------------------------------------- */
+
+/*
+ * A model that is called in a model has a call of its own before these in most versions of
+ * Keras, made when it was, that the text leaves out: its calls then count from 1.
+ */
+static void find_first_calls(const struct wiring *w, int *first)
+{
+    for (int i = 0; i < w->g->n_parts; i++)
+        first[i] = w->g->parts[i].kind == KY_KERAS_PART_MODEL ? 1 : 0;
+    for (int i = 0; i < w->n_names; i++)
+        if (w->names[i].call == 0)
+            first[w->names[i].part] = 0;
+}
+
+static int resolve_names(struct wiring *w, ky_err *err)
+{
+    ky_keras_graph *g = w->g;
+    size_t n = (size_t)g->n_parts + 1;
+    int *first = calloc(n, sizeof(*first)), *at = calloc(n, sizeof(*at));
+    int *calls = calloc(n, sizeof(*calls)), rc = KY_OK;
+
+    g->refs = calloc((size_t)w->n_names + 1, sizeof(*g->refs));
+    if (first == NULL || at == NULL || calls == NULL || g->refs == NULL)
+        rc = no_memory(err);
+    else
+        find_first_calls(w, first);
+    for (int i = g->n_nodes - 1; rc == KY_OK && i >= 0; i--) {
+        at[g->nodes[i].part] = i; /* a part's nodes stand together */
+        calls[g->nodes[i].part]++;
+    }
+    for (int i = 0; rc == KY_OK && i < w->n_names; i++) {
+        const struct name *name = &w->names[i];
+        const ky_keras_part *p = &g->parts[name->part];
+        int call = name->call - first[name->part];
+
+        if (call < 0 || call >= calls[name->part] || name->tensor >= ky_keras_part_outputs(p))
+            rc = ky_fail(err, KY_EFORMAT, "layer '%.60s' has no call %d with an output %d", p->name,
+                         name->call, name->tensor);
+        else
+            g->refs[i] = (ky_keras_ref){ at[name->part] + call, name->tensor };
+    }
+    g->n_refs = w->n_names;
+    free(first);
+    free(at);
+    free(calls);
+    return rc;
+}
+
+/* Every node behind what it reads, as far as possible in the order of the text. */
+static int order_nodes(ky_keras_graph *g, ky_err *err)
+{
+    enum { NEW, OPEN, DONE };
+    size_t n = (size_t)g->n_nodes + 1;
+    int *next = calloc(n, sizeof(*next)), *stack = calloc(n, sizeof(*stack));
+    char *state = calloc(n, 1);
+    int depth = 0, done = 0, rc = KY_OK;
+
+    g->order = calloc(n, sizeof(*g->order));
+    if (next == NULL || stack == NULL || state == NULL || g->order == NULL)
+        rc = no_memory(err);
+    for (int i = 0; rc == KY_OK && i < g->n_nodes; i++) {
+        if (state[i] == NEW)
+            stack[depth++] = i;
+        while (rc == KY_OK && depth > 0) {
+            int at = stack[depth - 1];
+            const ky_keras_node *node = &g->nodes[at];
+
+            state[at] = OPEN;
+            if (next[at] == node->n_refs) {
+                state[at] = DONE;
+                g->order[done++] = at;
+                depth--;
+                continue;
+            }
+            int from = g->refs[node->ref + next[at]++].node;
+            if (state[from] == OPEN)
+                rc = ky_fail(err, KY_EFORMAT,
+                             "layer '%.60s' is called on what comes out of it: a circle",
+                             g->parts[g->nodes[from].part].name);
+            else if (state[from] == NEW)
+                stack[depth++] = from;
+        }
+    }
+    free(next);
+    free(stack);
+    free(state);
+    return rc;
+}
+
+static void number_tensors(ky_keras_graph *g)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        g->nodes[i].out = g->n_tensors;
+        g->n_tensors += ky_keras_part_outputs(&g->parts[g->nodes[i].part]);
+    }
+}
+
+/* -- functional models ---------------------------------------------------------------- */
+
+/* All layers of a list, each with a node of the tree. */
+static int read_layers(struct reader *r, const ky_json *layers, ky_keras_tree *tree,
+                       ky_keras_graph *g, ky_err *err)
+{
+    size_t n = ky_json_len(layers);
+    int rc = KY_OK;
+
+    if (n == 0 || n > KY_KERAS_MAX_LAYERS)
+        return ky_fail(err, KY_EFORMAT, "%zu layers, must be 1 to %d", n, KY_KERAS_MAX_LAYERS);
+    r->n_layers += (int)n;
+    if (r->n_layers > KY_KERAS_MAX_LAYERS)
+        return ky_fail(err, KY_EFULL, "more than %d layers in all", KY_KERAS_MAX_LAYERS);
+    g->parts = calloc(n + 1, sizeof(*g->parts)); /* one more for an input that is not there */
+    if (g->parts == NULL)
+        return no_memory(err);
+    for (size_t i = 0; rc == KY_OK && i < n; i++) {
+        const ky_json *entry = ky_json_at(layers, i);
+
+        rc = read_part(r, entry, tree, &g->parts[g->n_parts++], err);
+        if (rc < 0)
+            ky_context(err, rc, "layer '%.60s'", ky_keras_name(entry));
+    }
+    return rc;
+}
+
+static int index_parts(struct wiring *w, ky_err *err)
+{
+    w->index = ky_json_object();
+    if (w->index == NULL)
+        return no_memory(err);
+    for (int i = 0; i < w->g->n_parts; i++) {
+        const char *name = w->g->parts[i].name;
+
+        if (ky_json_get(w->index, name) != NULL)
+            return ky_fail(err, KY_EFORMAT, "two layers have the name '%.60s'", name);
+        ky_json_set(w->index, name, ky_json_of_int(i));
+    }
+    return KY_OK;
+}
+
+/* input_layers: nodes of inputs, each once, and all of them. */
+static int read_inputs(struct wiring *w, const ky_json *config, ky_err *err)
+{
+    ky_keras_graph *g = w->g;
+    int from = w->n_names, all = 0, rc;
+
+    w->node = -1;
+    rc = read_tensors(w, ky_json_get(config, "input_layers"), false, err);
+
+    if (rc < 0)
+        return ky_context(err, rc, "the model's inputs");
+    g->inputs = calloc((size_t)(w->n_names - from) + 1, sizeof(*g->inputs));
+    if (g->inputs == NULL)
+        return no_memory(err);
+    for (int i = 0; i < g->n_parts; i++)
+        all += g->parts[i].kind == KY_KERAS_PART_INPUT;
+    for (int i = 0; i < w->n_names - from; i++) {
+        ky_keras_part *p = &g->parts[w->names[from + i].part];
+
+        if (p->kind != KY_KERAS_PART_INPUT)
+            return ky_fail(err, KY_EUNSUPPORTED, "the model's input '%.60s' is no InputLayer",
+                           p->name);
+        if (p->first < 0)
+            return ky_fail(err, KY_EFORMAT, "'%.60s' is twice among the model's inputs", p->name);
+        g->inputs[g->n_inputs++] = p->first;
+        p->first = -1;
+    }
+    w->n_names = from;
+    if (g->n_inputs != all || all == 0)
+        return ky_fail(err, KY_EFORMAT, "%d layers are inputs, the model names %d of them", all,
+                       g->n_inputs);
+    return KY_OK;
+}
+
+static int read_functional(struct reader *r, const ky_json *config, ky_keras_tree *tree,
+                           ky_keras_graph *g, ky_err *err)
+{
+    struct wiring w = { .r = r, .g = g };
+    int rc = read_layers(r, ky_json_get(config, "layers"), tree, g, err), outputs = 0;
+
+    if (rc == KY_OK)
+        rc = index_parts(&w, err);
+    for (int i = 0; rc == KY_OK && i < g->n_parts; i++)
+        if ((rc = read_calls(&w, i, err)) < 0)
+            ky_context(err, rc, "layer '%.60s' (%.60s)", g->parts[i].name, g->parts[i].class_name);
+    if (rc == KY_OK)
+        rc = read_inputs(&w, config, err);
+    if (rc == KY_OK) {
+        outputs = w.n_names;
+        rc = read_tensors(&w, ky_json_get(config, "output_layers"), false, err);
+        if (rc == KY_OK && w.n_names == outputs)
+            rc = ky_fail(err, KY_EFORMAT, "there are none");
+        if (rc < 0)
+            ky_context(err, rc, "the model's outputs");
+    }
+    if (rc == KY_OK)
+        rc = resolve_names(&w, err);
+    if (rc == KY_OK) {
+        g->n_outputs = w.n_names - outputs;
+        g->outputs = g->refs + outputs;
+        number_tensors(g);
+        rc = order_nodes(g, err);
+    }
+    ky_json_free(w.index);
+    free(w.names);
+    return rc;
+}
+
+/* -- sequential models ---------------------------------------------------------------- */
+
+/* An input in front of layers that have none in the text. */
+static void put_input_first(ky_keras_graph *g, const ky_json *first)
+{
+    memmove(g->parts + 1, g->parts, (size_t)g->n_parts * sizeof(*g->parts));
+    g->parts[0] = (ky_keras_part){ .kind = KY_KERAS_PART_INPUT,
+                                   .class_name = "InputLayer",
+                                   .name = "input",
+                                   .entry = first,
+                                   .first = -1 };
+    g->n_parts++;
+}
+
+/* Each layer is called on the one before it. */
+static int chain_parts(struct reader *r, ky_keras_graph *g, ky_err *err)
+{
+    size_t n = (size_t)g->n_parts + 1;
+
+    r->n_nodes += g->n_parts;
+    g->nodes = calloc(n, sizeof(*g->nodes));
+    g->refs = calloc(n, sizeof(*g->refs));
+    g->order = calloc(n, sizeof(*g->order));
+    g->inputs = calloc(1, sizeof(*g->inputs));
+    if (g->nodes == NULL || g->refs == NULL || g->order == NULL || g->inputs == NULL)
+        return no_memory(err);
+    for (int i = 0; i < g->n_parts; i++) {
+        const ky_keras_part *p = &g->parts[i];
+
+        if (i > 0 && p->kind == KY_KERAS_PART_INPUT)
+            return ky_fail(err, KY_EFORMAT, "layer '%.60s' is an input behind other layers",
+                           p->name);
+        if (ky_keras_part_outputs(p) != 1)
+            return ky_fail(err, KY_EUNSUPPORTED,
+                           "layer '%.60s' (%.60s) gives several tensors (return_state)", p->name,
+                           p->class_name);
+        g->nodes[i] = (ky_keras_node){ .part = i, .ref = i - 1, .n_refs = i > 0, .out = i };
+        g->order[i] = i;
+        g->refs[i] = (ky_keras_ref){ i, 0 };
+    }
+    g->nodes[0].ref = 0;
+    g->n_nodes = g->n_refs = g->n_tensors = g->n_parts;
+    g->n_inputs = g->n_outputs = 1;
+    g->outputs = &g->refs[g->n_parts - 1];
+    return KY_OK;
+}
+
+static int read_sequential(struct reader *r, const ky_json *config, ky_keras_tree *tree,
+                           ky_keras_graph *g, ky_err *err)
+{
+    const ky_json *layers = ky_json_is_array(config) ? config : ky_json_get(config, "layers");
+    int rc = read_layers(r, layers, tree, g, err);
+
+    if (rc < 0)
+        return rc;
+    if (g->parts[0].kind != KY_KERAS_PART_INPUT)
+        put_input_first(g, ky_json_at(layers, 0));
+    return chain_parts(r, g, err);
+}
+
+/* -- parts ---------------------------------------------------------------------------- */
+
+static bool is_functional(const char *class)
+{
+    return strcmp(class, "Functional") == 0 || strcmp(class, "Model") == 0;
+}
+
+static int read_model(struct reader *r, const ky_json *entry, ky_keras_tree *tree, ky_keras_part *p,
+                      ky_err *err)
+{
+    const ky_json *config = ky_json_get(entry, "config");
+    int rc;
+
+    p->kind = KY_KERAS_PART_MODEL;
+    p->graph = calloc(1, sizeof(*p->graph));
+    if (p->graph == NULL)
+        return no_memory(err);
+    if (++r->depth > MAX_NESTING)
+        return ky_fail(err, KY_EFULL, "models inside models, deeper than %d", MAX_NESTING);
+    p->graph->config = config;
+    rc = is_functional(p->class_name) ? read_functional(r, config, tree, p->graph, err)
+                                      : read_sequential(r, config, tree, p->graph, err);
+    r->depth--;
+    return rc;
+}
+
+static int read_distributed(struct reader *r, const ky_json *entry, ky_keras_tree *tree,
+                            ky_keras_part *p, ky_err *err)
+{
+    const ky_json *inner = ky_json_get(ky_json_get(entry, "config"), "layer");
+    int rc;
+
+    p->kind = KY_KERAS_PART_DISTRIBUTED;
+    p->inner = calloc(1, sizeof(*p->inner));
+    if (p->inner == NULL)
+        return no_memory(err);
+    if (++r->depth > MAX_NESTING)
+        return ky_fail(err, KY_EFULL, "layers inside layers, deeper than %d", MAX_NESTING);
+    rc = read_part(r, inner, tree, p->inner, err);
+    r->depth--;
+    if (rc == KY_OK &&
+        (p->inner->kind == KY_KERAS_PART_INPUT || p->inner->kind == KY_KERAS_PART_OPERATION ||
+         ky_keras_part_outputs(p->inner) != 1))
+        rc = ky_fail(err, KY_EUNSUPPORTED, "it wraps %.60s, which kymo cannot distribute",
+                     p->inner->class_name);
+    return rc;
+}
+
+/* The nodes of the layers that stand inside of a layer's entry, or behind it. */
+static int add_inner_nodes(ky_keras_part *p, ky_err *err)
+{
+    const ky_keras_layer *l = p->layer;
+    const ky_json *config = ky_json_get(p->entry, "config");
+
+    if (l->activation_named &&
+        ky_keras_tree_add(p->tree, KY_KERAS_LAYER, l->activation.ops->class_name,
+                          l->activation.name) == NULL)
+        return no_memory(err);
+    for (int i = 0; i < l->layer.n_inner; i++) {
+        const ky_layer *inner = &l->layer.inner[i];
+        const char *class = ky_keras_class(ky_json_get(config, "layer"));
+        ky_keras_tree *node = ky_keras_tree_add(p->tree, KY_KERAS_LAYER, class, inner->name);
+
+        if (node == NULL)
+            return no_memory(err);
+        node->inner = i;
+        node->trainable = inner->trainable;
+    }
+    return KY_OK;
+}
+
+static int read_layer(struct reader *r, const ky_json *entry, ky_keras_part *p, ky_err *err)
+{
+    p->kind = KY_KERAS_PART_LAYER;
+    p->layer = calloc(1, sizeof(*p->layer));
+    if (p->layer == NULL)
+        return no_memory(err);
+    int rc = ky_keras_layer_read(entry, r->version, p->layer, err);
+    if (rc < 0)
+        return rc;
+    p->layer->layer.trainable = p->tree->trainable;
+    p->tree->theano_order = p->layer->theano_order;
+    return add_inner_nodes(p, err);
+}
+
+static enum ky_keras_kind tree_kind(const char *class)
+{
+    return is_functional(class) || strcmp(class, "Sequential") == 0 ? KY_KERAS_MODEL
+           : strcmp(class, "TimeDistributed") == 0                  ? KY_KERAS_DISTRIBUTED
+           : strcmp(class, "Bidirectional") == 0                    ? KY_KERAS_BIDIRECTIONAL
+                                                                    : KY_KERAS_LAYER;
+}
+
+/* Of a layer, what wraps one, or a model; its node of the tree goes under `tree`. */
+static int read_part(struct reader *r, const ky_json *entry, ky_keras_tree *tree, ky_keras_part *p,
+                     ky_err *err)
+{
+    const char *module = ky_json_str(ky_json_get(entry, "module"), "");
+    const ky_json *config = ky_json_get(entry, "config");
+    int rc = ky_keras_check_origin(entry, err);
+
+    *p = (ky_keras_part){ .class_name = ky_json_str(ky_json_get(entry, "class_name"), "(none)"),
+                          .name = ky_keras_name(entry),
+                          .entry = entry,
+                          .first = -1 };
+    if (rc < 0)
+        return rc;
+    if (strncmp(module, "keras.src.ops.", 14) == 0) {
+        p->kind = KY_KERAS_PART_OPERATION;
+        return KY_OK;
+    }
+    p->tree = ky_keras_tree_add(tree, tree_kind(p->class_name), p->class_name, p->name);
+    if (p->tree == NULL)
+        return no_memory(err);
+    p->tree->trainable = !r->frozen && ky_json_bool(ky_json_get(config, "trainable"), true);
+    if (strcmp(p->class_name, "InputLayer") == 0) {
+        p->kind = KY_KERAS_PART_INPUT;
+        return ky_keras_check_input(entry, err);
+    }
+    if (p->tree->kind == KY_KERAS_LAYER || p->tree->kind == KY_KERAS_BIDIRECTIONAL)
+        return read_layer(r, entry, p, err);
+    bool frozen = r->frozen;
+    r->frozen = !p->tree->trainable;
+    rc = p->tree->kind == KY_KERAS_MODEL ? read_model(r, entry, p->tree, p, err)
+                                         : read_distributed(r, entry, p->tree, p, err);
+    r->frozen = frozen;
+    return rc;
+}
+
+int ky_keras_parts_read(const ky_json *root, ky_keras_version version, ky_keras_tree *tree,
+                        ky_keras_part *ret, ky_err *err)
+{
+    struct reader r = { .version = version };
+    const char *class = ky_json_str(ky_json_get(root, "class_name"), "(none)");
+
+    *ret = (ky_keras_part){
+        .class_name = class, .name = ky_keras_name(root), .entry = root, .tree = tree
+    };
+    if (!is_functional(class) && strcmp(class, "Sequential") != 0)
+        return ky_fail(err, KY_EUNSUPPORTED, "a model of class %.60s is not one kymo can run yet",
+                       class);
+    return read_model(&r, root, tree, ret, err);
+}
+
+void ky_keras_part_done(ky_keras_part *p)
+{
+    if (p->layer != NULL)
+        ky_keras_layer_done(p->layer);
+    free(p->layer);
+    if (p->inner != NULL)
+        ky_keras_part_done(p->inner);
+    free(p->inner);
+    if (p->graph != NULL) {
+        for (int i = 0; i < p->graph->n_parts; i++)
+            ky_keras_part_done(&p->graph->parts[i]);
+        free(p->graph->parts);
+        free(p->graph->nodes);
+        free(p->graph->refs);
+        free(p->graph->order);
+        free(p->graph->inputs);
+    }
+    free(p->graph);
+}
