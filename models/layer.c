@@ -27,6 +27,18 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_gru_ops,
     &ky_simple_rnn_ops,
     &ky_masking_ops,
+    &ky_add_ops,
+    &ky_subtract_ops,
+    &ky_multiply_ops,
+    &ky_average_ops,
+    &ky_maximum_ops,
+    &ky_minimum_ops,
+    &ky_concatenate_ops,
+    &ky_dot_ops,
+    &ky_reshape_ops,
+    &ky_permute_ops,
+    &ky_repeat_vector_ops,
+    &ky_embedding_ops,
     NULL,
 };
 

@@ -127,6 +127,10 @@ extern const ky_layer_ops ky_dense_ops, ky_activation_ops, ky_relu_ops, ky_softm
 
 extern const ky_layer_ops ky_conv2d_ops, ky_max_pooling_2d_ops, ky_average_pooling_2d_ops;
 
+extern const ky_layer_ops ky_add_ops, ky_subtract_ops, ky_multiply_ops, ky_average_ops,
+    ky_maximum_ops, ky_minimum_ops, ky_concatenate_ops, ky_dot_ops, ky_reshape_ops, ky_permute_ops,
+    ky_repeat_vector_ops, ky_embedding_ops;
+
 #define KY_FIELD(member) offsetof(ky_layer_config, member)
 
 #endif

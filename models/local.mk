@@ -12,7 +12,9 @@ kymo_sources = \
 	models/conv.c \
 	models/crc32c.c \
 	models/dense.c \
+	models/dot.c \
 	models/dropout.c \
+	models/embedding.c \
 	models/error.c models/error.h \
 	models/flatten.c \
 	models/global_pooling.c \
@@ -32,12 +34,14 @@ kymo_sources = \
 	models/local.c models/local.h \
 	models/lstm.c \
 	models/masking.c \
+	models/merge.c \
 	models/model.c models/model.h \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h models/plan_inside.h \
 	models/plan_stream.c models/plan_test.c models/plan_window.c \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \
+	models/reshape.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h \
 	models/run.c \

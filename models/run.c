@@ -194,13 +194,11 @@ static int give_slots(const ky_model *m, ky_work *w, size_t *size)
 size_t ky_call_mask(const ky_model *m, int i, const int *T)
 {
     const ky_layer *l = &m->layers[i];
-    int B, steps;
 
     if (!l->masked || l->ops->masking != KY_MASK_MADE || l->distributed > 0)
         return 0;
-    ky_layer_fold(l, ky_model_tensor(m, l->from[0]), 1, T[l->from[0]], &B, &steps);
-    steps = ky_layer_steps(l, steps);
-    return (size_t)(steps > T[i] ? steps : T[i]);
+    return (size_t)(l->tensor.timed ? T[i]
+                                    : l->tensor.d[0]); /* without time, there are steps in it */
 }
 
 /* Room for every tensor, mask and scratch of runs of w->T steps. */

@@ -124,6 +124,37 @@ static const net_case net_cases[] = {
     { "columns=4; Conv1D filters=3 kernel_size=2 distributed=1; MaxPooling1D distributed=1; "
       "Flatten",
       5, 8 },
+    { "a: Dense units=3; b: Dense units=3 activation=tanh @in; Add @a,b", 6, 3 },
+    { "a: Dense units=3; Subtract @in,a", 6, 3 },
+    { "a: Dense units=1; Multiply @a,in,in", 6, 3 },
+    { "a: LSTM units=4 return_sequences=1; b: Conv1D filters=4 kernel_size=3 padding=causal @in; "
+      "Average @a,b,b; LSTM units=3",
+      7, 2 },
+    { "a: Dense units=4; b: Dense units=2 @in; Concatenate @b,a,b; Dense units=3", 6, 3 },
+    { "a: GlobalAveragePooling1D; Maximum @in,a; b: GlobalMaxPooling1D @in; Minimum @b,maximum", 6,
+      3 },
+    { "columns=3; a: Dense units=1; Minimum @a,in", 5, 12 },
+    { "Concatenate axis=1 @in,in; LSTM units=3", 5, 2 },
+    { "columns=3; a: Dense units=1; Concatenate axis=-1 @a,in; Concatenate axis=2 @in,in", 4, 12 },
+    { "Dot axes=1 @in,in", 6, 3 },
+    { "Dot axes=2 normalize=1 @in,in; LSTM units=2", 6, 3 },
+    { "a: Permute dims=2x1; Dot axes=2x1 @in,a", 6, 19 },
+    { "a: GlobalMaxPooling1D; b: GlobalAveragePooling1D @in; Dot axes=-1 @a,b", 6, 3 },
+    { "Reshape target_shape=-1x2x3; Permute dims=1x3x2; Flatten", 5, 6 },
+    { "Reshape target_shape=2x-1; LSTM units=3", 5, 6 },
+    { "LSTM units=4; RepeatVector n=3; LSTM units=3 return_sequences=1", 5, 2 },
+    { "LSTM units=6; Reshape target_shape=2x3; Permute dims=2x1; Dense units=2", 5, 2 },
+    { "columns=4; Permute dims=3x1x2", 5, 12 },
+    { "Embedding input_dim=4 output_dim=5", 6, 3 },
+    { "Reshape target_shape=-1; Embedding input_dim=3 output_dim=5 mask_zero=1; LSTM units=3", 9,
+      1 },
+    { "Reshape target_shape=-1; a: Embedding input_dim=3 output_dim=5 mask_zero=1; b: Embedding "
+      "input_dim=2 output_dim=5 mask_zero=1 @reshape; Multiply @a,b; LSTM units=3",
+      9, 1 },
+    { "Reshape target_shape=-1; a: Embedding input_dim=3 output_dim=5 mask_zero=1; b: Embedding "
+      "input_dim=2 output_dim=5 mask_zero=1 @reshape; Maximum @a,b; Concatenate axis=1 @maximum,a; "
+      "LSTM units=3",
+      9, 1 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 
@@ -223,12 +254,49 @@ static inline void net_weights(ky_model *m, uint64_t seed)
         }
 }
 
+/* The tensor of that name: a layer's, or "in". */
+static inline int net_tensor(const ky_model *m, const char *name)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (strcmp(m->layers[i].name, name) == 0)
+            return i;
+    return KY_INPUT(0);
+}
+
+/* "name: Class option=value @in,other": a layer that is called on what is named, or on the last
+ * one's output. */
+static inline int net_add(ky_model *m, char *text, ky_err *err)
+{
+    int from[8] = { m->n_layers > 0 ? m->n_layers - 1 : KY_INPUT(0) }, n = 1, rc;
+    char *names = strchr(text, '@'), *colon = strchr(text, ':');
+    ky_layer l;
+    bool more;
+
+    if (names != NULL) {
+        *names++ = '\0';
+        n = 0;
+        for (char *rest, *one = strtok_r(names, ",", &rest); one != NULL;
+             one = strtok_r(NULL, ",", &rest))
+            from[n++] = net_tensor(m, one);
+    }
+    if (colon != NULL) {
+        *colon = '\0';
+        names = text + strspn(text, " ");
+        text = colon + 1;
+    }
+    rc = net_layer(&l, &text, &more, err);
+    if (rc == KY_OK && colon != NULL)
+        snprintf(l.name, sizeof(l.name), "%s", names);
+    if (rc == KY_OK)
+        rc = ky_model_call(m, &l, n, from, err);
+    return rc < 0 ? rc : KY_OK;
+}
+
 /* The model of a spec with random weights; T may be KY_ANY. `training`: packed for backward. */
 static inline int net_build(const char *spec, int T, int F, const ky_kernels *k, bool training,
                             ky_model **ret, ky_err *err)
 {
-    char text[512], *layers, *layer, *words;
-    bool more;
+    char text[512], *layers, *layer;
     ky_shape input = { .rank = 2, .d = { T, F }, .timed = true };
     ky_model *m = NULL;
     int rc, columns = 0;
@@ -240,14 +308,8 @@ static inline int net_build(const char *spec, int T, int F, const ky_kernels *k,
         layer = strtok_r(NULL, ";", &layers);
     }
     rc = ky_model_new("net", &input, &m, err);
-    for (; rc == KY_OK && layer != NULL; layer = strtok_r(NULL, ";", &layers)) {
-        ky_layer l;
-
-        words = layer;
-        rc = net_layer(&l, &words, &more, err);
-        if (rc == KY_OK)
-            rc = ky_model_add(m, &l, err);
-    }
+    for (; rc == KY_OK && layer != NULL; layer = strtok_r(NULL, ";", &layers))
+        rc = net_add(m, layer, err);
     if (rc == KY_OK)
         rc = ky_model_finish(m, err);
     if (rc == KY_OK) {
@@ -280,6 +342,7 @@ typedef struct net_pass {
     void *const *state;  /* of the first layer, or NULL */
     ky_real **y, **tape; /* [n_layers] */
     size_t *len;         /* reals of y[i] */
+    uint8_t **mask;      /* [n_layers] that layers made or passed on */
 } net_pass;
 
 /* T: steps of the tensor that layer i reads. */
@@ -295,6 +358,25 @@ static inline ky_call net_call(const net_pass *p, int i, int T, ky_rng *rng)
     return c;
 }
 
+static inline ky_input net_tensor_of(const net_pass *p, int tensor, const ky_real *x, const int *T)
+{
+    return (ky_input){ .x = tensor < 0 ? x : p->y[tensor],
+                       .T = T[tensor],
+                       .mask = tensor < 0 ? NULL : p->mask[tensor] };
+}
+
+/* Room for the mask of layer i, or a copy of the one that it passes on; NULL: none. */
+static inline uint8_t *net_mask(const net_pass *p, int i, const ky_input *in, const int *T)
+{
+    const ky_layer *l = &p->m->layers[i];
+    size_t n = (size_t)p->B * (size_t)(l->tensor.timed ? T[i] : l->tensor.d[0]);
+    uint8_t *mask = l->masked ? malloc(n) : NULL;
+
+    if (mask != NULL && in[0].mask != NULL && l->ops->masking == KY_MASK_PASSES)
+        memcpy(mask, in[0].mask, n);
+    return mask;
+}
+
 static inline void net_forward(net_pass *p, const ky_real *x)
 {
     const ky_model *m = p->m;
@@ -305,19 +387,29 @@ static inline void net_forward(net_pass *p, const ky_real *x)
     p->y = calloc((size_t)m->n_layers, sizeof(*p->y));
     p->tape = calloc((size_t)m->n_layers, sizeof(*p->tape));
     p->len = calloc((size_t)m->n_layers, sizeof(*p->len));
+    p->mask = calloc((size_t)m->n_layers, sizeof(*p->mask));
     for (int i = 0; i < m->n_layers; i++) {
         const ky_layer *l = &m->layers[i];
+        int from = l->from[0];
+        ky_input in[8];
         ky_call c;
 
-        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, p->B, T[i - 1])) : NULL;
-        c = net_call(p, i, T[i - 1], &rng);
-        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], c.B, c.T, false));
-        p->len[i] = (size_t)c.B * (size_t)c.T_out * ky_shape_step(&l->out);
-        p->y[i] = net_reals(p->len[i]);
-        l->ops->window(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c, x, p->y[i]);
-        free(c.scratch);
-        x = p->y[i];
+        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, p->B, T[from])) : NULL;
+        for (int k = 0; k < l->n_in; k++)
+            in[k] = net_tensor_of(p, l->from[k], x, T);
+        c = net_call(p, i, T[from], &rng);
+        c.in = l->distributed > 0 ? NULL : in;
+        if (l->ops->join != NULL)
+            c.T_out = ky_layer_join(l, in);
         T[i] = ky_call_steps(m, i, T);
+        p->mask[i] = net_mask(p, i, in, T);
+        c.mask_out = p->mask[i];
+        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], c.B, c.T, false));
+        p->len[i] = (size_t)p->B * (size_t)T[i] * ky_shape_step(&l->tensor);
+        p->y[i] = net_reals(p->len[i]);
+        l->ops->window(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c, in[0].x,
+                       p->y[i]);
+        free(c.scratch);
     }
 }
 
@@ -358,7 +450,9 @@ static inline void net_done(net_pass *p)
     for (int i = 0; i < p->m->n_layers; i++) {
         free(p->y[i]);
         free(p->tape[i]);
+        free(p->mask[i]);
     }
+    free(p->mask);
     free(p->y);
     free(p->tape);
     free(p->len);
