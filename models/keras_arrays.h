@@ -56,6 +56,14 @@ int ky_keras_places_by_name(ky_keras_leaves *all, const ky_keras_tree *t, const 
 /** The same for Keras 3's form, by classes and counters (FORMATS 1.3). */
 int ky_keras_places_by_class(ky_keras_leaves *all, const ky_keras_tree *t, ky_err *err);
 
+/** The name of a class's group: "LayerNormalization" -> "layer_normalization", "ReLU" -> "re_lu",
+ *  "ConvLSTM2D" -> "conv_lstm2d" (keras/src/utils/naming.py); `to` has KY_KERAS_CLASS bytes. */
+enum { KY_KERAS_CLASS = 80 };
+void ky_keras_snake_case(const char *class_name, char *to);
+
+/** Whether a layer's arrays belong to a cell inside it. */
+bool ky_keras_has_cell(const ky_layer *l);
+
 /** Every array against the shape it must have; no memory is taken for them. */
 int ky_keras_arrays_check(ky_keras_leaves *all, ky_err *err);
 

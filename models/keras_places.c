@@ -231,11 +231,9 @@ int ky_keras_places_by_name(ky_keras_leaves *all, const ky_keras_tree *t, const 
 
 /* -- the new form: a group for each object, named by its class ------------------------------- */
 
-enum { NAME = 80 };
+enum { NAME = KY_KERAS_CLASS };
 
-/* "LayerNormalization" -> "layer_normalization", "ReLU" -> "re_lu", "ConvLSTM2D" ->
- * "conv_lstm2d" (keras/src/utils/naming.py). */
-static void snake_case(const char *class_name, char *to)
+void ky_keras_snake_case(const char *class_name, char *to)
 {
     char word[NAME];
     size_t n = 0, k = 0;
@@ -261,7 +259,7 @@ static void class_group(const ky_keras_tree *t, char *to)
     /* A Model made of a graph is a Functional to Keras. */
     bool graph = t->kind == KY_KERAS_MODEL && strcmp(t->class_name, "Model") == 0;
 
-    snake_case(graph ? "Functional" : t->class_name, to);
+    ky_keras_snake_case(graph ? "Functional" : t->class_name, to);
 }
 
 /* A class among the layers of a model, how many of it have been met, and, where the numbers have
@@ -408,18 +406,24 @@ static int place_children(struct walk *w, const ky_keras_tree *t, const char *pa
     return rc;
 }
 
+bool ky_keras_has_cell(const ky_layer *l)
+{
+    static const char *const classes[] = { "LSTM", "GRU", "SimpleRNN", "ConvLSTM2D" };
+
+    for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++)
+        if (strcmp(l->ops->class_name, classes[i]) == 0)
+            return true;
+    return false;
+}
+
 /* The arrays 0, 1, ... of a leaf: its own, or those of its cell. */
 static int place_leaf(struct walk *w, ky_keras_leaf *leaf, const char *path)
 {
-    char *vars = join(path, "cell/vars");
     ky_h5 *f = w->all->f;
     const ky_layer *l = ky_keras_leaf_layer(w->all, leaf);
+    char *vars = join(path, ky_keras_has_cell(l) ? "cell/vars" : "vars");
     int rc = KY_OK;
 
-    if (vars != NULL && !ky_h5_is_group(f, vars)) {
-        free(vars);
-        vars = join(path, "vars");
-    }
     if (leaf->path == NULL)
         leaf->path = calloc((size_t)l->n_weights + 1, sizeof(*leaf->path));
     if (leaf->path == NULL || vars == NULL)

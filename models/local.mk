@@ -25,8 +25,9 @@ kymo_sources = \
 	models/json.c models/json.h \
 	models/keras.h models/keras_arrays.c models/keras_arrays.h \
 	models/keras_config.c models/keras_graph.c models/keras_input.c \
+	models/keras_order.c models/keras_order.h models/keras_out.h \
 	models/keras_parts.c models/keras_parts.h models/keras_places.c \
-	models/keras_read.c models/keras_tree.c \
+	models/keras_read.c models/keras_save.c models/keras_tree.c \
 	models/keras_write.c \
 	models/kernels.c models/kernels.h models/kernels_gru.h models/kernels_impl.h models/kernels_math.h \
 	models/kernels_plain.c \
