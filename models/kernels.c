@@ -141,7 +141,9 @@ static void find_sets(void)
 {
     int n = 0;
     sets[n++] = &ky_kernels_plain;
-#ifdef KY_FAST_KERNELS
+#if defined KY_FAST_KERNELS && defined __aarch64__ /* has NEON */
+    sets[n++] = &ky_kernels_neon;
+#elif defined KY_FAST_KERNELS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         sets[n++] = &ky_kernels_avx2;

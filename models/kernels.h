@@ -2,10 +2,10 @@
  * The arithmetic. Every output element is one chain of fused multiply-adds that
  * starts at the bias and runs over the inner dimension in index order; vectors run
  * across outputs and rows, never across the sum. So a row gives the same bits alone
- * and in a wave of a thousand, with the plain kernels, AVX2 or AVX-512.
+ * and in a wave of a thousand, with the plain kernels, AVX2, AVX-512 or NEON.
  *
  * One table a kernel set; the best one this machine runs is chosen at the first call
- * of ky_kernels_get(). KYMO_KERNELS=plain|avx2|avx512 in the environment (ignored if this
+ * of ky_kernels_get(). KYMO_KERNELS=plain|avx2|avx512|neon in the environment (ignored if this
  * machine has none such), or ky_kernels_use(), choose another. All functions may be called by any
  * thread at once.
  *

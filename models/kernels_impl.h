@@ -57,6 +57,7 @@ KY_HIDDEN void ky_gru_mat_release(ky_gru_mat *m);
 KY_HIDDEN extern const ky_kernels ky_kernels_plain;
 KY_HIDDEN extern const ky_kernels ky_kernels_avx2;
 KY_HIDDEN extern const ky_kernels ky_kernels_avx512;
+KY_HIDDEN extern const ky_kernels ky_kernels_neon;
 
 /*
  * Constants of functions of one number. With n the integer nearest to y/ln 2 and

@@ -78,6 +78,14 @@ libkymo_la_CPPFLAGS += -DKY_FAST_KERNELS
 libkymo_la_LIBADD += libkernels_avx2.la libkernels_avx512.la
 endif
 
+if KY_ARM64
+noinst_LTLIBRARIES += libkernels_neon.la
+libkernels_neon_la_SOURCES = models/kernels_neon.c models/kernels_simd.h
+libkernels_neon_la_CFLAGS = $(AM_CFLAGS)
+libkymo_la_CPPFLAGS += -DKY_FAST_KERNELS
+libkymo_la_LIBADD += libkernels_neon.la
+endif
+
 check_LTLIBRARIES += libkymo_double.la
 libkymo_double_la_SOURCES = $(kymo_sources)
 libkymo_double_la_CPPFLAGS = $(AM_CPPFLAGS) -DKY_REAL=double

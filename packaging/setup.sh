@@ -6,6 +6,9 @@ libhdf5-dev zlib1g-dev libzip-dev libsqlite3-dev libjansson-dev libinih-dev libs
 sqlite3"
 test_packages="clang llvm clang-format libcmocka-dev libdnnl-dev mandoc systemd systemd-sysv dbus
 procps util-linux python3 python3-venv strace"
+# For the NEON kernels, which an ARM machine runs itself.
+[ "$(uname -m)" != x86_64 ] ||
+    test_packages="$test_packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
 
 say()
 {
