@@ -359,6 +359,8 @@ int ky_cmd_feed(int argc, char **argv)
           "recording: windows of T samples; 0: none" },
         { "hop", 0, KY_OPT_INT, &o.hop, 0, 100000, "H",
           "recording: a window every H samples; 0: T" },
+        { "whole", 0, KY_OPT_FLAG, &o.whole, 0, 0, NULL,
+          "HDF5: a row is one sample (an image), not a window of steps" },
         { "stream-column", 0, KY_OPT_STR, &o.stream_column, 0, 0, "NAME",
           "CSV: instead of `stream`" },
         { "time-column", 0, KY_OPT_STR, &o.time_column, 0, 0, "NAME", "CSV: instead of `ts`" },

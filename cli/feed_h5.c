@@ -1,4 +1,7 @@
-/* Windows [N,T,F] of an HDF5 file, each played as a sequence from its start to its end. */
+/*
+ * Windows [N,T,F] of an HDF5 file, or videos [N,T,height,width,channels], each played as a
+ * sequence from its start to its end; with --whole each row is one sample, as an image is.
+ */
 #include "cli/feed.h"
 
 #include <inttypes.h>
@@ -78,16 +81,19 @@ static int read_shape(windows *w, ky_err *err)
 
     if (rc != KY_OK)
         return rc;
-    if (info.type == KY_H5_STR || info.type == KY_H5_OTHER || info.rank < 2 || info.rank > 3)
-        return ky_fail(err, KY_ESHAPE, "%s:%s must be numbers [N,T,F] or [N,T], it has rank %d",
+    if (info.type == KY_H5_STR || info.type == KY_H5_OTHER || info.rank < 2)
+        return ky_fail(err, KY_ESHAPE,
+                       "%s:%s must be numbers [N,T,F], [N,T] or [N,T,height,width,channels], it "
+                       "has rank %d",
                        w->path, w->x_path, info.rank);
-    uint64_t F = info.rank == 3 ? info.dims[2] : 1;
-    if (info.dims[0] == 0 || info.dims[1] == 0 || F == 0 || info.dims[1] > WINDOW_VALUES_MAX ||
-        F > WINDOW_VALUES_MAX / info.dims[1])
+    uint64_t T = w->opts->whole ? 1 : info.dims[1], F = 1;
+    for (int i = w->opts->whole ? 1 : 2; i < info.rank && F <= WINDOW_VALUES_MAX; i++)
+        F *= info.dims[i] <= WINDOW_VALUES_MAX ? info.dims[i] : (uint64_t)WINDOW_VALUES_MAX + 1;
+    if (info.dims[0] == 0 || T == 0 || F == 0 || T > WINDOW_VALUES_MAX || F > WINDOW_VALUES_MAX / T)
         return ky_fail(err, KY_ESHAPE, "%s:%s: windows of %" PRIu64 " steps of %" PRIu64 " values",
-                       w->path, w->x_path, info.dims[1], F);
+                       w->path, w->x_path, T, F);
     w->n = (int64_t)info.dims[0];
-    w->T = (int64_t)info.dims[1];
+    w->T = (int64_t)T;
     w->reader.features = (int)F;
     w->reader.streams = (int)(w->opts->streams < w->n ? w->opts->streams : w->n);
     w->reader.total = (double)w->n * (double)w->T;

@@ -126,6 +126,27 @@ static void windows_recorded_again_are_the_same_windows(void **state)
     free(again);
 }
 
+static void a_row_may_be_one_sample_or_a_window_of_frames(void **state)
+{
+    enum { N = 4, H = 3, W = 5 };
+    float *x = write_windows("frames.h5", N, H, W), *again = malloc(N * H * W * sizeof(float));
+    ky_h5_info info;
+
+    (void)state;
+    run_well("feed|frames.h5|--whole|--to|whole.h5|--window|1|-q");
+    ky_h5 *f = open_h5("whole.h5");
+    assert_int_equal(ky_h5_stat(f, "/X", &info, NULL), KY_OK);
+    assert_int_equal(info.rank, 3);
+    assert_int_equal(info.dims[0], N);
+    assert_int_equal(info.dims[1], 1);
+    assert_int_equal(info.dims[2], H * W);
+    assert_int_equal(ky_h5_read(f, "/X", KY_H5_F32, again, N * H * W, NULL), KY_OK);
+    assert_memory_equal(x, again, N * H * W * sizeof(float));
+    ky_h5_close(f);
+    free(x);
+    free(again);
+}
+
 static void recordings_add_up(void **state)
 {
     char **names;
@@ -560,6 +581,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_recorded_again_are_the_same_windows),
+        cmocka_unit_test(a_row_may_be_one_sample_or_a_window_of_frames),
         cmocka_unit_test(recordings_add_up),
         cmocka_unit_test(this_machine_can_be_recorded),
         cmocka_unit_test(csv_is_read_as_people_write_it),
