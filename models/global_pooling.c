@@ -1,36 +1,69 @@
-/* GlobalAveragePooling1D and GlobalMaxPooling1D: one value a channel out of all steps. */
+/*
+ * GlobalAveragePooling and GlobalMaxPooling, 1D and 2D: one value a channel out of all steps,
+ * or of all rows and columns. The average in 1D leaves out masked steps, as Keras's does.
+ */
 #include "models/layer_tools.h"
 
 #include <string.h>
 
-static int shape(ky_layer *l, ky_err *err)
+static int shape(ky_layer *l, int rank, ky_err *err)
 {
-    int rc = ky_layer_needs_time(l, 2, err);
+    int rc = rank == 2 ? ky_layer_needs_time(l, 2, err) : ky_layer_needs_image(l, err);
 
     if (rc < 0)
         return rc;
-    l->out = l->cfg.keepdims ? (ky_shape){ .rank = 2, .d = { 1, l->in.d[1] } }
-                             : (ky_shape){ .rank = 1, .d = { l->in.d[1] } };
+    l->out = (ky_shape){ .rank = l->cfg.keepdims ? rank : 1, .d = { 1, 1, 1 } };
+    l->out.d[l->out.rank - 1] = ky_features(&l->in);
     l->form = KY_COLLAPSING;
     l->no_step = "it sums up a whole window at once";
     return KY_OK;
 }
 
+static int shape_1d(ky_layer *l, ky_err *err)
+{
+    return shape(l, 2, err);
+}
+
+static int shape_2d(ky_layer *l, ky_err *err)
+{
+    return shape(l, 3, err);
+}
+
+static int positions(const ky_layer *l, int T)
+{
+    return l->in.rank == 3 ? T * l->in.d[1] : T;
+}
+
+/* real: which of the n positions count, NULL: all. Of none there is no average: NaN, as in Keras.
+ */
+static void average_row(int n, int C, const uint8_t *real, const ky_real *x, ky_real *y)
+{
+    int counted = 0;
+
+    memset(y, 0, (size_t)C * sizeof(*y));
+    for (int t = 0; t < n; t++, x += C) {
+        if (real != NULL && real[t] == 0)
+            continue;
+        if (counted++ == 0)
+            memcpy(y, x, (size_t)C * sizeof(*y));
+        else
+            for (int i = 0; i < C; i++)
+                y[i] += x[i];
+    }
+    for (int i = 0; i < C; i++)
+        y[i] /= (ky_real)counted;
+}
+
 static void average(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                     const ky_call *c, const ky_real *x, ky_real *y)
 {
-    int C = l->in.d[1];
+    int C = ky_features(&l->in), n = positions(l, c->T);
+    const uint8_t *mask = l->in.rank == 2 && c->in != NULL ? c->in[0].mask : NULL;
 
     (void)k, (void)p, (void)w;
-    for (int r = 0; r < c->B; r++, y += C) {
-        memcpy(y, x, (size_t)C * sizeof(*y));
-        x += C;
-        for (int t = 1; t < c->T; t++, x += C)
-            for (int i = 0; i < C; i++)
-                y[i] += x[i];
-        for (int i = 0; i < C; i++)
-            y[i] /= (ky_real)c->T;
-    }
+    for (size_t r = 0; r < (size_t)c->B; r++)
+        average_row(n, C, mask != NULL ? mask + r * (size_t)n : NULL, x + r * (size_t)n * (size_t)C,
+                    y + r * (size_t)C);
 }
 
 static void average_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
@@ -49,13 +82,13 @@ static void average_back(const ky_layer *l, const ky_kernels *k, const ky_packed
 static void maximum(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                     const ky_call *c, const ky_real *x, ky_real *y)
 {
-    int C = l->in.d[1];
+    int C = ky_features(&l->in), n = positions(l, c->T);
 
     (void)k, (void)p, (void)w;
     for (int r = 0; r < c->B; r++, y += C) {
         memcpy(y, x, (size_t)C * sizeof(*y));
         x += C;
-        for (int t = 1; t < c->T; t++, x += C)
+        for (int t = 1; t < n; t++, x += C)
             for (int i = 0; i < C; i++)
                 y[i] = x[i] > y[i] ? x[i] : y[i];
     }
@@ -109,7 +142,7 @@ const ky_layer_ops ky_global_average_ops = {
     .class_name = "GlobalAveragePooling1D",
     .arch = "gap",
     .fields = fields,
-    .shape = shape,
+    .shape = shape_1d,
     .window = average,
     .backward = average_back,
 };
@@ -118,7 +151,21 @@ const ky_layer_ops ky_global_max_ops = {
     .class_name = "GlobalMaxPooling1D",
     .arch = "gmp",
     .fields = fields,
-    .shape = shape,
+    .shape = shape_1d,
     .window = maximum,
     .backward = maximum_back,
+};
+
+const ky_layer_ops ky_global_average_2d_ops = {
+    .class_name = "GlobalAveragePooling2D",
+    .fields = fields,
+    .shape = shape_2d,
+    .window = average,
+};
+
+const ky_layer_ops ky_global_max_2d_ops = {
+    .class_name = "GlobalMaxPooling2D",
+    .fields = fields,
+    .shape = shape_2d,
+    .window = maximum,
 };

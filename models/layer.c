@@ -22,6 +22,14 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_average_pooling_2d_ops,
     &ky_global_average_ops,
     &ky_global_max_ops,
+    &ky_global_average_2d_ops,
+    &ky_global_max_2d_ops,
+    &ky_zero_padding_1d_ops,
+    &ky_zero_padding_2d_ops,
+    &ky_cropping_1d_ops,
+    &ky_cropping_2d_ops,
+    &ky_up_sampling_1d_ops,
+    &ky_up_sampling_2d_ops,
     &ky_lstm_ops,
     &ky_bidirectional_ops,
     &ky_gru_ops,
@@ -395,6 +403,16 @@ int ky_layer_needs_time(ky_layer *l, int rank, ky_err *err)
                              "layer before must keep time (return_sequences of an LSTM)"
                            : "its input has %d dimensions, it must have %d, steps first",
                        l->in.rank, rank);
+    l->in.timed = true;
+    return KY_OK;
+}
+
+int ky_layer_needs_image(ky_layer *l, ky_err *err)
+{
+    if (l->in.rank != 3)
+        return ky_fail(err, KY_ESHAPE,
+                       "its input has %d dimensions, it must have 3: rows, columns, channels",
+                       l->in.rank);
     l->in.timed = true;
     return KY_OK;
 }

@@ -107,13 +107,9 @@ static int check_input(ky_layer *l, int rank, ky_err *err)
 {
     if (rank == 2)
         return ky_layer_needs_time(l, rank, err);
-    if (l->in.rank != rank)
-        return ky_fail(err, KY_ESHAPE,
-                       "its input has %d dimensions, it must have 3: rows, columns, channels",
-                       l->in.rank);
     if (l->cfg.padding == KY_CAUSAL)
         return ky_fail(err, KY_EINVAL, "padding is 'causal', must be 'valid' or 'same'");
-    return ky_layer_needs_time(l, rank, err);
+    return ky_layer_needs_image(l, err);
 }
 
 static int columns(const ky_layer *l)

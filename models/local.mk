@@ -40,6 +40,7 @@ kymo_sources = \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h models/plan_inside.h \
 	models/plan_stream.c models/plan_test.c models/plan_window.c \
+	models/padding.c \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \
 	models/reshape.c \
@@ -48,6 +49,7 @@ kymo_sources = \
 	models/run.c \
 	models/sample.h \
 	models/simple_rnn.c \
+	models/upsampling.c \
 	models/zip.c models/zip.h
 kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS) $(ZIP_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)

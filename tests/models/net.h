@@ -121,6 +121,18 @@ static const net_case net_cases[] = {
     { "columns=8; Conv2D filters=4 kernel_size=3 activation=relu; MaxPooling2D; Conv2D filters=5 "
       "kernel_size=2; MaxPooling2D pool_size=2x1; Flatten; Dense units=4 activation=softmax",
       9, 16 },
+    { "columns=5; GlobalAveragePooling2D", 4, 15 },
+    { "columns=5; GlobalMaxPooling2D keepdims=1; Flatten", 4, 15 },
+    { "ZeroPadding1D padding=2x1", 5, 3 },
+    { "Cropping1D cropping=1x2", 6, 3 },
+    { "columns=3; ZeroPadding2D padding=1x2x0x3", 4, 6 },
+    { "columns=3; ZeroPadding2D padding=0x0x2x1; Conv2D filters=2 kernel_size=2x3", 4, 6 },
+    { "columns=6; Cropping2D cropping=2x1x0x3", 6, 12 },
+    { "columns=6; Cropping2D cropping=0x0x2x1", 6, 12 },
+    { "UpSampling1D size=3", 4, 3 },
+    { "columns=3; UpSampling2D size=2x3", 4, 6 },
+    { "columns=3; UpSampling2D size=1x2 interpolation=bilinear", 4, 6 },
+    { "columns=4; UpSampling2D size=3x2 interpolation=bilinear", 4, 8 },
     { "columns=4; Conv1D filters=3 kernel_size=2 distributed=1; MaxPooling1D distributed=1; "
       "Flatten",
       5, 8 },
