@@ -129,12 +129,13 @@ static ky_plane group_plane(const ky_layer *l, const ky_plane *g)
     return part;
 }
 
-static void correlate(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+static void correlate(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                       const ky_plane *all, int B, ky_real *scratch, const ky_real *x, ky_real *y)
 {
     ky_plane g = group_plane(l, all);
     bool afterwards = l->cfg.groups > 1 && ky_activation_spans(l->cfg.activation);
 
+    (void)w;
     for (int i = 0; i < l->cfg.groups; i++)
         ky_correlate(k, group_mat(p, i), &g, B, scratch, x + (ptrdiff_t)i * g.C,
                      y + (ptrdiff_t)i * g.F, afterwards ? KY_LINEAR : l->cfg.activation);
@@ -146,15 +147,13 @@ static void correlate(const ky_layer *l, const ky_kernels *k, const ky_packed *p
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    (void)w;
-    ky_local_window(l, k, p, c, x, y, correlate);
+    ky_local_window(l, k, p, w, c, x, y, correlate);
 }
 
 static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                  const ky_call *c, const ky_real *x, ky_real *y, bool *emit)
 {
-    (void)w;
-    ky_local_step(l, k, p, c, x, y, emit, correlate);
+    ky_local_step(l, k, p, w, c, x, y, emit, correlate);
 }
 
 /* -- backward, of Conv1D --------------------------------------------------------------- */

@@ -128,9 +128,11 @@ extern const ky_layer_ops ky_dense_ops, ky_activation_ops, ky_relu_ops, ky_softm
     ky_global_average_ops, ky_global_max_ops, ky_batchnorm_ops, ky_lstm_ops, ky_bidirectional_ops,
     ky_gru_ops, ky_simple_rnn_ops, ky_masking_ops;
 
-extern const ky_layer_ops ky_conv2d_ops, ky_max_pooling_2d_ops, ky_average_pooling_2d_ops,
-    ky_global_average_2d_ops, ky_global_max_2d_ops, ky_zero_padding_1d_ops, ky_zero_padding_2d_ops,
-    ky_cropping_1d_ops, ky_cropping_2d_ops, ky_up_sampling_1d_ops, ky_up_sampling_2d_ops;
+extern const ky_layer_ops ky_conv2d_ops, ky_depthwise_conv1d_ops, ky_depthwise_conv2d_ops,
+    ky_separable_conv1d_ops, ky_separable_conv2d_ops, ky_max_pooling_2d_ops,
+    ky_average_pooling_2d_ops, ky_global_average_2d_ops, ky_global_max_2d_ops,
+    ky_zero_padding_1d_ops, ky_zero_padding_2d_ops, ky_cropping_1d_ops, ky_cropping_2d_ops,
+    ky_up_sampling_1d_ops, ky_up_sampling_2d_ops;
 
 extern const ky_layer_ops ky_add_ops, ky_subtract_ops, ky_multiply_ops, ky_average_ops,
     ky_maximum_ops, ky_minimum_ops, ky_concatenate_ops, ky_dot_ops, ky_reshape_ops, ky_permute_ops,

@@ -194,13 +194,13 @@ static ky_axis part_of(ky_axis h, const ky_stretch *part)
     return h;
 }
 
-void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
-                     const ky_real *x, ky_real *y, ky_local_fn *fn)
+void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, ky_real *y, ky_local_fn *fn)
 {
     ky_axis h = layer_axis(l, 0, c->T);
     ky_plane g = plane_of(l, c->part != NULL ? part_of(h, c->part) : h);
 
-    fn(l, k, p, &g, c->B, c->scratch, x, y);
+    fn(l, k, p, w, &g, c->B, c->scratch, x, y);
 }
 
 /* -- steps --------------------------------------------------------------------------- */
@@ -230,8 +230,8 @@ static int same_taps_end(const int *first, int r, int B)
     return end;
 }
 
-void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
-                   const ky_real *x, ky_real *y, bool *emit, ky_local_fn *fn)
+void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y, bool *emit, ky_local_fn *fn)
 {
     ky_reach reach_l = reach_of(l);
     int taps = l->cfg.kernel_size[0];
@@ -252,7 +252,7 @@ void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
             continue;
         g.h.pad = first[r];
         g.h.n = taps - first[r];
-        fn(l, k, p, &g, end - r, scratch, panel + (size_t)r * wide + (size_t)first[r] * step,
+        fn(l, k, p, w, &g, end - r, scratch, panel + (size_t)r * wide + (size_t)first[r] * step,
            y + (ptrdiff_t)r * g.yb);
     }
 }
@@ -296,7 +296,7 @@ static stretch stretch_at(const ky_axis *a, int t)
     return s;
 }
 
-/* The taps of a stretch of steps and one of columns as runs; neighbours become one. */
+/* The taps of a stretch of steps and one of columns as runs of n taps; neighbours become one. */
 static int find_runs(const ky_plane *g, const stretch *h, const stretch *w, ky_run *runs)
 {
     int n = 0;
@@ -305,15 +305,36 @@ static int find_runs(const ky_plane *g, const stretch *h, const stretch *w, ky_r
         for (int j = w->j0; j < w->j1; j++) {
             ptrdiff_t step = h->first + (ptrdiff_t)i * g->h.d;
             ptrdiff_t column = w->first + (ptrdiff_t)j * g->w.d;
-            ky_run u = { (step * g->w.n + column) * g->xc, (i * g->w.taps + j) * g->C, g->C };
+            ky_run u = { (step * g->w.n + column) * g->xc, i * g->w.taps + j, 1 }, *last = runs;
 
-            if (n > 0 && runs[n - 1].at + runs[n - 1].n == u.at &&
-                runs[n - 1].k + runs[n - 1].n == u.k)
-                runs[n - 1].n += u.n;
+            if (n > 0)
+                last = &runs[n - 1];
+            if (n > 0 && last->at + (ptrdiff_t)last->n * g->C == u.at && last->k + last->n == u.k)
+                last->n++;
             else
                 runs[n++] = u;
         }
     return n;
+}
+
+/* What is done at every position: a product with a matrix, or with a channel's own filters. */
+typedef struct product {
+    const ky_kernels *k;
+    const ky_mat *m; /* NULL: w and b are those of C channels */
+    const ky_real *w, *b;
+    int C, M;
+    enum ky_activation act;
+    int n_runs;
+    ky_run *runs;
+} product;
+
+static void take_rows(const product *p, int R, const ky_real *x, ptrdiff_t xs, ky_real *y,
+                      ptrdiff_t ys)
+{
+    if (p->m != NULL)
+        p->k->rows(p->m, p->n_runs, p->runs, R, x, xs, y, ys, p->act);
+    else
+        p->k->depthwise(p->C, p->M, p->n_runs, p->runs, p->w, p->b, R, x, xs, y, ys, p->act);
 }
 
 /* One of the three sides of a box of outputs: batch, steps, columns. */
@@ -323,8 +344,7 @@ typedef struct side {
 } side;
 
 /* All outputs of a box, its longest side at once. */
-static void correlate_box(const ky_kernels *k, const ky_mat *m, side s[3], int n_runs,
-                          const ky_run *runs, const ky_real *x, ky_real *y, enum ky_activation act)
+static void take_box(const product *p, side s[3], const ky_real *x, ky_real *y)
 {
     for (int i = 0; i < 2; i++)
         if (s[i].n > s[2].n) {
@@ -335,17 +355,26 @@ static void correlate_box(const ky_kernels *k, const ky_mat *m, side s[3], int n
         }
     for (int i = 0; i < s[0].n; i++)
         for (int j = 0; j < s[1].n; j++)
-            k->rows(m, n_runs, runs, s[2].n, x + i * s[0].xs + j * s[1].xs, s[2].xs,
-                    y + i * s[0].ys + j * s[1].ys, s[2].ys, act);
+            take_rows(p, s[2].n, x + i * s[0].xs + j * s[1].xs, s[2].xs,
+                      y + i * s[0].ys + j * s[1].ys, s[2].ys);
 }
 
-void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
-                  const ky_real *x, ky_real *y, enum ky_activation act)
+/* Runs of taps as runs of a matrix's rows. */
+static void count_inputs(product *p)
 {
-    ky_run *runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
+    for (int i = 0; p->m != NULL && i < p->n_runs; i++) {
+        p->runs[i].k *= p->C;
+        p->runs[i].n *= p->C;
+    }
+}
+
+static void take_plane(product *p, const ky_plane *g, int B, ky_real *scratch, const ky_real *x,
+                       ky_real *y)
+{
     ptrdiff_t x_step = (ptrdiff_t)g->w.n * g->xc, y_step = (ptrdiff_t)g->w.n_out * g->yc;
     stretch h, w;
 
+    p->runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
     for (int t = 0; t < g->h.n_out; t += h.n) {
         h = stretch_at(&g->h, t);
         for (int u = 0; u < g->w.n_out; u += w.n) {
@@ -354,8 +383,26 @@ void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B
                           { h.n, g->h.s * x_step, y_step },
                           { w.n, (ptrdiff_t)g->w.s * g->xc, g->yc } };
 
-            correlate_box(k, m, s, find_runs(g, &h, &w, runs), runs, x,
-                          y + t * y_step + (ptrdiff_t)u * g->yc, act);
+            p->n_runs = find_runs(g, &h, &w, p->runs);
+            count_inputs(p);
+            take_box(p, s, x, y + t * y_step + (ptrdiff_t)u * g->yc);
         }
     }
+}
+
+void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
+                  const ky_real *x, ky_real *y, enum ky_activation act)
+{
+    product p = { .k = k, .m = m, .C = g->C, .act = act };
+
+    take_plane(&p, g, B, scratch, x, y);
+}
+
+void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real *b,
+                           const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y,
+                           enum ky_activation act)
+{
+    product p = { .k = k, .w = w, .b = b, .C = g->C, .M = g->F / g->C, .act = act };
+
+    take_plane(&p, g, B, scratch, x, y);
 }

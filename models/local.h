@@ -26,7 +26,8 @@ typedef struct ky_plane {
 
 /** What a layer computes of B rows: x [B,h.n,w.n,xc] -> y [B,h.n_out,w.n_out,yc]. */
 typedef void ky_local_fn(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
-                         const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y);
+                         const ky_real *w, const ky_plane *g, int B, ky_real *scratch,
+                         const ky_real *x, ky_real *y);
 
 /* -- axes -- */
 
@@ -67,10 +68,10 @@ size_t ky_local_scratch(const ky_layer *l, int B, int T, size_t own);
 /** The row's taps, for layers whose window() is ky_local_window(). */
 ky_taps ky_local_taps(const ky_layer *l, int T);
 
-void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
-                     const ky_real *x, ky_real *y, ky_local_fn *fn);
-void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
-                   const ky_real *x, ky_real *y, bool *emit, ky_local_fn *fn);
+void ky_local_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, ky_real *y, ky_local_fn *fn);
+void ky_local_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y, bool *emit, ky_local_fn *fn);
 bool ky_local_state_ok(const ky_layer *l, const void *state);
 
 /* -- correlations -- */
@@ -84,5 +85,10 @@ size_t ky_correlate_scratch(const ky_plane *g);
  */
 void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
                   const ky_real *x, ky_real *y, enum ky_activation act);
+
+/** The same with filters of each channel's own: w [h.taps,w.taps,C,F/C], b [F] or NULL. */
+void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real *b,
+                           const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y,
+                           enum ky_activation act);
 
 #endif

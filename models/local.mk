@@ -13,6 +13,7 @@ kymo_sources = \
 	models/crc32c.c \
 	models/dense.c \
 	models/dot.c \
+	models/depthwise.c \
 	models/dropout.c \
 	models/embedding.c \
 	models/error.c models/error.h \

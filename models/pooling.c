@@ -67,10 +67,10 @@ static void pool(const ky_layer *l, const ky_plane *g, int i0, int i1, int j0, i
         y[i] /= n;
 }
 
-static void pools(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_plane *g,
-                  int B, ky_real *scratch, const ky_real *x, ky_real *y)
+static void pools(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                  const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y)
 {
-    (void)k, (void)p, (void)scratch;
+    (void)k, (void)p, (void)w, (void)scratch;
     for (int r = 0; r < B; r++, x += g->xb, y += g->yb)
         for (int t = 0; t < g->h.n_out; t++)
             for (int u = 0; u < g->w.n_out; u++) {
@@ -85,15 +85,13 @@ static void pools(const ky_layer *l, const ky_kernels *k, const ky_packed *p, co
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    (void)w;
-    ky_local_window(l, k, p, c, x, y, pools);
+    ky_local_window(l, k, p, w, c, x, y, pools);
 }
 
 static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                  const ky_call *c, const ky_real *x, ky_real *y, bool *emit)
 {
-    (void)w;
-    ky_local_step(l, k, p, c, x, y, emit, pools);
+    ky_local_step(l, k, p, w, c, x, y, emit, pools);
 }
 
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)

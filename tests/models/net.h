@@ -121,6 +121,18 @@ static const net_case net_cases[] = {
     { "columns=8; Conv2D filters=4 kernel_size=3 activation=relu; MaxPooling2D; Conv2D filters=5 "
       "kernel_size=2; MaxPooling2D pool_size=2x1; Flatten; Dense units=4 activation=softmax",
       9, 16 },
+    { "DepthwiseConv1D kernel_size=3", 8, 5 },
+    { "DepthwiseConv1D kernel_size=2 depth_multiplier=3 padding=same activation=softmax", 8, 2 },
+    { "DepthwiseConv1D kernel_size=3 padding=causal dilation_rate=2 use_bias=0", 8, 18 },
+    { "columns=5; DepthwiseConv2D kernel_size=3x2 depth_multiplier=2 padding=same strides=2", 7,
+      15 },
+    { "columns=6; DepthwiseConv2D kernel_size=2 dilation_rate=2x3 activation=relu", 7, 18 },
+    { "SeparableConv1D filters=4 kernel_size=3 padding=causal strides=2", 9, 5 },
+    { "SeparableConv1D filters=3 kernel_size=4 padding=same depth_multiplier=2", 9, 3 },
+    { "columns=5; SeparableConv2D filters=17 kernel_size=3 activation=relu", 6, 15 },
+    { "columns=5; SeparableConv2D filters=3 kernel_size=3x2 padding=same strides=2 "
+      "depth_multiplier=2 activation=log_softmax",
+      6, 15 },
     { "columns=5; GlobalAveragePooling2D", 4, 15 },
     { "columns=5; GlobalMaxPooling2D keepdims=1; Flatten", 4, 15 },
     { "ZeroPadding1D padding=2x1", 5, 3 },
