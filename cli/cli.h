@@ -20,6 +20,7 @@ typedef struct ky_command {
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand; returns an exit code */
 } ky_command;
 
+int ky_cmd_convert(int argc, char **argv);
 int ky_cmd_feed(int argc, char **argv);
 int ky_cmd_eval(int argc, char **argv);
 int ky_cmd_inspect(int argc, char **argv);
@@ -76,6 +77,9 @@ int ky_cli_parse(const ky_usage *u, int argc, char **argv, const char **words, i
 int ky_cli_fail(const ky_err *err);
 /** A usage error: text and where to find help; returns KY_EXIT_USAGE. */
 int ky_cli_usage(const ky_usage *u, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Help of --config, which several commands have. */
+#define KY_CLI_CONFIG "where the architecture of weights stands: JSON text or a model file"
 
 /* -- progress: a bar on a terminal, a plain line every few seconds elsewhere, on stderr -- */
 typedef struct ky_progress {

@@ -81,13 +81,14 @@ static void print_json(const char *path, const ky_model *m, const ky_data *d, co
 
 int ky_cmd_eval(int argc, char **argv)
 {
-    const char *words[2];
+    const char *words[2], *config = NULL;
     int64_t threads = 0;
     bool json = false;
     const ky_opt opts[] = {
         { "threads", 't', KY_OPT_INT, &threads, 0, 256, "N",
           "0: all cores; no effect on the result" },
         { "json", 'j', KY_OPT_FLAG, &json, 0, 0, NULL, "report as JSON" },
+        { "config", 'c', KY_OPT_STR, &config, 0, 0, "FILE", KY_CLI_CONFIG },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
@@ -109,7 +110,7 @@ int ky_cmd_eval(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if ((rc = ky_model_load(words[0], &m, &err)) < 0 ||
+    if ((rc = ky_model_load_with(words[0], config, &m, &err)) < 0 ||
         (rc = ky_data_load(words[1], KY_PART_EVAL, &d, &err)) < 0)
         goto out;
     if (d.naming == KY_NAMES_NONE)

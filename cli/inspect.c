@@ -285,13 +285,14 @@ static int print_json(const struct findings *r)
 
 int ky_cmd_inspect(int argc, char **argv)
 {
-    const char *words[1];
+    const char *words[1], *config = NULL;
     int64_t window = 0;
     bool json = false;
     const ky_opt opts[] = {
         { "window", 'w', KY_OPT_INT, &window, 0, 1 << 22, "N",
           "steps of a window, where the model leaves them open" },
         { "json", 'j', KY_OPT_FLAG, &json, 0, 0, NULL, "report as JSON" },
+        { "config", 'c', KY_OPT_STR, &config, 0, 0, "FILE", KY_CLI_CONFIG },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
@@ -312,7 +313,7 @@ int ky_cmd_inspect(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if (ky_model_load(words[0], &m, &err) < 0)
+    if (ky_model_load_with(words[0], config, &m, &err) < 0)
         return ky_cli_fail(&err);
     struct findings r = { .path = words[0], .m = m };
     r.window = window > 0 ? (int)window : ky_model_facts(m)->window;

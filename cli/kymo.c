@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 static const ky_command commands[] = {
+    { "convert", "write a model file in another form", ky_cmd_convert },
     { "eval", "score a model on labelled windows", ky_cmd_eval },
     { "feed", "samples into kymod, or into a recording", ky_cmd_feed },
     { "inspect", "say what a model file holds and how it can run", ky_cmd_inspect },

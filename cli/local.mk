@@ -3,6 +3,7 @@ bin_PROGRAMS += kymo
 
 kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
 kymo_SOURCES += cli/data.c cli/data.h
+kymo_SOURCES += cli/convert.c
 kymo_SOURCES += cli/eval.c
 kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_csv.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c
 kymo_SOURCES += cli/feed_send.c cli/feed_shuffle.c

@@ -240,7 +240,7 @@ static int answer(const ky_model *m, const char *spec, bool stream, int threads,
 
 int ky_cmd_predict(int argc, char **argv)
 {
-    const char *words[2], *path = NULL;
+    const char *words[2], *path = NULL, *config = NULL;
     int64_t threads = 0;
     bool stream = false;
     const ky_opt opts[] = {
@@ -249,6 +249,7 @@ int ky_cmd_predict(int argc, char **argv)
           "step each window sample by sample from zeros: the same bits, the last answer" },
         { "threads", 't', KY_OPT_INT, &threads, 0, 256, "N",
           "0: all cores; no effect on the result" },
+        { "config", 'c', KY_OPT_STR, &config, 0, 0, "FILE", KY_CLI_CONFIG },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
@@ -273,7 +274,7 @@ int ky_cmd_predict(int argc, char **argv)
         return ky_cli_usage(&u, "-o is missing: where the answers should be written");
     if ((rc = ky_data_spare(words[0], path, &err)) == KY_OK &&
         (rc = ky_data_spare(words[1], path, &err)) == KY_OK &&
-        (rc = ky_model_load(words[0], &m, &err)) == KY_OK)
+        (rc = ky_model_load_with(words[0], config, &m, &err)) == KY_OK)
         rc = answer(m, words[1], stream, (int)threads, path, &err);
     ky_model_free(m);
     return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;

@@ -125,6 +125,15 @@ int ky_model_pack(ky_model *m, ky_err *err);
 ky_real *ky_model_weight(ky_model *m, int l, int i);
 
 /**
+ * A copy of a model of one input with a layer in front that takes `mean` from each feature and
+ * divides by `std`: a BatchNormalization that does not learn, which every Keras reads.
+ *
+ * @param mean, std  [features], the last dimension of the input; std > 0
+ */
+int ky_model_normalize(const ky_model *m, const double *mean, const double *std, ky_model **ret,
+                       ky_err *err);
+
+/**
  * From an --arch string (DESIGN 4.7): "conv1d:64x3 relu, maxpool:2, lstm:64, dense".
  * The last dense without number gets n_outputs outputs, one without activation softmax.
  * KY_EINVAL with the word that is wrong and the nearest known one.

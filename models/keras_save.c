@@ -216,6 +216,14 @@ static int put_object(ky_h5 *f, const ky_model *m, const ky_layer *l, const char
     return rc;
 }
 
+static int put_input(ky_h5 *f, const char *group, ky_err *err)
+{
+    char path[PATH];
+
+    snprintf(path, sizeof(path), "/layers/%s/vars", group);
+    return ky_h5_group(f, path, err);
+}
+
 /* The class of an item as the outermost object has it. */
 static const char *class_of(const ky_keras_out *o, int i)
 {
@@ -242,7 +250,6 @@ static int put_objects(ky_h5 *f, const ky_keras_out *o, ky_err *err)
     int rc = ky_h5_group(f, "/vars", err);
 
     for (int i = 0; rc == KY_OK && i < o->order.n; i++) {
-        const ky_layer none = { .n_weights = 0 };
         char class[KY_KERAS_NAME], group[KY_KERAS_NAME + 16];
         int layer = o->order.item[i].layer, k = count_before(o, i);
 
@@ -250,7 +257,8 @@ static int put_objects(ky_h5 *f, const ky_keras_out *o, ky_err *err)
             continue;
         ky_keras_snake_case(class_of(o, i), class);
         snprintf(group, sizeof(group), k > 0 ? "%s_%d" : "%s", class, k);
-        rc = put_object(f, o->m, layer >= 0 ? &o->m->layers[layer] : &none, group, err);
+        rc = layer >= 0 ? put_object(f, o->m, &o->m->layers[layer], group, err)
+                        : put_input(f, group, err);
     }
     return rc;
 }

@@ -38,6 +38,7 @@ kymo_sources = \
 	models/masking.c \
 	models/merge.c \
 	models/model.c models/model.h \
+	models/normalize.c \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h models/plan_inside.h \
 	models/plan_stream.c models/plan_test.c models/plan_window.c \
