@@ -11,12 +11,18 @@
  *     z = ra(b_z + x W_z + h U_z)      r likewise      n = act(b_h + x W_h + (r h) U_h)
  *
  * Either way h' = z (h - n) + n: z keeps what is old. The products that end in a sum are fused.
- * The state of a row is h.
+ * The state of a row is h. With act = tanh and ra = sigmoid a step is the kernel set's; any other
+ * pair is done here from rows() and activate(), by the same chains.
  */
 #include "models/recurrent.h"
 
 #include <string.h>
 #include <tgmath.h>
+
+static bool has_kernel(const ky_layer *l)
+{
+    return l->cfg.activation == KY_TANH && l->cfg.recurrent_activation == KY_SIGMOID;
+}
 
 static int shape(ky_layer *l, ky_err *err)
 {
@@ -40,6 +46,10 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
     const ky_real *behind = b == NULL ? NULL : l->cfg.reset_after ? b + 3 * H : b + 2 * H;
 
     (void)backward;
+    if (has_kernel(l)) {
+        ret->gru = k->gru_new(F, H, l->cfg.reset_after, w, w + l->weights[1].at, b);
+        return ret->gru != NULL ? KY_OK : KY_ENOMEM;
+    }
     if (l->cfg.reset_after) {
         ret->mat = k->mat_new(F, 3 * H, w, b);
         ret->recurrent = k->mat_new(H, 3 * H, w + l->weights[1].at, behind);
@@ -55,12 +65,13 @@ static size_t n_state(const ky_layer *l)
     return (size_t)l->cfg.units;
 }
 
-/* h [B,H], a [B,3H], q [B,3H]; or panel [B,F+H], gates [B,2H], n [B,H] */
+/* The kernel's; or h [B,H], a [B,3H], q [B,3H]; or panel [B,F+H], gates [B,2H], n [B,H] */
 static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 {
     size_t F = (size_t)l->in.d[1], H = (size_t)l->cfg.units, n = (size_t)B;
 
-    (void)p;
+    if (p->gru != NULL)
+        return ky_gru_scratch(p->gru);
     if (l->cfg.reset_after)
         return ky_lines(n * H) + ky_lines(n * 3 * H) + n * 3 * H;
     return ky_lines(n * (F + H)) + ky_lines(n * 2 * H) + n * H;
@@ -122,7 +133,9 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      ky_real *scratch)
 {
     (void)tape;
-    if (l->cfg.reset_after)
+    if (p->gru != NULL)
+        k->gru(p->gru, B, x, xs, state, scratch);
+    else if (l->cfg.reset_after)
         reset_after(l, k, p, B, x, xs, state, scratch);
     else
         reset_before(l, k, p, B, x, xs, state, scratch);

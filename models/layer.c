@@ -51,6 +51,7 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_permute_ops,
     &ky_repeat_vector_ops,
     &ky_embedding_ops,
+    &ky_conv_lstm2d_ops,
     NULL,
 };
 
@@ -363,6 +364,8 @@ void ky_packed_free(const ky_kernels *k, ky_packed *p)
         k->mat_free(p->back_h);
     if (p->lstm != NULL)
         k->lstm_free(p->lstm);
+    if (p->gru != NULL)
+        k->gru_free(p->gru);
     free(p->v);
     for (int i = 0; i < p->n_inner; i++)
         ky_packed_free(k, &p->inner[i]);

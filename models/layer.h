@@ -113,6 +113,7 @@ typedef struct ky_packed {
     ky_mat *back_x;          /* the transpose, for dx */
     ky_mat *back_h;          /* of the recurrent part, for dh */
     ky_lstm_mat *lstm;       /* for window and step */
+    ky_gru_mat *gru;         /* for window and step */
     ky_real *v;              /* vectors worked out of the weights; from malloc */
     struct ky_packed *inner; /* [n_inner] of the wrapped layers; from calloc */
     int n_inner;

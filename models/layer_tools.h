@@ -126,7 +126,7 @@ ky_mat *ky_pack_transposed(const ky_kernels *k, int K, int N, const ky_real *W);
 extern const ky_layer_ops ky_dense_ops, ky_activation_ops, ky_relu_ops, ky_softmax_ops,
     ky_dropout_ops, ky_flatten_ops, ky_conv1d_ops, ky_max_pooling_ops, ky_average_pooling_ops,
     ky_global_average_ops, ky_global_max_ops, ky_batchnorm_ops, ky_lstm_ops, ky_bidirectional_ops,
-    ky_gru_ops, ky_simple_rnn_ops, ky_masking_ops;
+    ky_gru_ops, ky_simple_rnn_ops, ky_masking_ops, ky_conv_lstm2d_ops;
 
 extern const ky_layer_ops ky_conv2d_ops, ky_depthwise_conv1d_ops, ky_depthwise_conv2d_ops,
     ky_separable_conv1d_ops, ky_separable_conv2d_ops, ky_max_pooling_2d_ops,

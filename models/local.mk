@@ -10,6 +10,7 @@ kymo_sources = \
 	models/blueprint.h \
 	models/clock.c models/clock.h \
 	models/conv.c \
+	models/conv_lstm2d.c \
 	models/crc32c.c \
 	models/dense.c \
 	models/dot.c \

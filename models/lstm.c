@@ -90,36 +90,45 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
     return ky_recurrent_scratch(l, p, B, T, backward);
 }
 
+void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int n, ky_real *z, ky_real *h,
+                   ky_real *c, ky_real *ac)
+{
+    enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
+    ky_real *i = z, *f = z + n, *g = z + 2 * n, *o = z + 3 * n;
+
+    ky_activation_rows(k, ra, 2, n, i, i); /* i and f */
+    ky_activation_rows(k, a, 1, n, g, g);
+    ky_activation_rows(k, ra, 1, n, o, o);
+    for (int j = 0; j < n; j++) {
+        ky_real ig = i[j] * g[j];
+
+        c[j] = fma(f[j], c[j], ig);
+    }
+    ky_activation_rows(k, a, 1, n, c, h);
+    if (ac != NULL)
+        memcpy(ac, h, (size_t)n * sizeof(*h));
+    for (int j = 0; j < n; j++)
+        h[j] = o[j] * h[j];
+}
+
 static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
                          const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
                          ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units;
-    enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
     ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *z = scratch;
 
     ky_recurrent_panel(l, B, x, xs, state, panel);
     ky_rows(k, p->mat, F + H, B, panel, F + H, z, 4 * H, KY_LINEAR);
     for (int r = 0; r < B; r++, z += 4 * H) {
-        ky_real *h = state[r], *c = h + H, *i = z, *f = z + H, *g = z + 2 * H, *o = z + 3 * H;
+        ky_real *c = state[r] + H;
 
-        ky_activation_rows(k, ra, 2, H, i, i); /* i and f */
-        ky_activation_rows(k, a, 1, H, g, g);
-        ky_activation_rows(k, ra, 1, H, o, o);
-        for (int j = 0; j < H; j++) {
-            ky_real ig = i[j] * g[j];
-
-            c[j] = fma(f[j], c[j], ig);
-        }
-        ky_activation_rows(k, a, 1, H, c, h);
+        ky_lstm_gates(l, k, H, z, state[r], c, tape != NULL ? tape + 5 * H : NULL);
         if (tape != NULL) {
             memcpy(tape, z, 4 * (size_t)H * sizeof(*z));
             memcpy(tape + 4 * H, c, (size_t)H * sizeof(*z));
-            memcpy(tape + 5 * H, h, (size_t)H * sizeof(*z));
             tape += 6 * H;
         }
-        for (int j = 0; j < H; j++)
-            h[j] = o[j] * h[j];
     }
 }
 

@@ -63,6 +63,13 @@ size_t ky_recurrent_macs(const ky_layer *l, int T);
 ky_mat *ky_recurrent_stack(const ky_layer *l, const ky_kernels *k, const ky_real *w, int col, int n,
                            const ky_real *b);
 
+/**
+ * The element-wise half of an LSTM, for any activations: z [4n], blocks i|f|c|o, becomes the
+ * gates; c [n] and h [n] advance; ac [n] receives a(c), NULL: not wanted.
+ */
+void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int n, ky_real *z, ky_real *h,
+                   ky_real *c, ky_real *ac);
+
 /** x and h side by side: panel [B,F+units]. */
 void ky_recurrent_panel(const ky_layer *l, int B, const ky_real *x, ptrdiff_t xs,
                         ky_real *const *state, ky_real *panel);

@@ -93,6 +93,19 @@ CASES = [  # kymo's words, shape, Keras's layers
      lambda: [L.Masking(), bi(L.LSTM(2, return_sequences=True)), L.SimpleRNN(2)]),
     ("Masking; Bidirectional merge_mode=sum of LSTM units=3", SEQ,
      lambda: [L.Masking(), bi(L.LSTM(3), merge_mode="sum")]),
+    ("ConvLSTM2D filters=2 kernel_size=3x2", FRAMES, lambda: [L.ConvLSTM2D(2, (3, 2))]),
+    ("ConvLSTM2D filters=2 kernel_size=2x3 strides=2x1 padding=same return_sequences=1", FRAMES,
+     lambda: [L.ConvLSTM2D(2, (2, 3), strides=(2, 1), padding="same", return_sequences=True)]),
+    ("ConvLSTM2D filters=1 kernel_size=2 dilation_rate=3x2 use_bias=0 go_backwards=1 "
+     "recurrent_activation=hard_sigmoid activation=softsign", FRAMES,
+     lambda: [L.ConvLSTM2D(1, 2, dilation_rate=(3, 2), use_bias=False, go_backwards=True,
+                           recurrent_activation="hard_sigmoid", activation="softsign")]),
+    ("ConvLSTM2D filters=3 kernel_size=1 activation=softmax", FRAMES,
+     lambda: [L.ConvLSTM2D(3, 1, activation="softmax")]),
+    ("Bidirectional merge_mode=sum of ConvLSTM2D filters=2 kernel_size=2 padding=same", FRAMES,
+     lambda: [bi(L.ConvLSTM2D(2, 2, padding="same"), merge_mode="sum")]),
+    ("Bidirectional of ConvLSTM2D filters=1 kernel_size=3x2 return_sequences=1", FRAMES,
+     lambda: [bi(L.ConvLSTM2D(1, (3, 2), return_sequences=True))]),
 ]
 
 
