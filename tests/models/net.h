@@ -91,6 +91,20 @@ static const net_case net_cases[] = {
     { "Bidirectional merge_mode=mul of SimpleRNN units=4 return_sequences=1; GRU units=3", 6, 3 },
     { "Bidirectional merge_mode=ave of LSTM units=4; Dense units=2", 6, 3 },
     { "Bidirectional of LSTM units=4 and GRU units=3 go_backwards=1; Dense units=2", 6, 3 },
+    { "Reshape target_shape=4x3x2 distributed=1; ConvLSTM2D filters=2 kernel_size=2 padding=same",
+      5, 24 },
+    { "Reshape target_shape=4x5x3 distributed=1; ConvLSTM2D filters=17 kernel_size=3x2 strides=1x2 "
+      "return_sequences=1; ConvLSTM2D filters=3 kernel_size=1 activation=softmax",
+      4, 60 },
+    { "Reshape target_shape=4x5x1 distributed=1; ConvLSTM2D filters=3 kernel_size=2 "
+      "activation=relu "
+      "dilation_rate=3x2 go_backwards=1 recurrent_activation=hard_sigmoid return_sequences=1",
+      4, 20 },
+    { "Masking mask_value=1e12; LSTM units=5 return_sequences=1", 9, 1 },
+    { "Masking; GRU units=17 reset_after=1 return_sequences=1 zero_output_for_mask=1; GRU units=3",
+      9, 1 },
+    { "Masking; Bidirectional of SimpleRNN units=4 return_sequences=1; Dense units=3", 9, 1 },
+    { "Masking; Dense units=4; LSTM units=3 go_backwards=1; Dense units=2", 9, 1 },
     { "LSTM units=4 return_sequences=1; LSTM units=3; Dense units=4 activation=softmax", 7, 3 },
     { "Conv1D filters=6 kernel_size=3 padding=causal activation=relu; MaxPooling1D; "
       "LSTM units=5; Dense units=4 activation=softmax",
@@ -482,10 +496,12 @@ static inline void net_done(net_pass *p)
     free(p->len);
 }
 
-/* Ordinary numbers, and now and then -0, a subnormal and a large one. */
+/* Ordinary numbers, and now and then -0, a subnormal and a large one, or a few zeros, which a
+ * Masking takes out. */
 static inline void net_inputs(ky_real *x, size_t n, uint64_t seed, bool odd)
 {
     static const ky_real odds[] = { (ky_real)-0.0, (ky_real)1e-41, (ky_real)-3e4, (ky_real)1e12 };
+    int zeros = 0;
     ky_rng rng;
 
     ky_rng_seed(&rng, seed);
@@ -493,6 +509,12 @@ static inline void net_inputs(ky_real *x, size_t n, uint64_t seed, bool odd)
         x[i] = (ky_real)ky_rng_normal(&rng);
         if (odd && ky_rng_below(&rng, 8) == 0)
             x[i] = odds[ky_rng_below(&rng, 4)];
+        if (odd && ky_rng_below(&rng, 20) == 0)
+            zeros = 4;
+        if (zeros > 0) {
+            x[i] = 0;
+            zeros--;
+        }
     }
 }
 
