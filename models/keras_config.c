@@ -289,11 +289,12 @@ static int read_activation(struct reading *r, const ky_field *f, const ky_json *
         name = ky_json_str(ky_json_get(v, "config"), NULL);
     if (name == NULL && ky_layer_find(class) != NULL)
         return read_activation_layer(r, f, v, ret, err);
-    /* gelu's one option: the form with tanh. */
-    if (name == NULL && (strcmp(class, "gelu") == 0 || strcmp(class, "GELU") == 0))
-        name = ky_json_bool(ky_json_get(ky_json_get(v, "config"), "approximate"), false)
-                   ? "gelu_tanh"
-                   : "gelu";
+    if (name == NULL && (strcmp(class, "gelu") == 0 || strcmp(class, "GELU") == 0)) {
+        const ky_json *tanh_form = ky_json_get(ky_json_get(v, "config"), "approximate");
+
+        *ret = ky_json_bool(tanh_form, false) ? KY_GELU_TANH : KY_GELU;
+        return KY_OK;
+    }
     if (name == NULL || ky_activation_find(name, r->version.major, &a) < 0)
         return ky_fail(err, KY_EUNSUPPORTED, "%s is %s, which kymo cannot run yet", f->key,
                        ky_keras_show(v).text);
@@ -353,9 +354,9 @@ static double version_default(const ky_layer_ops *ops, const ky_field *f, ky_ker
     if (strcmp(f->key, "recurrent_activation") == 0 &&
         (old || (v.major < 3 && strcmp(ops->class_name, "ConvLSTM2D") == 0)))
         return KY_HARD_SIGMOID_K2;
-    /* Standalone Keras ended with 2.3; the key is older than tf.keras. */
-    if (strcmp(f->key, "reset_after") == 0 && (old || (v.major == 2 && v.minor == 3)))
-        return false;
+    /* Standalone Keras ended with 2.3; tf.keras and Keras 3 chose the form of cuDNN. */
+    if (strcmp(f->key, "reset_after") == 0)
+        return v.major > 2 || (v.major == 2 && v.minor > 3);
     return f->otherwise;
 }
 
