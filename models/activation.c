@@ -1,4 +1,5 @@
-/* Activation, ReLU and Softmax: what an activation does forward and backward, as layers. */
+/* What an activation does forward and backward; as layers: Activation and Softmax. */
+#include "models/axes.h"
 #include "models/layer_tools.h"
 
 #include <assert.h>
@@ -80,12 +81,15 @@ void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, 
             dz[i] = dy[i] * ky_activation_slope(act, y[i]);
 }
 
+/* Elements, or rows of the last axis. Of single values with time that axis is the steps. */
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
+    size_t n = (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
+    int C = l->in.timed && l->in.rank == 1 ? c->T : ky_features(&l->in);
+
     (void)p, (void)w;
-    ky_activation_rows(k, l->cfg.activation, ky_row_count(&l->in, c->B, c->T), ky_features(&l->in),
-                       x, y);
+    ky_activation_rows(k, l->cfg.activation, (int)(n / (size_t)C), C, x, y);
 }
 
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -98,47 +102,85 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                            y, dy, dx);
 }
 
-static int relu_shape(ky_layer *l, ky_err *err)
+static const char over_steps[] = "it goes over the steps of a window";
+
+static int activation_shape(ky_layer *l, ky_err *err)
 {
-    l->cfg.activation = KY_RELU;
-    return ky_shape_unchanged(l, err);
+    bool rows = l->cfg.activation == KY_SOFTMAX || l->cfg.activation == KY_LOG_SOFTMAX;
+
+    ky_shape_unchanged(l, err);
+    if (rows && l->in.timed && l->in.rank == 1) {
+        l->form = KY_MIXING;
+        l->no_step = over_steps;
+    }
+    return KY_OK;
+}
+
+/* -- Softmax --------------------------------------------------------------------- */
+
+static ky_axes softmax_axes(const ky_layer *l)
+{
+    ky_axes a;
+
+    ky_axes_find(l, &l->cfg.axes, &a, NULL);
+    return a;
 }
 
 static int softmax_shape(ky_layer *l, ky_err *err)
 {
-    if (l->cfg.axis != -1 && l->cfg.axis != l->in.rank) /* Keras counts the batch as axis 0 */
-        return ky_fail(err, KY_EUNSUPPORTED, "axis is %d, only the last one is supported",
-                       l->cfg.axis);
+    ky_axes a;
+    int rc;
+
+    if (l->cfg.axes.n < 1)
+        l->cfg.axes = (ky_dims){ .n = 1, .d = { -1 } };
+    if ((rc = ky_axes_find(l, &l->cfg.axes, &a, err)) < 0)
+        return rc;
     l->cfg.activation = KY_SOFTMAX;
-    return ky_shape_unchanged(l, err);
+    if (a.n != 1 || a.time || !a.last)
+        l->no_training = "its axis is not the last one";
+    return ky_axes_shape(l, &a, false, over_steps, err);
+}
+
+static size_t softmax_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    ky_axes a = softmax_axes(l);
+
+    (void)p, (void)B;
+    return backward ? 0 : ky_axes_scratch(l, &a, T);
+}
+
+static void softmax_rows(const void *k, int R, int C, const ky_real *x, ky_real *y)
+{
+    ((const ky_kernels *)k)->softmax(R, C, x, C, y, C);
+}
+
+/* Training takes the softmax off a last layer: cfg.activation tells. */
+static void softmax_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                           const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y)
+{
+    ky_axes a = softmax_axes(l);
+
+    if (l->cfg.activation != KY_SOFTMAX)
+        window(l, k, p, w, c, x, y);
+    else
+        ky_axes_apply(l, &a, c, x, y, softmax_rows, k);
 }
 
 static const ky_field activation_fields[] = {
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, false },
-    { 0 },
-};
-
-static const ky_field relu_fields[] = {
+    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
     { 0 },
 };
 
 static const ky_field softmax_fields[] = {
-    { "axis", NULL, KY_F_INT, KY_FIELD(axis), -1, KY_FREE, false },
+    { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
     { 0 },
 };
 
 const ky_layer_ops ky_activation_ops = {
     .class_name = "Activation",
     .fields = activation_fields,
-    .shape = ky_shape_unchanged,
-    .window = window,
-    .backward = backward,
-};
-
-const ky_layer_ops ky_relu_ops = {
-    .class_name = "ReLU",
-    .fields = relu_fields,
-    .shape = relu_shape,
+    .masking = KY_MASK_PASSES,
+    .shape = activation_shape,
     .window = window,
     .backward = backward,
 };
@@ -146,7 +188,9 @@ const ky_layer_ops ky_relu_ops = {
 const ky_layer_ops ky_softmax_ops = {
     .class_name = "Softmax",
     .fields = softmax_fields,
+    .masking = KY_MASK_PASSES,
     .shape = softmax_shape,
-    .window = window,
+    .n_scratch = softmax_scratch,
+    .window = softmax_window,
     .backward = backward,
 };

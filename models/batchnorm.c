@@ -1,5 +1,5 @@
 /*
- * BatchNormalization (Ioffe and Szegedy 2015) over the last axis:
+ * BatchNormalization (Ioffe and Szegedy 2015), a mean and a scale for each place of one axis:
  *
  *     y = (x - mean) scale + beta,   scale = gamma / sqrt(variance + epsilon)
  *
@@ -10,6 +10,7 @@
  *
  * The tape holds the batch's mean [C] and variance [C].
  */
+#include "models/axes.h"
 #include "models/layer_tools.h"
 
 #include <stdlib.h>
@@ -20,13 +21,32 @@ enum { GAMMA, BETA, MEAN, VARIANCE };
 
 static const char *const names[] = { "gamma", "beta", "moving_mean", "moving_variance" };
 
+static ky_axes axes_of(const ky_layer *l)
+{
+    ky_axes a;
+
+    ky_axes_find(l, &(ky_dims){ .n = 1, .d = { l->cfg.axis } }, &a, NULL);
+    return a;
+}
+
+/* Places of the axis. */
+static int channels(const ky_layer *l)
+{
+    int place = ky_axis_place(l->in.rank, l->cfg.axis);
+
+    return place < 0 ? 0 : l->in.d[place];
+}
+
 static int shape(ky_layer *l, ky_err *err)
 {
-    int C = ky_features(&l->in);
+    int C = channels(l), rc;
+    ky_axes a;
 
-    if (l->cfg.axis != -1 && l->cfg.axis != l->in.rank) /* Keras counts the batch as axis 0 */
-        return ky_fail(err, KY_EUNSUPPORTED, "axis is %d, only the last one is supported",
-                       l->cfg.axis);
+    if ((rc = ky_axes_find(l, &(ky_dims){ .n = 1, .d = { l->cfg.axis } }, &a, err)) < 0 ||
+        (rc = ky_axes_shape(l, &a, true, "it has a mean and a scale for each step", err)) < 0)
+        return rc;
+    if (!a.last || a.time)
+        l->no_training = "its axis is not the last one";
     if (!(l->cfg.epsilon >= 0) || !(l->cfg.momentum >= 0 && l->cfg.momentum <= 1))
         return ky_fail(err, KY_EINVAL,
                        "epsilon is %g and momentum %g, must be at least 0 and within 0 and 1",
@@ -37,7 +57,12 @@ static int shape(ky_layer *l, ky_err *err)
         ky_layer_declare(l, names[BETA], true, C, 0, 0);
     ky_layer_declare(l, names[MEAN], false, C, 0, 0);
     ky_layer_declare(l, names[VARIANCE], false, C, 0, 0);
-    return ky_shape_unchanged(l, err);
+    return KY_OK;
+}
+
+static int steps(const ky_layer *l, int T)
+{
+    return l->no_step != NULL && T != l->in.d[0] ? 0 : l->out.timed ? T : 1;
 }
 
 /* The place of one of the four in a slice; NULL if the layer has none such. */
@@ -60,7 +85,7 @@ static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
 
     (void)rng;
     for (int i = 0; i < 2; i++)
-        for (int c = 0; ones[i] != NULL && c < ky_features(&l->in); c++)
+        for (int c = 0; ones[i] != NULL && c < channels(l); c++)
             ones[i][c] = 1;
 }
 
@@ -73,7 +98,7 @@ static ky_real scale_of(const ky_layer *l, const ky_real *gamma, const ky_real *
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
                 ky_packed *ret)
 {
-    int C = ky_features(&l->in);
+    int C = channels(l);
 
     (void)k, (void)backward;
     if ((ret->v = malloc((size_t)C * sizeof(*ret->v))) == NULL)
@@ -85,6 +110,12 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
 
 /* -- forward --------------------------------------------------------------------- */
 
+/* In training the axis is the last one. */
+static int rows(const ky_layer *l, const ky_call *c)
+{
+    return ky_row_count(&l->in, c->B, c->T);
+}
+
 static bool by_batch(const ky_layer *l, const ky_call *c)
 {
     return c->training && l->trainable;
@@ -93,21 +124,22 @@ static bool by_batch(const ky_layer *l, const ky_call *c)
 static size_t n_tape(const ky_layer *l, int B, int T)
 {
     (void)B, (void)T;
-    return 2 * (size_t)ky_features(&l->in);
+    return 2 * (size_t)channels(l);
 }
 
 /* Forward: mean, variance, scale where there is no tape. Both: two sums [C] in double. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
-    size_t C = (size_t)ky_features(&l->in), doubles = sizeof(double) / sizeof(ky_real);
+    size_t C = (size_t)channels(l), doubles = sizeof(double) / sizeof(ky_real);
+    ky_axes a = axes_of(l);
 
-    (void)p, (void)B, (void)T, (void)backward;
-    return ky_lines(3 * C) + ky_lines(2 * C * doubles);
+    (void)p, (void)B, (void)backward;
+    return ky_lines(3 * C) + ky_lines(2 * C * doubles) + ky_axes_scratch(l, &a, T);
 }
 
 static double *sums(const ky_layer *l, const ky_call *c)
 {
-    size_t C = (size_t)ky_features(&l->in);
+    size_t C = (size_t)channels(l);
     double *s = (double *)(void *)(c->scratch + ky_lines(3 * C));
 
     memset(s, 0, 2 * C * sizeof(*s));
@@ -136,28 +168,41 @@ static void moments(int R, int C, const ky_real *x, double *sum, ky_real *mean, 
     }
 }
 
+/* What the groups of a call are normalised by, [C] each. */
+typedef struct moved {
+    const ky_real *mean, *scale, *beta; /* beta: or NULL */
+} moved;
+
+static void normalise(const void *context, int R, int C, const ky_real *x, ky_real *y)
+{
+    const moved *by = context;
+
+    for (int r = 0; r < R; r++, x += C, y += C) {
+        for (int i = 0; i < C; i++)
+            y[i] = (x[i] - by->mean[i]) * by->scale[i];
+        for (int i = 0; by->beta != NULL && i < C; i++)
+            y[i] = y[i] + by->beta[i];
+    }
+}
+
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    int C = ky_features(&l->in), R = ky_row_count(&l->in, c->B, c->T);
-    const ky_real *beta = const_part(l, w, BETA), *mean = const_part(l, w, MEAN), *scale = p->v;
+    int C = channels(l);
+    moved by = { const_part(l, w, MEAN), p->v, const_part(l, w, BETA) };
+    ky_axes a = axes_of(l);
 
     (void)k;
     if (by_batch(l, c)) {
         ky_real *at = c->tape != NULL ? c->tape : c->scratch, *own = c->scratch + 2 * C;
 
-        moments(R, C, x, sums(l, c), at, at + C);
+        moments(rows(l, c), C, x, sums(l, c), at, at + C);
         for (int i = 0; i < C; i++)
             own[i] = scale_of(l, const_part(l, w, GAMMA), at + C, i);
-        mean = at;
-        scale = own;
+        by.mean = at;
+        by.scale = own;
     }
-    for (int r = 0; r < R; r++, x += C, y += C) {
-        for (int i = 0; i < C; i++)
-            y[i] = (x[i] - mean[i]) * scale[i];
-        for (int i = 0; beta != NULL && i < C; i++)
-            y[i] = y[i] + beta[i];
-    }
+    ky_axes_apply(l, &a, c, x, y, normalise, &by);
 }
 
 /* -- backward -------------------------------------------------------------------- */
@@ -176,7 +221,7 @@ static void dy_sums(int R, int C, const ky_real *x, const ky_real *mean, const k
 static void weight_gradients(const ky_layer *l, const ky_call *c, const ky_real *variance,
                              const double *sum, ky_real *dw)
 {
-    int C = ky_features(&l->in);
+    int C = channels(l);
     ky_real *gamma = part(l, dw, GAMMA), *beta = part(l, dw, BETA);
     ky_real *mean = part(l, dw, MEAN), *var = part(l, dw, VARIANCE);
 
@@ -196,7 +241,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw)
 {
-    int C = ky_features(&l->in), R = ky_row_count(&l->in, c->B, c->T);
+    int C = channels(l), R = rows(l, c);
     bool batch = by_batch(l, c);
     const ky_real *mean = batch ? c->tape : const_part(l, w, MEAN);
     const ky_real *variance = batch ? c->tape + C : const_part(l, w, VARIANCE);
@@ -244,8 +289,10 @@ static const ky_field fields[] = {
 const ky_layer_ops ky_batchnorm_ops = {
     .class_name = "BatchNormalization",
     .arch = "bn",
+    .masking = KY_MASK_PASSES,
     .fields = fields,
     .shape = shape,
+    .steps = steps,
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,

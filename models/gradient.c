@@ -106,6 +106,9 @@ static int check_layer(const ky_layer *l, const ky_shape *from, bool carried, ky
     if (l->ops->backward == NULL || l->distributed > 0 || l->in.timed != from->timed)
         return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s) cannot be trained", l->name,
                        l->ops->class_name);
+    if (l->no_training != NULL)
+        return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s) cannot be trained: %s", l->name,
+                       l->ops->class_name, l->no_training);
     if (carried && l->form != KY_POINTWISE && l->form != KY_RECURRENT)
         return ky_fail(err, KY_EUNSUPPORTED,
                        "layer '%s' (%s): training with carried state takes recurrent layers and "

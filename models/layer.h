@@ -257,6 +257,8 @@ struct ky_layer {
     size_t weights_at;   /* first real of the slice in the model's block */
     size_t state_reals;  /* a stream carries in stream form, 0 without; all zeros at the start */
     const char *no_step; /* why it cannot be stepped, set by shape(); NULL: it can */
+    const char *no_training; /* why these options cannot be trained, set by shape(); NULL: they can
+                                where there is a backward() */
 };
 
 /** The table. Ends with NULL. */

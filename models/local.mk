@@ -5,6 +5,7 @@ lib_LTLIBRARIES += libkymo.la
 kymo_sources = \
 	models/activation.c \
 	models/arch.c \
+	models/axes.c models/axes.h \
 	models/batchnorm.c \
 	models/bidirectional.c \
 	models/blueprint.h \
@@ -34,6 +35,7 @@ kymo_sources = \
 	models/kernels.c models/kernels.h models/kernels_gru.h models/kernels_impl.h models/kernels_math.h \
 	models/kernels_plain.c \
 	models/layer.c models/layer.h models/layer_tools.h \
+	models/layernorm.c \
 	models/local.c models/local.h \
 	models/lstm.c \
 	models/masking.c \
@@ -46,6 +48,7 @@ kymo_sources = \
 	models/padding.c \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \
+	models/rectifier.c \
 	models/reshape.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h \

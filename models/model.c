@@ -211,7 +211,7 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
     l->in = l->ins[0];
     l->n_weights = 0;
     l->weight_reals = l->state_reals = 0;
-    l->no_step = NULL;
+    l->no_step = l->no_training = NULL;
     l->n_masked = 0;
     for (int i = 0; i < l->n_in; i++)
         l->n_masked += l->from[i] >= 0 && m->layers[l->from[i]].masked;

@@ -89,8 +89,8 @@ static bool is_trained(const net_case *c)
 
     assert_int_equal(net_build(c->spec, c->T, c->F, ky_kernels_get(), false, &m, NULL), KY_OK);
     for (int i = 0; i < m->n_layers; i++)
-        all &= m->layers[i].ops->backward != NULL && m->layers[i].distributed == 0 &&
-               has_slopes(&m->layers[i]);
+        all &= m->layers[i].ops->backward != NULL && m->layers[i].no_training == NULL &&
+               m->layers[i].distributed == 0 && has_slopes(&m->layers[i]);
     ky_model_free(m);
     return all;
 }

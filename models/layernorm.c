@@ -1,0 +1,133 @@
+/*
+ * LayerNormalization (Ba et al. 2016) over any axes:
+ *
+ *     y = (x - mean) gamma / sqrt(variance + epsilon) + beta
+ *
+ * with the mean and the biased variance of each group. Keras's rms_scaling takes no mean off but
+ * still divides by the deviation from it. Sums are one chain a group, in double.
+ */
+#include "models/axes.h"
+#include "models/layer_tools.h"
+
+#include <tgmath.h>
+
+/* What the rows of a call need beside x. */
+typedef struct context {
+    const ky_layer *l;
+    const ky_real *gamma, *beta; /* [C] or NULL */
+} context;
+
+static ky_axes axes_of(const ky_layer *l)
+{
+    ky_axes a;
+
+    ky_axes_find(l, &l->cfg.axes, &a, NULL);
+    return a;
+}
+
+static int shape(ky_layer *l, ky_err *err)
+{
+    bool rms = l->cfg.rms_scaling;
+    int d[KY_RANK], rc, n = 0;
+    ky_axes a;
+
+    if (l->cfg.axes.n < 1)
+        l->cfg.axes = (ky_dims){ .n = 1, .d = { -1 } };
+    if (!(l->cfg.epsilon >= 0))
+        return ky_fail(err, KY_EINVAL, "epsilon is %g, must be at least 0", l->cfg.epsilon);
+    if ((rc = ky_axes_find(l, &l->cfg.axes, &a, err)) < 0 ||
+        (rc = ky_axes_shape(l, &a, true, "it goes over the steps of a window", err)) < 0)
+        return rc;
+    if (a.n > KY_MAX_WEIGHT_RANK)
+        return ky_fail(err, KY_EUNSUPPORTED, "it goes over %d axes, at most %d are supported", a.n,
+                       KY_MAX_WEIGHT_RANK);
+    for (int i = a.rank - a.n; i < a.rank; i++)
+        d[n++] = l->in.d[a.order[i]];
+    if (l->cfg.scale || rms)
+        ky_layer_declare_shape(l, "gamma", true, n, d);
+    if (l->cfg.center && !rms)
+        ky_layer_declare_shape(l, "beta", true, n, d);
+    return KY_OK;
+}
+
+static int steps(const ky_layer *l, int T)
+{
+    return l->no_step != NULL && T != l->in.d[0] ? 0 : l->out.timed ? T : 1;
+}
+
+static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
+{
+    (void)rng;
+    for (size_t i = 0; (l->cfg.scale || l->cfg.rms_scaling) && i < l->weights[0].len; i++)
+        w[i] = 1;
+}
+
+static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    ky_axes a = axes_of(l);
+
+    (void)p, (void)B, (void)backward;
+    return ky_axes_scratch(l, &a, T);
+}
+
+static void normalise(const void *ctx, int R, int C, const ky_real *x, ky_real *y)
+{
+    const context *n = ctx;
+
+    for (int r = 0; r < R; r++, x += C, y += C) {
+        double sum = 0, squares = 0;
+        ky_real mean, scale;
+
+        for (int i = 0; i < C; i++)
+            sum += (double)x[i];
+        sum /= C;
+        for (int i = 0; i < C; i++)
+            squares += ((double)x[i] - sum) * ((double)x[i] - sum);
+        scale = (ky_real)1 / sqrt((ky_real)(squares / C) + (ky_real)n->l->cfg.epsilon);
+        mean = n->l->cfg.rms_scaling ? 0 : (ky_real)sum;
+        for (int i = 0; i < C; i++)
+            y[i] = (x[i] - mean) * (n->gamma != NULL ? n->gamma[i] * scale : scale);
+        for (int i = 0; n->beta != NULL && i < C; i++)
+            y[i] += n->beta[i];
+    }
+}
+
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
+{
+    bool rms = l->cfg.rms_scaling, scaled = l->cfg.scale || rms;
+    ky_axes a = axes_of(l);
+    context n = { l, scaled ? w : NULL, NULL };
+
+    (void)k, (void)p;
+    if (l->cfg.center && !rms)
+        n.beta = w + l->weights[scaled ? 1 : 0].at;
+    ky_axes_apply(l, &a, c, x, y, normalise, &n);
+}
+
+/* As for BatchNormalization: those that scale; sums are not counted. */
+static size_t macs(const ky_layer *l, int T)
+{
+    return (size_t)T * ky_shape_step(&l->in);
+}
+
+static const ky_field fields[] = {
+    { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
+    { "epsilon", NULL, KY_F_FLOAT, KY_FIELD(epsilon), 1e-3, KY_FREE, 0 },
+    { "center", NULL, KY_F_BOOL, KY_FIELD(center), true, KY_FREE, 0 },
+    { "scale", NULL, KY_F_BOOL, KY_FIELD(scale), true, KY_FREE, 0 },
+    { "rms_scaling", NULL, KY_F_BOOL, KY_FIELD(rms_scaling), false, KY_FREE, 0 },
+    { 0 },
+};
+
+const ky_layer_ops ky_layernorm_ops = {
+    .class_name = "LayerNormalization",
+    .fields = fields,
+    .masking = KY_MASK_PASSES,
+    .shape = shape,
+    .steps = steps,
+    .init = init,
+    .n_scratch = n_scratch,
+    .window = window,
+    .macs = macs,
+};
