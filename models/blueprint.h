@@ -95,6 +95,9 @@ bool ky_model_steps(const ky_model *m, int T, int *all);
 /** Whether call i reads a tensor whose first axis is the model's time. */
 bool ky_call_timed(const ky_model *m, int i);
 
+/** Multiply-adds of call i for one row whose (first) input has T steps. */
+size_t ky_call_macs(const ky_model *m, int i, int T);
+
 /** Reals of scratch for call i on B rows of T steps. */
 size_t ky_call_scratch(const ky_model *m, int i, int B, int T);
 
@@ -106,6 +109,11 @@ enum ky_run_form { KY_RUN_CALL, KY_RUN_GIVEN, KY_RUN_NOT };
  *  over while somebody may read it: slot_of[n_layers]. `form`: NULL if all run. Returns how many
  *  slots there are, or KY_ENOMEM. */
 int ky_model_slots(const ky_model *m, const enum ky_run_form *form, int *slot_of);
+
+/** Work that leaves out calls: those whose form is KY_RUN_GIVEN find their tensor [B,T,...],
+ * without a mask, where ky_work_tensor says, filled in before every run. `form` is borrowed. */
+ky_work *ky_work_new_rest(const ky_model *m, int T, int max_rows, const enum ky_run_form *form);
+ky_real *ky_work_tensor(ky_work *w, int i);
 
 /** Bytes of the mask that call i makes for a row, 0 if it makes none. Where its tensor has no
  *  steps, the layer may still see some. T as in ky_call_steps. */

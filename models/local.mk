@@ -44,7 +44,8 @@ kymo_sources = \
 	models/normalize.c \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h models/plan_inside.h \
-	models/plan_stream.c models/plan_test.c models/plan_window.c \
+	models/plan_stream.c models/plan_test.c models/plan_tick.c \
+	models/plan_window.c \
 	models/padding.c \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \

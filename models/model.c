@@ -323,8 +323,7 @@ static bool says_probabilities(const ky_model *m, int tensor)
     return false;
 }
 
-/* Multiply-adds of call i for one row whose (first) input has T steps. */
-static size_t macs_of_call(const ky_model *m, int i, int T)
+size_t ky_call_macs(const ky_model *m, int i, int T)
 {
     const ky_layer *l = &m->layers[i];
     int B, steps;
@@ -347,7 +346,7 @@ static size_t macs_of_step(const ky_model *m)
         int T = from->timed ? LONG : 1;
 
         streams = !ky_call_timed(m, i) || l->no_step == NULL;
-        sum += before * (double)macs_of_call(m, i, T) / T;
+        sum += before * (double)ky_call_macs(m, i, T) / T;
         rate[i] = before;
         if (from->timed && l->tensor.timed && l->ops->join == NULL && l->distributed == 0)
             rate[i] *= (double)ky_layer_steps(l, T) / T;
@@ -363,7 +362,7 @@ static size_t macs_of_window(const ky_model *m, int T)
 
     if (all != NULL && ky_model_steps(m, T, all))
         for (int i = 0; i < m->n_layers; i++)
-            sum += macs_of_call(m, i, all[m->n_inputs + m->layers[i].from[0]]);
+            sum += ky_call_macs(m, i, all[m->n_inputs + m->layers[i].from[0]]);
     free(all);
     return sum;
 }

@@ -127,6 +127,9 @@ void ky_plan_free(ky_plan *p)
     free(p->parts);
     free(p->call);
     free(p->flow);
+    free(p->column);
+    free(p->taps);
+    free(p->form);
     free(p);
 }
 
@@ -139,6 +142,32 @@ int ky_plan_parts(const ky_plan *p, const ky_plan_part **ret)
 {
     *ret = p->parts;
     return p->n_parts;
+}
+
+size_t ky_plan_macs(const ky_plan *p)
+{
+    return p->macs;
+}
+
+size_t ky_plan_macs_whole(const ky_plan *p)
+{
+    return p->macs_whole;
+}
+
+bool ky_plan_columns(const ky_plan *p, int i, int *ret_new, int *ret_all)
+{
+    const ky_column *c = p->column != NULL ? ky_plan_column(p, i) : NULL;
+
+    if (c == NULL || !c->kept)
+        return false;
+    *ret_new = ky_plan_new_columns(c);
+    *ret_all = c->T;
+    return true;
+}
+
+const char *ky_plan_why_whole(const ky_plan *p)
+{
+    return p->why[0] != '\0' ? p->why : NULL;
 }
 
 uint64_t ky_plan_layout(const ky_plan *p)

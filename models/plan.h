@@ -44,6 +44,21 @@ typedef struct ky_plan_part {
 /** The parts of a state in the order of its bytes; borrowed. Returns how many. */
 int ky_plan_parts(const ky_plan *p, const ky_plan_part **ret);
 
+/**
+ * Multiply-adds of one row: of a sample on average where memory = stream; else of an answer,
+ * with what earlier windows left. ky_plan_macs_whole: of a window that is computed whole, 0 where
+ * memory = stream.
+ */
+size_t ky_plan_macs(const ky_plan *p);
+size_t ky_plan_macs_whole(const ky_plan *p);
+
+/** memory = window: how many columns (steps) of the `ret_all` of call i's tensor an answer
+ *  computes anew; false if the call always runs on whole windows. */
+bool ky_plan_columns(const ky_plan *p, int i, int *ret_new, int *ret_all);
+
+/** memory = window: why every window is computed whole; NULL if something is kept. */
+const char *ky_plan_why_whole(const ky_plan *p);
+
 uint64_t ky_plan_layout(const ky_plan *p); /* hash of what the state's bytes mean */
 
 /** The state of a stream that has seen nothing. */

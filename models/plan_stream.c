@@ -125,6 +125,21 @@ static int plan_call(ky_plan *p, int i, ky_err *err)
                                   l->state_reals * sizeof(ky_real), err);
 }
 
+/* Multiply-adds of a sample: of each call's output, as often as there is one. */
+static size_t count_macs(const ky_plan *p)
+{
+    const ky_model *m = p->m;
+    double sum = 0;
+
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+        int64_t T = p->call[i].stepped && l->out.timed ? steps_for(l, 1) : 1;
+
+        sum += (double)ky_call_macs(m, i, (int)T) / (double)flow_of(p, i)->every;
+    }
+    return (size_t)(sum + 0.5);
+}
+
 static int plan_stream(ky_plan *p, ky_err *err)
 {
     const ky_model *m = p->m;
@@ -145,6 +160,8 @@ static int plan_stream(ky_plan *p, ky_err *err)
     for (int i = 0; rc == KY_OK && i < m->n_layers; i++)
         p->call[i].slot = slot[i];
     free(slot);
+    if (rc == KY_OK)
+        p->macs = count_macs(p);
     return rc;
 }
 

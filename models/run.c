@@ -11,6 +11,7 @@
 
 struct ky_work {
     int T, max_rows, n_layers;
+    const enum ky_run_form *form; /* [n_layers], NULL: all calls run */
     int n_slots;
     int *slot_of;     /* [n_layers] where a call's tensor lives */
     int *steps;       /* [n_inputs+n_layers] of every tensor in the run: inputs first */
@@ -175,7 +176,7 @@ static int give_slots(const ky_model *m, ky_work *w, size_t *size)
 {
     const int *steps = w->steps + m->n_inputs;
 
-    int n_slots = ky_model_slots(m, NULL, w->slot_of);
+    int n_slots = ky_model_slots(m, w->form, w->slot_of);
 
     w->n_slots = n_slots > 0 ? n_slots : 0;
     if (n_slots < 0)
@@ -184,6 +185,8 @@ static int give_slots(const ky_model *m, ky_work *w, size_t *size)
         int s = w->slot_of[i];
         size_t n;
 
+        if (w->form != NULL && w->form[i] == KY_RUN_NOT)
+            continue;
         if (check_rows(w->max_rows, &m->layers[i].tensor, steps[i], &n) < 0)
             return KY_EFULL;
         size[s] = n > size[s] ? n : size[s];
@@ -233,12 +236,23 @@ static int give_memory(const ky_model *m, ky_work *w, size_t *size)
 
 ky_work *ky_work_new(const ky_model *m, int T, int max_rows)
 {
+    return ky_work_new_rest(m, T, max_rows, NULL);
+}
+
+ky_real *ky_work_tensor(ky_work *w, int i)
+{
+    return w->slots[w->slot_of[i]];
+}
+
+ky_work *ky_work_new_rest(const ky_model *m, int T, int max_rows, const enum ky_run_form *form)
+{
     size_t n = (size_t)m->n_layers + 1, *size = calloc(n, sizeof(*size));
     int rc = KY_ENOMEM;
     ky_work *w = max_rows > 0 ? calloc(1, sizeof(*w)) : NULL;
 
     if (w != NULL) {
         w->T = T;
+        w->form = form;
         w->n_layers = m->n_layers;
         w->max_rows = max_rows;
         w->steps = new_steps(m);
@@ -282,6 +296,11 @@ static void run_call(const ky_model *m, ky_work *w, int i, int B)
     ky_input *tensor = w->tensor + m->n_inputs;
     ky_real *y = w->slots[w->slot_of[i]];
 
+    if (w->form != NULL && w->form[i] != KY_RUN_CALL) {
+        if (w->form[i] == KY_RUN_GIVEN)
+            tensor[i] = (ky_input){ .x = y, .T = w->steps[m->n_inputs + i] };
+        return;
+    }
     for (int k = 0; k < l->n_in; k++)
         w->in[k] = tensor[l->from[k]]; /* the inputs stand before, backwards */
     ky_model_run_call(m, i, B, w->in, w->scratch, y, w->masks[i]);

@@ -311,11 +311,9 @@ static void damaged_states_are_refused(void **state)
         { "LSTM units=3", KY_MEMORY_STREAM, 8, 0x7fc00000 }, /* NaN */
         { "LSTM units=3", KY_MEMORY_STREAM, 8, 0xff800000 }, /* -inf */
         { "LSTM units=3", KY_MEMORY_WINDOW, 64 + 8, 0x7f800000 },
-        { "LSTM units=3", KY_MEMORY_WINDOW, 0, 10 }, /* more seen than there is room */
-        { "LSTM units=3", KY_MEMORY_WINDOW, 0, 0xffffffff },
-        { "LSTM units=3", KY_MEMORY_WINDOW, 4, 9 }, /* head */
-        { "LSTM units=3", KY_MEMORY_WINDOW, 4, 0x80000000 },
-        { "LSTM units=3", KY_MEMORY_WINDOW, 8, 3 }, /* wait */
+        { "LSTM units=3", KY_MEMORY_WINDOW, 4, 0x80000000 }, /* a negative number of samples */
+        { "LSTM units=3", KY_MEMORY_WINDOW, 4, 0x7fffffff }, /* one that would soon be */
+        { "Conv1D filters=2 kernel_size=2; Flatten", KY_MEMORY_WINDOW, 128 + 8, 0x7fc00000 },
         { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 0, 3 },
         { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 4, 2 },
         { "Conv1D filters=2 kernel_size=3 strides=2; LSTM units=3", KY_MEMORY_STREAM, 4,
@@ -492,6 +490,274 @@ static void the_self_test_passes_every_layer_and_finds_a_broken_model(void **sta
             }
 }
 
+/* -- windows that reuse what earlier ones computed ------------------------------------ */
+
+/* The Conv1D net of the benchmarks: convolutions of 3 steps, a pool of 2, 3968 -> 100 -> 6. */
+static const char conv_net[] = "Conv1D filters=64 kernel_size=3 activation=relu; Conv1D filters=64 "
+                               "kernel_size=3 activation=relu; MaxPooling1D; Flatten; "
+                               "Dense units=100 activation=relu; Dense units=6 activation=softmax";
+
+/*
+ * By hand. One column: 3*9*64 = 1728 of the first convolution, 3*64*64 = 12288 of the second;
+ * the rest 62*64*100 + 100*6 = 397400. A window has 126 and 124 columns; a hop of h adds h of
+ * each. At 128 windows have nothing in common.
+ */
+static void an_answer_costs_what_its_new_samples_need(void **state)
+{
+    static const struct {
+        int hop;
+        size_t macs;
+    } cases[] = {
+        { 1, 1728 + 12288 + 397400 },
+        { 2, 2 * (1728 + 12288) + 397400 },
+        { 3, 3 * (1728 + 12288) + 397400 },
+        { 64, 64 * (1728 + 12288) + 397400 },
+        { 128, 126 * 1728 + 124 * 12288 + 397400 },
+    };
+    const ky_shape step = { .rank = 1, .d = { 9 } };
+    ky_model *m = graph_build(conv_net, 128, &step, ky_kernels_get());
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        ky_plan *p;
+        ky_err err;
+
+        assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, cases[i].hop, &p, &err), KY_OK);
+        assert_int_equal(ky_plan_macs(p), cases[i].macs);
+        assert_int_equal(ky_plan_macs_whole(p), 126 * 1728 + 124 * 12288 + 397400);
+        assert_true((ky_plan_why_whole(p) != NULL) == (cases[i].hop == 128));
+        if (ky_plan_selftest(p, &err) < 0)
+            fail_msg("hop %d: %s", cases[i].hop, err.text);
+        ky_plan_free(p);
+    }
+    ky_model_free(m);
+}
+
+/* A stream of samples, hostile ones among them, and what it has got. */
+typedef struct listener {
+    void *state;
+    int joins; /* at this step of the trial */
+    float *x;  /* [STEPS,F] */
+} listener;
+
+enum { LISTENERS = 9, STEPS = 90 };
+
+static size_t values_of(const ky_model *m)
+{
+    return (size_t)ky_model_facts(m)->features;
+}
+
+static listener listener_new(const ky_plan *p, const ky_model *m, ky_rng *rng, int s)
+{
+    listener l = { .state = new_state(p), .joins = s < 2 ? 0 : (int)ky_rng_below(rng, 20) };
+    size_t n = STEPS * values_of(m);
+    ky_real *x = net_reals(n);
+
+    net_inputs(x, n, 100 + (uint64_t)s, s % 3 == 2);
+    l.x = malloc(n * sizeof(*l.x));
+    for (size_t i = 0; i < n; i++)
+        l.x[i] = (float)x[i];
+    free(x);
+    return l;
+}
+
+/* The answer of the whole window that ends with sample t. */
+static void want_window(const ky_model *m, ky_work *work, int T, const listener *l, int t,
+                        ky_real *y)
+{
+    size_t F = values_of(m), n = (size_t)T * F;
+    ky_real *x = net_reals(n);
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = l->x[(size_t)(t + 1 - T) * F + i];
+    ky_model_predict(m, work, 1, T, x, y);
+    free(x);
+}
+
+/* Streams that join at different times, in waves that change; one of them is stored and loaded
+ * on the way. Every answer is that of its window computed whole. Returns how many there were. */
+static int check_windows(const char *what, const ky_model *m, int T, int hop, int most)
+{
+    size_t F = values_of(m), outputs = (size_t)ky_model_facts(m)->outputs;
+    ky_real *want = net_reals(outputs);
+    float *y = malloc(LISTENERS * outputs * sizeof(*y));
+    listener l[LISTENERS];
+    ky_work *work = ky_work_new(m, T, 1);
+    int answers = 0;
+    ky_plan *p;
+    ky_wave *w;
+    ky_rng rng;
+    ky_err err;
+
+    if (ky_plan_new(m, KY_MEMORY_WINDOW, T, hop, &p, &err) < 0)
+        fail_msg("%s: %s", what, err.text);
+    w = ky_wave_new(p, LISTENERS);
+    ky_rng_seed(&rng, (uint64_t)(T * 100 + hop));
+    for (int s = 0; s < LISTENERS; s++)
+        l[s] = listener_new(p, m, &rng, s);
+    for (int now = 0; now < STEPS; now++)
+        for (int first = 0; first < LISTENERS; first += most) {
+            const float *x[LISTENERS];
+            float *to[LISTENERS];
+            void *states[LISTENERS];
+            bool answered[LISTENERS];
+            int who[LISTENERS], B = 0;
+
+            for (int s = first; s < first + most && s < LISTENERS; s++) {
+                int of = (s * 4 + now) % LISTENERS;
+
+                if (now < l[of].joins)
+                    continue;
+                who[B] = of;
+                x[B] = l[of].x + (size_t)(now - l[of].joins) * F;
+                to[B] = y + (size_t)of * outputs;
+                states[B++] = l[of].state;
+            }
+            ky_plan_step(p, w, B, x, states, to, answered);
+            for (int r = 0; r < B; r++) {
+                int t = now - l[who[r]].joins;
+
+                if (answered[r] != (t >= T - 1 && (t - (T - 1)) % hop == 0))
+                    fail_msg("%s, T %d, hop %d: sample %d", what, T, hop, t);
+                if (!answered[r])
+                    continue;
+                want_window(m, work, T, &l[who[r]], t, want);
+                for (size_t j = 0; j < outputs; j++) {
+                    float have = to[r][j], whole = (float)want[j];
+
+                    if (memcmp(&have, &whole, sizeof(have)) != 0 && !(isnan(have) && isnan(whole)))
+                        fail_msg("%s, T %d, hop %d: output %zu of sample %d: %.9g, not %.9g", what,
+                                 T, hop, j, t, (double)have, (double)whole);
+                }
+                answers++;
+            }
+            if (now == 40) { /* a restart */
+                void *again = new_state(p);
+
+                memcpy(again, l[0].state, ky_plan_state_bytes(p));
+                assert_true(ky_plan_state_ok(p, again, ky_plan_state_bytes(p)));
+                free(l[0].state);
+                l[0].state = again;
+            }
+        }
+    for (int s = 0; s < LISTENERS; s++) {
+        free(l[s].state);
+        free(l[s].x);
+    }
+    ky_wave_free(w);
+    ky_plan_free(p);
+    ky_work_free(work);
+    free(want);
+    free(y);
+    return answers;
+}
+
+static const struct {
+    const char *spec;
+    ky_shape step;
+} window_graphs[] = {
+    { "Conv1D filters=3 kernel_size=3; Conv1D filters=2 kernel_size=3; MaxPooling1D; Flatten; "
+      "Dense units=3",
+      { 1, { 2 }, false } },
+    { "Conv1D filters=3 kernel_size=3 padding=causal; Conv1D filters=2 kernel_size=2 "
+      "padding=causal dilation_rate=2; Flatten; Dense units=3",
+      { 1, { 2 }, false } },
+    { "Conv1D filters=3 kernel_size=3 padding=same; BatchNormalization; ReLU; Conv1D filters=2 "
+      "kernel_size=4 padding=same; GlobalAveragePooling1D",
+      { 1, { 2 }, false } },
+    { "Conv1D filters=3 kernel_size=3 strides=2 padding=same; MaxPooling1D pool_size=2; Conv1D "
+      "filters=2 kernel_size=2 padding=causal; LSTM units=3",
+      { 1, { 2 }, false } },
+    { "AveragePooling1D pool_size=3 strides=1 padding=same; Dense units=4 activation=tanh; "
+      "Conv1D filters=3 kernel_size=2 strides=3; LSTM units=2 return_sequences=1; Flatten",
+      { 1, { 3 }, false } },
+    { "Conv1D filters=3 kernel_size=3 padding=same td=1; MaxPooling1D td=1; Flatten td=1; "
+      "Conv1D filters=4 kernel_size=2; LSTM units=3; Dense units=2",
+      { 2, { 6, 2 }, false } },
+    { "Conv2D filters=3 kernel_size=3 padding=same; MaxPooling2D; Flatten; Dense units=2",
+      { 2, { 4, 2 }, false } },
+    { "Dense units=3 :a; Conv1D filters=3 kernel_size=2 padding=causal :c; =c; =a; Dropout; "
+      "GlobalMaxPooling1D",
+      { 1, { 3 }, false } },
+    { "LSTM units=3; Dense units=2", { 1, { 2 }, false } },
+    { "Conv1D filters=3 kernel_size=3; Dense units=2", { 1, { 2 }, false } },
+};
+
+static void reusing_earlier_windows_gives_the_bits_of_computing_them_whole(void **state)
+{
+    static const int lengths[] = { 8, 11, 16, 23, 32 }, hops[] = { 1, 2, 3, 4, 5, 7, 12, 40 };
+    int answers = 0;
+
+    (void)state;
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++)
+        for (size_t i = 0; i < sizeof(window_graphs) / sizeof(*window_graphs); i++)
+            for (size_t n = 0; n < sizeof(lengths) / sizeof(*lengths); n++) {
+                ky_model *m =
+                    graph_build(window_graphs[i].spec, lengths[n], &window_graphs[i].step, *k);
+
+                for (size_t h = 0; h < sizeof(hops) / sizeof(*hops); h++)
+                    answers += check_windows(window_graphs[i].spec, m, lengths[n], hops[h],
+                                             h % 2 == 0 ? LISTENERS : 2);
+                ky_model_free(m);
+            }
+    assert_true(answers > 20000);
+}
+
+/* Layers one behind the other, # for a small number, as far as they go together. */
+static void random_chains_reuse_windows_to_the_bit(void **state)
+{
+    static const char *const layers[] = {
+        "Conv1D filters=3 kernel_size=#",
+        "Conv1D filters=2 kernel_size=# padding=same",
+        "Conv1D filters=3 kernel_size=# padding=causal dilation_rate=2",
+        "Conv1D filters=2 kernel_size=# padding=same strides=2",
+        "Conv1D filters=3 kernel_size=# strides=3",
+        "MaxPooling1D pool_size=#",
+        "AveragePooling1D pool_size=# strides=1 padding=same",
+        "MaxPooling1D pool_size=# strides=2 padding=same",
+        "Dense units=# activation=tanh",
+        "BatchNormalization",
+        "Activation activation=sigmoid",
+    };
+    static const char *const ends[] = { "Flatten", "GlobalAveragePooling1D", "LSTM units=2",
+                                        "Dense units=2" };
+    enum { TRIALS = 120 };
+    ky_rng rng;
+    int kept = 0;
+
+    (void)state;
+    ky_rng_seed(&rng, 12);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        int T = 6 + (int)ky_rng_below(&rng, 30), hop = 1 + (int)ky_rng_below(&rng, 9);
+        int n = 1 + (int)ky_rng_below(&rng, 4), at = 0;
+        char spec[512];
+        ky_model *m;
+        ky_plan *p;
+        ky_err err;
+
+        for (int i = 0; i < n; i++) {
+            const char *layer = layers[ky_rng_below(&rng, sizeof(layers) / sizeof(*layers))];
+
+            for (const char *c = layer; *c != '\0'; c++)
+                spec[at++] = *c == '#' ? (char)('1' + (int)ky_rng_below(&rng, 4)) : *c;
+            spec[at++] = ';';
+        }
+        snprintf(spec + at, sizeof(spec) - (size_t)at, "%s", ends[ky_rng_below(&rng, 4)]);
+        if (net_build(spec, T, 2, ky_kernels_get(), false, &m, &err) < 0) {
+            assert_int_equal(err.code, KY_ESHAPE); /* too short for what came out */
+            continue;
+        }
+        check_windows(spec, m, T, hop, 1 + (int)ky_rng_below(&rng, LISTENERS));
+        assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, T, hop, &p, &err), KY_OK);
+        kept += ky_plan_why_whole(p) == NULL;
+        if (ky_plan_selftest(p, &err) < 0)
+            fail_msg("%s: %s", spec, err.text);
+        ky_plan_free(p);
+        ky_model_free(m);
+    }
+    assert_true(kept > TRIALS / 4);
+}
+
 /* -- graphs step by step ------------------------------------------------------------- */
 
 static const struct {
@@ -598,6 +864,9 @@ int main(void)
         cmocka_unit_test(windows_that_make_no_sense_are_refused),
         cmocka_unit_test(the_layout_tells_what_a_states_bytes_mean),
         cmocka_unit_test(the_self_test_passes_every_layer_and_finds_a_broken_model),
+        cmocka_unit_test(an_answer_costs_what_its_new_samples_need),
+        cmocka_unit_test(reusing_earlier_windows_gives_the_bits_of_computing_them_whole),
+        cmocka_unit_test(random_chains_reuse_windows_to_the_bit),
         cmocka_unit_test(every_graph_that_streams_answers_for_its_whole_past),
         cmocka_unit_test(the_parts_of_a_state_are_named_and_add_up),
         cmocka_unit_test(a_model_without_time_answers_every_sample),
