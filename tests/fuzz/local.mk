@@ -24,6 +24,10 @@ tests_fuzz_fuzz_h5_LDADD = libkymo.la
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_json_LDADD = libkymo.la
 
+check_PROGRAMS += tests/fuzz/fuzz_config
+tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_config_LDADD = libkymo.la
+
 check_PROGRAMS += tests/fuzz/fuzz_sample
 tests_fuzz_fuzz_sample_SOURCES = tests/fuzz/fuzz_sample.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_sample_LDADD = libkyconnectors.la libkymo.la

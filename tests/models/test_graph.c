@@ -122,22 +122,18 @@ static void both_styles_of_nodes_give_the_same_graph(void **state)
                                                                                "['d',1,0,{}]]]"),
                              "[['a',0,0],['b',0,0]]", "[['s',0,0]]"),
                   want);
-    assert_wiring(FUNCTIONAL(
-                      "f",
-                      INPUT("a", "3") "," INPUT(
-                          "b",
-                          "3") "," CALLED("Dense", "d", ",'units':4",
-                                          "[{'args':[" T3("a", "0") "],'kwargs':{}},{'args':[" T3(
-                                              "b", "0") "],'kwargs':{'training':false,'mask':null}}"
-                                                        "]") "," CALLED("Add", "s", "",
-                                                                        "[{'args':[[" T3(
-                                                                            "d",
-                                                                            "0") "," T3("d",
-                                                                                        "1") "]],'"
-                                                                                             "kwarg"
-                                                                                             "s':{}"
-                                                                                             "}]"),
-                      "[['a',0,0],['b',0,0]]", "['s',0,0]"),
+    assert_wiring(FUNCTIONAL("f",
+                             INPUT("a", "3") "," INPUT("b", "3") "," CALLED(
+                                 "Dense", "d", ",'units':4",
+                                 "[{'args':[" T3("a", "0") "],'kwargs':{}},{'args':[" T3(
+                                     "b", "0") "],'kwargs':{'training':false,'mask':null}}"
+                                               "]") "," CALLED("Add", "s", "",
+                                                               "[{'args':[[" T3("d", "0") "," T3(
+                                                                   "d", "1") "]],'"
+                                                                             "kwarg"
+                                                                             "s':{}"
+                                                                             "}]"),
+                             "[['a',0,0],['b',0,0]]", "['s',0,0]"),
                   want);
 }
 
