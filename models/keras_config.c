@@ -128,9 +128,9 @@ static int read_dims(const ky_field *f, const ky_json *v, ky_layer_config *cfg, 
     const ky_json *list = ky_keras_list(v);
     size_t n = ky_json_is_array(list) ? ky_json_len(list) : 1;
 
-    if (n > KY_RANK)
+    if (n > (size_t)ky_field_most(f))
         return ky_fail(err, KY_EUNSUPPORTED, "%s has %zu numbers, at most %d are supported", f->key,
-                       n, KY_RANK);
+                       n, ky_field_most(f));
     ky_field_resize(f, cfg, (int)n);
     for (size_t i = 0; i < n; i++) {
         double d;
@@ -386,6 +386,7 @@ static int read_value(struct reading *r, const ky_field *f, const ky_json *v, ky
     case KY_F_FLOAT:
         return read_numbers(f, v, cfg, err);
     case KY_F_DIMS:
+    case KY_F_REALS:
         return read_dims(f, v, cfg, err);
     case KY_F_MARGINS:
         return read_margins(f, v, cfg, err);

@@ -161,6 +161,7 @@ static ky_json *number_value(const ky_field *f, const ky_layer_config *cfg, int 
 
     switch (f->type) {
     case KY_F_FLOAT:
+    case KY_F_REALS:
         return isinf(v) ? ky_json_of_null() : ky_json_of_num(v);
     case KY_F_BOOL:
         return ky_json_of_bool(v != 0);
@@ -207,9 +208,9 @@ static ky_json *field_value(const ky_field *f, const ky_layer_config *cfg)
 
     if (f->type == KY_F_MARGINS)
         return margins_value(f, cfg);
-    if (f->type == KY_F_DIMS) {
+    if (f->type == KY_F_DIMS || f->type == KY_F_REALS) {
         /* One axis is written as a number: nested layers of Keras 3 do not take a list of it. */
-        bool axis = strncmp(f->key, "ax", 2) == 0;
+        bool axis = f->type == KY_F_REALS || strncmp(f->key, "ax", 2) == 0;
 
         return n < 0            ? ky_json_of_null()
                : axis && n == 1 ? number_value(f, cfg, 0)

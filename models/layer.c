@@ -16,6 +16,12 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_prelu_ops,
     &ky_softmax_ops,
     &ky_dropout_ops,
+    &ky_spatial_dropout_1d_ops,
+    &ky_spatial_dropout_2d_ops,
+    &ky_gaussian_dropout_ops,
+    &ky_gaussian_noise_ops,
+    &ky_alpha_dropout_ops,
+    &ky_activity_regularization_ops,
     &ky_flatten_ops,
     &ky_conv1d_ops,
     &ky_conv2d_ops,
@@ -27,6 +33,8 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_max_pooling_2d_ops,
     &ky_batchnorm_ops,
     &ky_layernorm_ops,
+    &ky_normalization_ops,
+    &ky_rescaling_ops,
     &ky_average_pooling_ops,
     &ky_average_pooling_2d_ops,
     &ky_global_average_ops,
@@ -231,6 +239,8 @@ int ky_field_len(const ky_field *f, const ky_layer_config *cfg)
 
     if (f->type == KY_F_DIMS)
         return ((const ky_dims *)at)->n;
+    if (f->type == KY_F_REALS)
+        return ((const ky_reals *)at)->n;
     if (f->type == KY_F_MARGINS)
         return 2 * f->list;
     return f->list > 1 ? f->list : 1;
@@ -238,8 +248,17 @@ int ky_field_len(const ky_field *f, const ky_layer_config *cfg)
 
 void ky_field_resize(const ky_field *f, ky_layer_config *cfg, int n)
 {
+    void *at = (char *)cfg + f->at;
+
     if (f->type == KY_F_DIMS)
-        ((ky_dims *)(void *)((char *)cfg + f->at))->n = n;
+        ((ky_dims *)at)->n = n;
+    else if (f->type == KY_F_REALS)
+        ((ky_reals *)at)->n = n;
+}
+
+int ky_field_most(const ky_field *f)
+{
+    return f->type == KY_F_REALS ? KY_MAX_REALS_LISTED : KY_RANK;
 }
 
 double ky_field_get(const ky_field *f, const ky_layer_config *cfg, int i)
@@ -252,6 +271,8 @@ double ky_field_get(const ky_field *f, const ky_layer_config *cfg, int i)
         return ((const int *)at)[i];
     case KY_F_DIMS:
         return ((const ky_dims *)at)->d[i];
+    case KY_F_REALS:
+        return ((const ky_reals *)at)->v[i];
     case KY_F_FLOAT:
         return *(const double *)at;
     case KY_F_BOOL:
@@ -276,6 +297,9 @@ void ky_field_set(const ky_field *f, ky_layer_config *cfg, int i, double v)
         break;
     case KY_F_DIMS:
         ((ky_dims *)at)->d[i] = (int)v;
+        break;
+    case KY_F_REALS:
+        ((ky_reals *)at)->v[i] = v;
         break;
     case KY_F_FLOAT:
         *(double *)at = v;

@@ -41,6 +41,13 @@ typedef struct ky_dims {
     int d[KY_RANK];
 } ky_dims;
 
+/* A list of real numbers, one for each channel; n is -1 where the file has none. */
+enum { KY_MAX_REALS_LISTED = 64 };
+typedef struct ky_reals {
+    int n;
+    double v[KY_MAX_REALS_LISTED];
+} ky_reals;
+
 /* What a layer does along time (DESIGN 5.1); it may depend on the configuration. */
 enum ky_form {
     KY_POINTWISE,  /* no state */
@@ -62,9 +69,11 @@ typedef struct ky_layer_config {
     enum ky_merge_mode merge_mode;
     enum ky_interpolation interpolation;
     bool use_bias, return_sequences, unit_forget_bias, center, scale, keepdims, reset_after;
-    bool stateful, go_backwards, unroll, mask_zero, normalize, zero_output_for_mask, rms_scaling;
+    bool stateful, go_backwards, unroll, mask_zero, normalize, zero_output_for_mask, rms_scaling,
+        invert;
     double rate, recurrent_dropout, momentum, epsilon, stddev;
-    double alpha, max_value, negative_slope, threshold, mask_value, factor, offset;
+    double alpha, max_value, negative_slope, threshold, mask_value, l1, l2;
+    ky_reals factors, offsets, mean, variance;
 } ky_layer_config;
 
 enum ky_field_type {
@@ -76,6 +85,7 @@ enum ky_field_type {
     KY_F_MERGE_MODE,
     KY_F_INTERPOLATION,
     KY_F_DIMS,    /* ky_dims */
+    KY_F_REALS,   /* ky_reals */
     KY_F_MARGINS, /* [list][2] */
 };
 
@@ -268,8 +278,10 @@ extern const ky_layer_ops *const ky_layer_table[];
 const ky_layer_ops *ky_layer_find(const char *class_name);
 
 /** How many numbers an option holds, at most KY_FIELD_MAX, and the i-th of them (enums and
- *  booleans too). ky_field_resize changes the length of a KY_F_DIMS; -1: there is no list. */
-enum { KY_FIELD_MAX = 2 * KY_SPATIAL };
+ *  booleans too). ky_field_resize changes the length of a KY_F_DIMS or
+ *  KY_F_REALS, at most ky_field_most; -1: there is no list. */
+enum { KY_FIELD_MAX = KY_MAX_REALS_LISTED };
+int ky_field_most(const ky_field *f);
 int ky_field_len(const ky_field *f, const ky_layer_config *cfg);
 void ky_field_resize(const ky_field *f, ky_layer_config *cfg, int n);
 double ky_field_get(const ky_field *f, const ky_layer_config *cfg, int i);

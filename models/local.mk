@@ -42,6 +42,8 @@ kymo_sources = \
 	models/merge.c \
 	models/model.c models/model.h \
 	models/normalize.c \
+	models/noise.c \
+	models/normalization.c \
 	models/place.c models/place.h \
 	models/plan.c models/plan.h models/plan_inside.h \
 	models/plan_stream.c models/plan_test.c models/plan_tick.c \
@@ -50,6 +52,7 @@ kymo_sources = \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \
 	models/rectifier.c \
+	models/rescaling.c \
 	models/reshape.c \
 	models/ring.c models/ring.h \
 	models/rng.c models/rng.h \

@@ -180,6 +180,15 @@ static const net_case net_cases[] = {
     { "LayerNormalization axis=1 scale=0", 6, 4 },
     { "columns=3; LayerNormalization axis=2x3 center=0; LayerNormalization axis=2", 5, 12 },
     { "columns=3; LayerNormalization axis=3x1 rms_scaling=1", 5, 12 },
+    { "SpatialDropout1D rate=0.5; GaussianDropout rate=0.5; GaussianNoise stddev=2", 5, 3 },
+    { "AlphaDropout rate=0.5; ActivityRegularization l1=1; Dense units=2", 5, 3 },
+    { "Rescaling scale=0.25", 5, 3 },
+    { "Rescaling scale=0.25x2x-3 offset=1x0x0.3", 5, 3 },
+    { "Normalization", 5, 3 },
+    { "Normalization mean=1x2x3 variance=0.5x0x4 invert=1", 5, 3 },
+    { "columns=3; Normalization axis=2x3; Normalization axis=2 invert=1", 5, 12 },
+    { "Normalization axis=1", 5, 3 },
+    { "columns=3; Normalization mean=2 variance=3 axis=2", 5, 12 },
     { "a: Dense units=3; b: Dense units=3 activation=tanh @in; Add @a,b", 6, 3 },
     { "a: Dense units=3; Subtract @in,a", 6, 3 },
     { "a: Dense units=1; Multiply @a,in,in", 6, 3 },
@@ -257,7 +266,7 @@ static inline void net_option(ky_layer *l, char *option)
     }
     for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
         if (strcmp(f->key, option) == 0) {
-            if (f->list > 0 || f->type == KY_F_DIMS)
+            if (f->list > 0 || f->type == KY_F_DIMS || f->type == KY_F_REALS)
                 net_list(f, &l->cfg, value);
             else
                 ky_field_set(f, &l->cfg, 0, net_value(f, value));
@@ -305,7 +314,7 @@ static inline void net_weights(ky_model *m, uint64_t seed)
         for (int j = 0; j < m->layers[i].n_weights; j++) {
             const ky_weight *v = &m->layers[i].weights[j];
 
-            for (size_t n = 0; strcmp(v->name, "moving_variance") == 0 && n < v->len; n++)
+            for (size_t n = 0; strstr(v->name, "variance") != NULL && n < v->len; n++)
                 ky_model_weight(m, i, j)[n] = (ky_real)(0.5 + ky_rng_uniform(&rng));
         }
 }
