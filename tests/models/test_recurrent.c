@@ -132,6 +132,7 @@ static void masked_steps_are_left_out(void **state)
         size_t n;
         ky_real want[4];
     } cases[] = {
+        { "Masking mask_value=9", { 1, 9, 2, 9 }, 4, { 1, 0, 2, 0 } },
         { SUM "return_sequences=1", { 1, 9, 2, 9 }, 4, { 1, 1, 3, 3 } },
         { SUM "return_sequences=1", { 9, 9, 2, 4 }, 4, { 0, 0, 2, 6 } },
         { SUM "return_sequences=1", { 9, 9, 9, 9 }, 4, { 0, 0, 0, 0 } },
