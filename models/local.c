@@ -343,20 +343,29 @@ typedef struct side {
     ptrdiff_t xs, ys;
 } side;
 
-/* All outputs of a box, its longest side at once. */
-static void take_box(const product *p, side s[3], const ky_real *x, ky_real *y)
-{
-    for (int i = 0; i < 2; i++)
-        if (s[i].n > s[2].n) {
-            side longer = s[i];
+/* Rows that fill the tallest tile of the kernels: a longer side is not worth a look elsewhere. */
+enum { TALL = 12 };
 
-            s[i] = s[2];
-            s[2] = longer;
-        }
-    for (int i = 0; i < s[0].n; i++)
-        for (int j = 0; j < s[1].n; j++)
-            take_rows(p, s[2].n, x + i * s[0].xs + j * s[1].xs, s[2].xs,
-                      y + i * s[0].ys + j * s[1].ys, s[2].ys);
+/* Which side of a box to take at once. The outputs of one image lie closer together than those of
+ * many, so the columns come first, and the batch is for small images. */
+static int long_side(const side s[3])
+{
+    int longest = 2;
+
+    for (int i = 2; i >= 0 && s[longest].n < TALL; i--)
+        if (s[i].n > s[longest].n)
+            longest = i;
+    return longest;
+}
+
+static void take_box(const product *p, const side s[3], const ky_real *x, ky_real *y)
+{
+    int at_once = long_side(s), outer = at_once == 0 ? 1 : 0, inner = 3 - at_once - outer;
+    side a = s[outer], b = s[inner], c = s[at_once];
+
+    for (int i = 0; i < a.n; i++)
+        for (int j = 0; j < b.n; j++)
+            take_rows(p, c.n, x + i * a.xs + j * b.xs, c.xs, y + i * a.ys + j * b.ys, c.ys);
 }
 
 /* Runs of taps as runs of a matrix's rows. */
@@ -368,13 +377,11 @@ static void count_inputs(product *p)
     }
 }
 
-static void take_plane(product *p, const ky_plane *g, int B, ky_real *scratch, const ky_real *x,
-                       ky_real *y)
+static void take_plane(product *p, const ky_plane *g, int B, const ky_real *x, ky_real *y)
 {
     ptrdiff_t x_step = (ptrdiff_t)g->w.n * g->xc, y_step = (ptrdiff_t)g->w.n_out * g->yc;
     stretch h, w;
 
-    p->runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
     for (int t = 0; t < g->h.n_out; t += h.n) {
         h = stretch_at(&g->h, t);
         for (int u = 0; u < g->w.n_out; u += w.n) {
@@ -390,12 +397,25 @@ static void take_plane(product *p, const ky_plane *g, int B, ky_real *scratch, c
     }
 }
 
+/* So many rows of the batch at once that they stay in the second cache from box to box. */
+static void take_batch(product *p, const ky_plane *g, int B, ky_real *scratch, const ky_real *x,
+                       ky_real *y)
+{
+    enum { NEAR = 1 << 18, LEAST = 2 * TALL };
+    ptrdiff_t fit = NEAR / (ptrdiff_t)sizeof(*x) / (g->xb + g->yb);
+    int most = fit < LEAST ? LEAST : fit > B ? B : (int)fit / TALL * TALL;
+
+    p->runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
+    for (int r = 0; r < B; r += most)
+        take_plane(p, g, B - r < most ? B - r : most, x + r * g->xb, y + r * g->yb);
+}
+
 void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
                   const ky_real *x, ky_real *y, enum ky_activation act)
 {
     product p = { .k = k, .m = m, .C = g->C, .act = act };
 
-    take_plane(&p, g, B, scratch, x, y);
+    take_batch(&p, g, B, scratch, x, y);
 }
 
 void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real *b,
@@ -404,5 +424,5 @@ void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real 
 {
     product p = { .k = k, .w = w, .b = b, .C = g->C, .M = g->F / g->C, .act = act };
 
-    take_plane(&p, g, B, scratch, x, y);
+    take_batch(&p, g, B, scratch, x, y);
 }
