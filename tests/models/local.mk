@@ -62,6 +62,12 @@ tests_models_test_recurrent_SOURCES = tests/models/test_recurrent.c \
 tests_models_test_recurrent_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_recurrent_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_conv2d
+tests_models_test_conv2d_SOURCES = tests/models/test_conv2d.c \
+	tests/models/local_values.inc tests/models/net.h
+tests_models_test_conv2d_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_conv2d_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_plan
 tests_models_test_plan_SOURCES = tests/models/test_plan.c tests/models/net.h
 tests_models_test_plan_CFLAGS = $(KY_TEST_CFLAGS)
