@@ -3,10 +3,11 @@ layers (grid.py), saved by Keras in every form, answer alike in kymo, whole and 
 written again by kymo they open in Keras with the same arrays and answers, and so on back.
 
 usage: check.py BUILDDIR WORKDIR [--seed N] [--models N] [--from N] [--processes N] [--only CLASS]...
-                [--forms LIST]
+                [--forms LIST] [--keep]
 
 Model n is about cell n of the grid; as many models as cells meet every cell. A model that fails
-stays in WORKDIR/n with its files. --only takes the cells of these classes alone.
+stays in WORKDIR/n with its files, with --keep every model. --only takes the cells of these classes
+alone, --forms some of h5, keras, weights, old, stream, around.
 """
 import argparse
 import json
@@ -45,6 +46,7 @@ def arguments():
     p.add_argument("--processes", type=int, default=1)
     p.add_argument("--only", action="append", default=[])
     p.add_argument("--forms", default="h5,keras,weights,old,stream,around")
+    p.add_argument("--keep", action="store_true")
     p.add_argument("--report")
     return p.parse_args()
 
@@ -66,7 +68,8 @@ class Case:
         self.n, self.cell = n, cell
         self.bad, self.refused, self.streams = [], None, 0
         self.dir = os.path.join(A.work, "%04d" % n)
-        os.makedirs(self.dir, exist_ok=True)
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
         self.m, self.data, self.want, self.used = grid.draw((A.seed, n), cell)
         self.arrays = arrays(self.m)
 
@@ -92,6 +95,14 @@ class Case:
             else:
                 for i, x in zip(m.inputs, self.data):
                     f[i._keras_history.operation.name] = x
+        with h5py.File(self.path("want.h5"), "w") as f:
+            for k, y in zip(self.names(), self.want):
+                f[k] = y
+
+    def names(self):
+        """What kymo calls the outputs."""
+        return ["y"] if len(self.want) == 1 else \
+            [o._keras_history.operation.name for o in self.m.outputs]
 
     def predict(self, model, *options):
         """kymo's answers by name, or what it says instead."""
@@ -130,8 +141,7 @@ class Case:
 
     def differ(self, y):
         """Nothing if kymo's answers are Keras's, else what is wrong."""
-        names = ["y"] if len(self.want) == 1 else \
-            [o._keras_history.operation.name for o in self.m.outputs]
+        names = self.names()
         if sorted(y) != sorted(names):
             return "outputs %s, Keras has %s" % (sorted(y), sorted(names))
         return next(filter(None, (unlike(y[k], w) for k, w in zip(names, self.want))), None)
@@ -188,7 +198,7 @@ class Case:
             if "around" in A.forms:
                 self.around(".h5")
                 self.around(".keras")
-        if not self.bad:
+        if not self.bad and not A.keep:
             shutil.rmtree(self.dir)
 
 

@@ -161,6 +161,11 @@ def bits(m):
                   if str(v.dtype).startswith("float"))
 
 
+def scaled(m):
+    """kymo writes the old hard_sigmoid as Keras 3's, on arrays that make up for it."""
+    return any(keras_2_hard_sigmoid in vars(part).values() for part in m._flatten_layers())
+
+
 def check_converted(name, m, x, want):
     """Keras 3 opens what kymo makes of the file."""
     for suffix in (".h5", ".keras"):
@@ -170,11 +175,10 @@ def check_converted(name, m, x, want):
             yield trouble
             continue
         back = keras.models.load_model(out, compile=False)
-        old_activations(back, version_of(os.path.join(MODELS, name)))
         trouble = unlike(np.asarray(back(x, training=False)), want)
         if trouble:
             yield "Keras 3 on %s: %s" % (suffix, trouble)
-        if bits(back) != bits(m):
+        if not scaled(m) and bits(back) != bits(m):
             yield "other arrays in the %s that kymo made" % suffix
 
 
