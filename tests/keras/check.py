@@ -203,7 +203,7 @@ class Case:
 
 
 def bits(a):
-    return [tuple(a.shape), np.asarray(a, "<f4").tobytes().hex()]
+    return [tuple(a.shape), np.array(a).astype("<f4").tobytes().hex()]
 
 
 def arrays(m):

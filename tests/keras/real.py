@@ -157,13 +157,14 @@ def unlike(got, want):
 
 
 def bits(m):
-    return sorted((tuple(v.shape), np.asarray(v, "<f4").tobytes()) for v in m.weights
+    return sorted((tuple(v.shape), np.array(v).astype("<f4").tobytes()) for v in m.weights
                   if str(v.dtype).startswith("float"))
 
 
 def scaled(m):
     """kymo writes the old hard_sigmoid as Keras 3's, on arrays that make up for it."""
-    return any(keras_2_hard_sigmoid in vars(part).values() for part in m._flatten_layers())
+    return any(v is keras_2_hard_sigmoid for part in m._flatten_layers()
+               for v in vars(part).values())
 
 
 def check_converted(name, m, x, want):

@@ -20,6 +20,11 @@ tests_models_test_graph_SOURCES = tests/models/test_graph.c
 tests_models_test_graph_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_graph_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_real_models
+tests_models_test_real_models_SOURCES = tests/models/test_real_models.c
+tests_models_test_real_models_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_real_models_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_h5
 tests_models_test_h5_SOURCES = tests/models/test_h5.c
 tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS) $(ZLIB_CFLAGS)
