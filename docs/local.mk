@@ -1,6 +1,6 @@
 # Manual pages and documents.
 dist_man_MANS += docs/kymo.1 docs/kymod.8 docs/kymod.ini.5
-dist_doc_DATA += docs/architecture.md docs/messages.md docs/sql.md
+dist_doc_DATA += docs/architecture.md docs/messages.md docs/models.md docs/sql.md
 MAINTAINERCLEANFILES += docs/kymod.ini.5
 
 noinst_PROGRAMS += docs/print_settings
