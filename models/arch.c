@@ -21,37 +21,70 @@ typedef struct number {
 } number;
 
 typedef struct word {
+    const char *name;
     const ky_layer_ops *ops;
     const char *example;
     number numbers[MAX_NUMBERS];
+    const ky_layer_ops *ops_2d; /* what the word means where it stands on images; NULL: nothing */
 } word;
 
+#define CONVOLUTION                                                                                \
+    {                                                                                              \
+        { ':', true, "filters" }, { 'x', true, "kernel_size" }, { '/', false, "strides" },         \
+        {                                                                                          \
+            '*', false, "dilation_rate"                                                            \
+        }                                                                                          \
+    }
+#define POOLING                                                                                    \
+    {                                                                                              \
+        { ':', true, "pool_size" },                                                                \
+        {                                                                                          \
+            '/', false, "strides"                                                                  \
+        }                                                                                          \
+    }
+#define UNITS                                                                                      \
+    {                                                                                              \
+        {                                                                                          \
+            ':', true, "units"                                                                     \
+        }                                                                                          \
+    }
+
 static const word words[] = {
-    { &ky_dense_ops, "dense:64 relu", { { ':', false, "units" } } },
-    { &ky_conv1d_ops,
-      "conv1d:64x3 relu",
-      { { ':', true, "filters" },
-        { 'x', true, "kernel_size" },
-        { '/', false, "strides" },
-        { '*', false, "dilation_rate" } } },
-    { &ky_max_pooling_ops, "maxpool:2", { { ':', true, "pool_size" }, { '/', false, "strides" } } },
-    { &ky_average_pooling_ops,
-      "avgpool:2",
-      { { ':', true, "pool_size" }, { '/', false, "strides" } } },
-    { &ky_global_average_ops, "gap", { { 0 } } },
-    { &ky_global_max_ops, "gmp", { { 0 } } },
-    { &ky_flatten_ops, "flatten", { { 0 } } },
-    { &ky_lstm_ops, "lstm:64", { { ':', true, "units" } } },
-    { &ky_batchnorm_ops, "bn", { { 0 } } },
-    { &ky_dropout_ops, "dropout:0.5", { { ':', true, "rate" } } },
+    { "dense", &ky_dense_ops, "dense:64 relu", { { ':', false, "units" } }, NULL },
+    { "conv1d", &ky_conv1d_ops, "conv1d:64x3 relu", CONVOLUTION, NULL },
+    { "conv2d", &ky_conv2d_ops, "conv2d:32x3 relu", CONVOLUTION, NULL },
+    { "maxpool", &ky_max_pooling_ops, "maxpool:2", POOLING, &ky_max_pooling_2d_ops },
+    { "avgpool", &ky_average_pooling_ops, "avgpool:2", POOLING, &ky_average_pooling_2d_ops },
+    { "gap", &ky_global_average_ops, "gap", { { 0 } }, &ky_global_average_2d_ops },
+    { "gmp", &ky_global_max_ops, "gmp", { { 0 } }, &ky_global_max_2d_ops },
+    { "flatten", &ky_flatten_ops, "flatten", { { 0 } }, NULL },
+    { "lstm", &ky_lstm_ops, "lstm:64", UNITS, NULL },
+    { "gru", &ky_gru_ops, "gru:64", UNITS, NULL },
+    { "rnn", &ky_simple_rnn_ops, "rnn:64", UNITS, NULL },
+    { "embed",
+      &ky_embedding_ops,
+      "embed:32x1000",
+      { { ':', true, "output_dim" }, { 'x', true, "input_dim" } },
+      NULL },
+    { "bn", &ky_batchnorm_ops, "bn", { { 0 } }, NULL },
+    { "ln", &ky_layernorm_ops, "ln", { { 0 } }, NULL },
+    { "leaky", &ky_leaky_relu_ops, "leaky:0.1", { { ':', false, "negative_slope" } }, NULL },
+    { "elu", &ky_elu_ops, "elu", { { ':', false, "alpha" } }, NULL },
+    { "prelu", &ky_prelu_ops, "prelu", { { 0 } }, NULL },
+    { "dropout", &ky_dropout_ops, "dropout:0.5", { { ':', true, "rate" } }, NULL },
 };
 enum { N_WORDS = sizeof(words) / sizeof(*words) };
+
+/* What a word may stand in: td(...), bi(...). */
+static const char *const wrappers[] = { "td", "bi" };
+enum wrapper { TD, BI, N_WRAPPERS };
 
 /* One layer as it was written. */
 typedef struct item {
     const word *w;
     char text[MAX_TEXT];
     ky_layer layer;
+    int wrapped[N_WRAPPERS]; /* how often in each */
     bool has_units, has_activation, has_padding;
 } item;
 
@@ -108,7 +141,7 @@ static const ky_field *field(const ky_layer_ops *ops, const char *key)
 static const word *find_word(const char *name)
 {
     for (int i = 0; i < N_WORDS; i++)
-        if (strcmp(words[i].ops->arch, name) == 0)
+        if (strcmp(words[i].name, name) == 0)
             return &words[i];
     return NULL;
 }
@@ -121,12 +154,14 @@ static int unknown_word(const char *name, ky_err *err)
     for (int i = 0; i < N_WORDS; i++) {
         size_t len = strlen(all);
 
-        consider(&n, words[i].ops->arch);
-        snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? ", " : "", words[i].ops->arch);
+        consider(&n, words[i].name);
+        snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? ", " : "", words[i].name);
     }
     if (n.far <= (int)strlen(name) / 2) /* else it was hardly meant */
         snprintf(hint, sizeof(hint), "; the nearest is '%s'", n.best);
-    return ky_fail(err, KY_EINVAL, "no layer '%s'%s; known are %s", name, hint, all);
+    return ky_fail(err, KY_EINVAL,
+                   "no layer '%s'%s; known are %s, and td(...), bi(...) around them", name, hint,
+                   all);
 }
 
 /* A number behind the lead at *s, which then stands behind the number. */
@@ -146,7 +181,8 @@ static int read_number(item *it, const number *n, const char **s, ky_err *err)
     if (whole && (v < 1 || v > KY_MAX_DIM))
         return ky_fail(err, KY_EINVAL, "'%s': %s is %s, must be 1 to %d", it->text, n->key, digits,
                        KY_MAX_DIM);
-    ky_field_set(f, &it->layer.cfg, 0, v);
+    for (int i = 0; i < ky_field_len(f, &it->layer.cfg); i++)
+        ky_field_set(f, &it->layer.cfg, i, v);
     *s += 1 + len;
     return KY_OK;
 }
@@ -197,7 +233,7 @@ static int unknown_option(const item *it, const char *option, ky_err *err)
         for (int i = 0; i <= KY_CAUSAL; i++)
             consider(&n, ky_padding_name((enum ky_padding)i));
     if (n.best == NULL)
-        return ky_fail(err, KY_EINVAL, "'%s': %s takes no option '%s'", it->text, it->w->ops->arch,
+        return ky_fail(err, KY_EINVAL, "'%s': %s takes no option '%s'", it->text, it->w->name,
                        option);
     return ky_fail(err, KY_EINVAL, "'%s': no option '%s'; the nearest is '%s'", it->text, option,
                    n.best);
@@ -240,12 +276,46 @@ static int read_option(item *it, const char *option, ky_err *err)
     return KY_OK;
 }
 
+/* td( and bi( in front, and as many ) behind, taken off. */
+static int unwrap(item *it, char *text, ky_err *err)
+{
+    char *inner = text;
+
+    for (int i = 0; i < N_WRAPPERS; i++) {
+        size_t n = strlen(wrappers[i]), len = strlen(inner);
+
+        if (strncmp(inner, wrappers[i], n) != 0 || inner[n] != '(')
+            continue;
+        if (inner[len - 1] != ')')
+            return ky_fail(err, KY_EINVAL, "'%s': a ')' must end it", it->text);
+        inner[len - 1] = '\0';
+        inner += n + 1;
+        it->wrapped[i]++;
+        i = -1; /* there may be more */
+    }
+    memmove(text, inner, strlen(inner) + 1);
+    if (text[strspn(text, BLANKS)] == '\0')
+        return ky_fail(err, KY_EINVAL, "'%s': a layer must stand in it, as in 'td(dense:8)'",
+                       it->text);
+    return KY_OK;
+}
+
+/* Where the word stands. */
+static int check_wrapped(const item *it, ky_err *err)
+{
+    if (it->wrapped[BI] > 0 && (it->wrapped[BI] > 1 || it->w->ops->cell == NULL))
+        return ky_fail(err, KY_EINVAL, "'%s': bi(...) goes around one lstm, gru or rnn", it->text);
+    return KY_OK;
+}
+
 static int read_item(item *it, ky_err *err)
 {
     char text[MAX_TEXT], *save, *token, *colon;
     int rc;
 
     memcpy(text, it->text, sizeof(text));
+    if ((rc = unwrap(it, text, err)) < 0)
+        return rc;
     token = strtok_r(text, BLANKS, &save);
     colon = strchr(token, ':');
     if (colon != NULL)
@@ -260,7 +330,7 @@ static int read_item(item *it, ky_err *err)
     while ((token = strtok_r(NULL, BLANKS, &save)) != NULL)
         if ((rc = read_option(it, token, err)) < 0)
             return rc;
-    return KY_OK;
+    return check_wrapped(it, err);
 }
 
 /* The line cut at its commas; returns how many layers there are. */
@@ -296,12 +366,17 @@ static bool is(const item *it, const ky_layer_ops *ops)
     return it->w->ops == ops;
 }
 
-/* Layers that go along the steps, so that an LSTM before them must return all of its own. */
+static bool is_recurrent(const item *it)
+{
+    return it->w->ops->cell != NULL;
+}
+
+/* Layers that go along the steps, so that a recurrent one before them must return all of its
+ * own. */
 static bool wants_steps(const item *it)
 {
-    return is(it, &ky_lstm_ops) || is(it, &ky_conv1d_ops) || is(it, &ky_max_pooling_ops) ||
-           is(it, &ky_average_pooling_ops) || is(it, &ky_global_average_ops) ||
-           is(it, &ky_global_max_ops);
+    return it->wrapped[TD] > 0 || is_recurrent(it) || is(it, &ky_conv1d_ops) ||
+           it->w->ops_2d != NULL;
 }
 
 static void return_sequences(item *items, int n)
@@ -309,7 +384,9 @@ static void return_sequences(item *items, int n)
     bool wanted = false;
 
     for (int i = n - 1; i >= 0; i--) {
-        items[i].layer.cfg.return_sequences = is(&items[i], &ky_lstm_ops) && wanted;
+        /* The steps inside of td(...) are its own affair. */
+        items[i].layer.cfg.return_sequences =
+            is_recurrent(&items[i]) && items[i].wrapped[TD] == 0 && wanted;
         wanted |= wants_steps(&items[i]);
     }
 }
@@ -324,7 +401,7 @@ static int finish_dense(item *items, int n, int n_outputs, ky_err *err)
         if (is(&items[i], &ky_dense_ops) && !items[i].has_units)
             return ky_fail(err, KY_EINVAL, "'%s' in the middle needs units, as in 'dense:64 relu'",
                            items[i].text);
-    if (!is(last, &ky_dense_ops))
+    if (!is(last, &ky_dense_ops) || last->wrapped[TD] > 0)
         return ky_fail(err, KY_EINVAL, "the last layer is '%s', must be 'dense', which answers",
                        last->text);
     if (!last->has_units)
@@ -348,14 +425,47 @@ static int add_normalization(ky_model *m, ky_err *err)
     return ky_model_add(m, &l, err);
 }
 
+/* The layer that a word means on images, with the options it has been given. */
+static ky_layer on_images(const item *it)
+{
+    ky_layer l;
+
+    ky_layer_init(&l, it->w->ops_2d, "");
+    for (const ky_field *f = it->w->ops->fields; f->key != NULL; f++) {
+        const ky_field *to = field(l.ops, f->key);
+
+        for (int i = 0; to != NULL && i < ky_field_len(to, &l.cfg); i++)
+            ky_field_set(to, &l.cfg, i, ky_field_get(f, &it->layer.cfg, 0));
+    }
+    return l;
+}
+
+static int add_item(ky_model *m, const item *it, ky_err *err)
+{
+    const ky_shape *in = ky_model_tensor(m, m->n_layers > 0 ? m->n_layers - 1 : KY_INPUT(0));
+    bool images = it->w->ops_2d != NULL && in->rank - it->wrapped[TD] == 3;
+    ky_layer l = images ? on_images(it) : it->layer;
+    int rc;
+
+    if (it->wrapped[BI] > 0) {
+        ky_layer_init(&l, &ky_bidirectional_ops, "");
+        if ((rc = ky_bidirectional_wrap(&l, &it->layer, NULL, err)) < 0)
+            return rc;
+    }
+    l.distributed = it->wrapped[TD];
+    return ky_model_add(m, &l, err);
+}
+
 static int build(ky_model *m, const item *items, int n, bool normalize, ky_err *err)
 {
-    int rc = normalize ? add_normalization(m, err) : KY_OK;
+    /* Tokens are numbers without a size. */
+    bool tokens = is(&items[0], &ky_embedding_ops);
+    int rc = normalize && !tokens ? add_normalization(m, err) : KY_OK;
 
     for (int i = 0; rc == KY_OK && i < n; i++)
-        if ((rc = ky_model_add(m, &items[i].layer, err)) < 0)
+        if ((rc = add_item(m, &items[i], err)) < 0)
             return ky_context(err, rc, "'%s'", items[i].text);
-    if (rc == KY_OK && m->layers[m->n_layers - 1].out.timed)
+    if (rc == KY_OK && m->layers[m->n_layers - 1].tensor.timed)
         return ky_fail(err, KY_EINVAL,
                        "nothing sums up the steps: put lstm, flatten, gap or gmp before the last "
                        "dense");

@@ -288,7 +288,6 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_batchnorm_ops = {
     .class_name = "BatchNormalization",
-    .arch = "bn",
     .masking = KY_MASK_PASSES,
     .fields = fields,
     .shape = shape,

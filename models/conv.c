@@ -295,7 +295,6 @@ static const ky_field fields_2d[] = {
 
 const ky_layer_ops ky_conv1d_ops = {
     .class_name = "Conv1D",
-    .arch = "conv1d",
     .fields = fields_1d,
     .shape = shape_1d,
     .steps = ky_local_steps,

@@ -82,7 +82,6 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_dense_ops = {
     .class_name = "Dense",
-    .arch = "dense",
     .masking = KY_MASK_PASSES,
     .fields = fields,
     .shape = shape,

@@ -81,7 +81,6 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_dropout_ops = {
     .class_name = "Dropout",
-    .arch = "dropout",
     .masking = KY_MASK_PASSES,
     .fields = fields,
     .shape = shape,

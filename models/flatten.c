@@ -51,7 +51,6 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_flatten_ops = {
     .class_name = "Flatten",
-    .arch = "flatten",
     .fields = fields,
     .shape = shape,
     .steps = steps,

@@ -140,7 +140,6 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_global_average_ops = {
     .class_name = "GlobalAveragePooling1D",
-    .arch = "gap",
     .fields = fields,
     .shape = shape_1d,
     .window = average,
@@ -149,7 +148,6 @@ const ky_layer_ops ky_global_average_ops = {
 
 const ky_layer_ops ky_global_max_ops = {
     .class_name = "GlobalMaxPooling1D",
-    .arch = "gmp",
     .fields = fields,
     .shape = shape_1d,
     .window = maximum,

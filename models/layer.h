@@ -176,7 +176,6 @@ enum ky_masking {
 
 typedef struct ky_layer_ops {
     const char *class_name; /* as Keras writes it */
-    const char *arch;       /* its word in --arch, NULL if none */
     const ky_field *fields; /* ends with key NULL */
     int min_in, max_in;     /* inputs of a merging layer, max KY_ANY: any number; 0: one */
     enum ky_masking masking;

@@ -242,7 +242,6 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_lstm_ops = {
     .class_name = "LSTM",
-    .arch = "lstm",
     .fields = fields,
     .masking = KY_MASK_PASSES,
     .cell = &cell,

@@ -159,9 +159,7 @@ static const ky_field fields_2d[] = {
     .fields = fields_2d, .shape = shape_2d, .steps = ky_local_steps, .n_scratch = n_scratch,       \
     .taps = ky_local_taps, .window = window, .step = step, .state_ok = ky_local_state_ok
 
-const ky_layer_ops ky_max_pooling_ops = { .class_name = "MaxPooling1D", .arch = "maxpool", OPS_1D };
-const ky_layer_ops ky_average_pooling_ops = { .class_name = "AveragePooling1D",
-                                              .arch = "avgpool",
-                                              OPS_1D };
+const ky_layer_ops ky_max_pooling_ops = { .class_name = "MaxPooling1D", OPS_1D };
+const ky_layer_ops ky_average_pooling_ops = { .class_name = "AveragePooling1D", OPS_1D };
 const ky_layer_ops ky_max_pooling_2d_ops = { .class_name = "MaxPooling2D", OPS_2D };
 const ky_layer_ops ky_average_pooling_2d_ops = { .class_name = "AveragePooling2D", OPS_2D };

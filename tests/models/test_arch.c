@@ -32,11 +32,12 @@ static void describe(const ky_model *m, char *to, size_t size)
     for (int i = 0; i < m->n_layers; i++) {
         const ky_layer *l = &m->layers[i];
 
-        n += (size_t)snprintf(to + n, size - n, "%s%s", i > 0 ? " " : "", l->ops->class_name);
+        n += (size_t)snprintf(to + n, size - n, "%s%s%s", i > 0 ? " " : "", l->ops->class_name,
+                              l->distributed > 0 ? "*" : "");
         for (const ky_field *f = l->ops->fields; f->key != NULL; f++) {
-            double v = ky_field_get(f, &l->cfg, 0);
+            double v = ky_field_len(f, &l->cfg) < 1 ? 0 : ky_field_get(f, &l->cfg, 0);
 
-            if (v == f->otherwise)
+            if (ky_field_len(f, &l->cfg) < 1 || v == f->otherwise)
                 continue;
             if (f->type == KY_F_ACTIVATION)
                 n += (size_t)snprintf(to + n, size - n, " %s",
@@ -91,6 +92,45 @@ static void lines_become_the_models_they_say(void **state)
     }
 }
 
+/* Frames of 12x10 with 2 channels; tokens, one a step. */
+static void words_follow_the_dimensions_of_the_input(void **state)
+{
+    static const ky_shape frames = { .rank = 4, .d = { KY_ANY, 12, 10, 2 }, .timed = true },
+                          image = { .rank = 3, .d = { 12, 10, 2 } },
+                          tokens = { .rank = 1, .d = { 30 }, .timed = true };
+    static const struct {
+        const ky_shape *input;
+        const char *arch, *model;
+    } cases[] = {
+        { &frames, "td(conv2d:16x3 relu), td(maxpool:2), td(flatten), bi(gru:8), dense",
+          "Conv2D* filters=16 kernel_size=3 relu; MaxPooling2D* strides=2; Flatten*; "
+          "Bidirectional; Dense units=6 softmax;" },
+        { &image, "conv2d:4x3/2 same, bn, leaky:0.1, gap, ln, dense",
+          "Conv2D filters=4 kernel_size=3 strides=2 same; BatchNormalization; LeakyReLU "
+          "negative_slope=0.1; GlobalAveragePooling2D; LayerNormalization; Dense units=6 "
+          "softmax;" },
+        { &tokens, "embed:32x1000, rnn:8, gru:5, dense",
+          "Embedding input_dim=1000 output_dim=32; SimpleRNN units=8 return_sequences=1; GRU "
+          "units=5; Dense units=6 softmax;" },
+        { &windows, "lstm:8, td(dense:4 relu), bi(lstm:3), dense",
+          "LSTM units=8 return_sequences=1; Dense* units=4 relu; Bidirectional; Dense units=6 "
+          "softmax;" },
+    };
+    char text[1024];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        ky_model *m;
+        ky_err err;
+
+        if (ky_arch_build(cases[i].arch, cases[i].input, 6, false, &m, &err) < 0)
+            fail_msg("%s: %s", cases[i].arch, err.text);
+        describe(m, text, sizeof(text));
+        assert_string_equal(text, cases[i].model);
+        ky_model_free(m);
+    }
+}
+
 static void two_classes_may_share_one_sigmoid(void **state)
 {
     ky_model *m = build("lstm:3, dense:1", 2, false);
@@ -131,7 +171,16 @@ static void wrong_lines_are_refused_with_the_word_and_a_better_one(void **state)
         { "lsmt:64, dense", "no layer 'lsmt'; the nearest is 'lstm'" },
         { "convd1:3x3, gap, dense", "the nearest is 'conv1d'" },
         { "LSTM:64, dense", "no layer 'LSTM'; the nearest is 'lstm'" },
-        { "gru:64, dense", "no layer 'gru'; known are dense, " },
+        { "svm:64, dense", "no layer 'svm'; known are dense, " },
+        { "bi(dense:3), gap, dense", "bi(...) goes around one lstm, gru or rnn" },
+        { "bi(bi(lstm:3)), dense", "bi(...) goes around one" },
+        { "td(lstm:3, dense", "'td(lstm:3': a ')' must end it" },
+        { "td(), dense", "a layer must stand in it" },
+        { "td( ), dense", "a layer must stand in it" },
+        { "td(lsmt:3), dense", "no layer 'lsmt'; the nearest is 'lstm'" },
+        { "lstm:3, td(dense)", "the last layer is 'td(dense)'" },
+        { "embed:8, gap, dense", "'embed:8' needs input_dim, as in 'embed:32x1000'" },
+        { "conv2d:8x3, flatten, dense", "" },
         { "lstm:64 dense", "'lstm:64 dense': a comma is missing before 'dense'" },
         { "lstm:64 dense:3 relu, dense", "a comma is missing before 'dense:3'" },
         { "LSTM:64, dense", "no layer 'LSTM'" },
@@ -223,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_become_the_models_they_say),
+        cmocka_unit_test(words_follow_the_dimensions_of_the_input),
         cmocka_unit_test(two_classes_may_share_one_sigmoid),
         cmocka_unit_test(inputs_are_normalised_by_a_layer_that_does_not_learn),
         cmocka_unit_test(wrong_lines_are_refused_with_the_word_and_a_better_one),
