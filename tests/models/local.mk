@@ -73,6 +73,12 @@ tests_models_test_conv2d_SOURCES = tests/models/test_conv2d.c \
 tests_models_test_conv2d_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_conv2d_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_values
+tests_models_test_values_SOURCES = tests/models/test_values.c tests/models/net.h \
+	tests/models/layer_values.inc
+tests_models_test_values_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_values_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_plan
 tests_models_test_plan_SOURCES = tests/models/test_plan.c tests/models/net.h
 tests_models_test_plan_CFLAGS = $(KY_TEST_CFLAGS)
