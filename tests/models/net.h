@@ -329,7 +329,7 @@ static inline int net_tensor(const ky_model *m, const char *name)
 }
 
 /* "name: Class option=value @in,other": a layer that is called on what is named, or on the last
- * one's output. */
+ * one's output. "=name" calls that layer once more. */
 static inline int net_add(ky_model *m, char *text, ky_err *err)
 {
     int from[8] = { m->n_layers > 0 ? m->n_layers - 1 : KY_INPUT(0) }, n = 1, rc;
@@ -349,7 +349,16 @@ static inline int net_add(ky_model *m, char *text, ky_err *err)
         names = text + strspn(text, " ");
         text = colon + 1;
     }
-    rc = net_layer(&l, &text, &more, err);
+    text += strspn(text, " ");
+    if (text[0] == '=') {
+        char *rest;
+        const ky_layer *first = &m->layers[net_tensor(m, strtok_r(text + 1, " ", &rest))];
+
+        l = *first;
+        l.shares = first->shares;
+        rc = KY_OK;
+    } else
+        rc = net_layer(&l, &text, &more, err);
     if (rc == KY_OK && colon != NULL)
         snprintf(l.name, sizeof(l.name), "%s", names);
     if (rc == KY_OK)
