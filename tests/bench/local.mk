@@ -15,6 +15,11 @@ else
 tests_bench_bench_kernels_SOURCES += tests/bench/onednn_none.c
 endif
 
+BENCHES += tests/bench/bench_windows
+tests_bench_bench_windows_SOURCES = tests/bench/bench_windows.c \
+	tests/bench/measure.c tests/bench/measure.h
+tests_bench_bench_windows_LDADD = libkymo.la -lm
+
 BENCHES += tests/bench/bench_codec
 tests_bench_bench_codec_SOURCES = tests/bench/bench_codec.c
 tests_bench_bench_codec_LDADD = libkyconnectors.la libkymo.la
