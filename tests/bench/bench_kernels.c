@@ -1,6 +1,7 @@
 /*
- * The kernels beside the machine's limits and oneDNN: LSTM steps of streams whose states
- * lie anywhere. Then whole models: steps along the serving path, windows of the Conv1D net.
+ * The kernels beside the machine's limits and oneDNN: LSTM and GRU steps of streams whose states
+ * lie anywhere, functions of one number, depthwise products. Then whole models: steps along the
+ * serving path, windows of the Conv1D net, images. ONNX Runtime: tests/bench/peers/.
  */
 #include <math.h>
 #include <stdint.h>
@@ -145,6 +146,115 @@ static void bench_lstm(const struct lstm_target *t)
     waves_done(&w);
 }
 
+/* -- GRU ----------------------------------------------------------------------------- */
+
+struct gru_waves {
+    ky_gru_mat *m;
+    int B, at;
+    float *x, *scratch, *state[STREAMS];
+};
+
+static void gru_wave(void *arg)
+{
+    struct gru_waves *w = arg;
+    ky_kernels_get()->gru(w->m, w->B, w->x + (size_t)w->at * FEATURES, FEATURES, w->state + w->at,
+                          w->scratch);
+    w->at = (w->at + w->B) % STREAMS;
+}
+
+static void bench_gru(int H, int B, bool reset_after)
+{
+    float scale = 1 / sqrtf((float)H);
+    float *W = floats((size_t)FEATURES * 3 * H, scale), *U = floats((size_t)H * 3 * H, scale);
+    float *b = floats((size_t)6 * H, scale), *states = floats((size_t)STREAMS * H, 0);
+    struct gru_waves w = { .B = B, .x = floats((size_t)STREAMS * FEATURES, 1) };
+    w.m = ky_kernels_get()->gru_new(FEATURES, H, reset_after, W, U, b);
+    if (w.m == NULL)
+        abort();
+    w.scratch = floats(ky_gru_scratch(w.m), 0);
+    for (size_t i = 0; i < STREAMS; i++)
+        w.state[i] = states + i * SCATTER % STREAMS * (size_t)H;
+    double weights = 3.0 * H * (FEATURES + H);
+    bench_side sides[] = { bench_fma_peak(), bench_l2_loads(), { gru_wave, &w, B, 0 } };
+    bench_measure(sides, 3);
+    double rate = sides[2].rate;
+    printf("  %4d %5d  %-6s %10.0f   %6.2f", H, B, reset_after ? "after" : "before", rate / 1e3,
+           rate * (2 * weights + 6 * H) / sides[0].rate);
+    if (B == 1)
+        printf("          %6.2f", rate * weights * sizeof(float) / sides[1].rate);
+    printf("\n");
+    ky_kernels_get()->gru_free(w.m);
+    free(W), free(U), free(b), free(states), free(w.x), free(w.scratch);
+}
+
+/* -- functions of one number, depthwise ------------------------------------------------ */
+
+struct numbers {
+    enum ky_activation act;
+    float *x, *y;
+};
+#define NUMBERS 4096
+
+static void activate(void *arg)
+{
+    struct numbers *n = arg;
+    ky_kernels_get()->activate(n->act, n->x, n->y, NUMBERS);
+}
+
+static void bench_activations(void)
+{
+    static const struct {
+        enum ky_activation act;
+        const char *name;
+    } acts[] = { { KY_SIGMOID, "sigmoid" }, { KY_TANH, "tanh" }, { KY_EXPONENTIAL, "exponential" },
+                 { KY_ELU, "elu" },         { KY_GELU, "gelu" }, { KY_SOFTPLUS, "softplus" },
+                 { KY_SILU, "silu" },       { KY_MISH, "mish" } };
+    struct numbers n = { .x = floats(NUMBERS, 4), .y = floats(NUMBERS, 0) };
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        n.act = acts[i].act;
+        bench_side sides[] = { bench_fma_peak(), { activate, &n, NUMBERS, 0 } };
+        bench_measure(sides, 2);
+        /* An fma counts as two flops: how many fit into the time of one number. */
+        printf("  %-12s %6.2f  %6.1f\n", acts[i].name, sides[1].rate / 1e9,
+               sides[0].rate / 2 / sides[1].rate);
+    }
+    free(n.x), free(n.y);
+}
+
+/* Images of SIDE x SIDE under filters of 3 x 3. */
+#define SIDE 28
+struct depthwise {
+    int C, M;
+    float *w, *b, *x, *y;
+};
+
+static void depthwise(void *arg)
+{
+    struct depthwise *d = arg;
+    int C = d->C;
+    const ky_run runs[] = { { 0, 0, 3 }, { SIDE * C, 3, 3 }, { 2 * SIDE * C, 6, 3 } };
+    for (int row = 0; row < SIDE - 2; row++)
+        ky_kernels_get()->depthwise(C, d->M, 3, runs, d->w, d->b, SIDE - 2,
+                                    d->x + (size_t)row * SIDE * C, C,
+                                    d->y + (size_t)row * SIDE * C * d->M, C * d->M, KY_RELU);
+}
+
+static void bench_depthwise(int C, int M)
+{
+    size_t pixels = (size_t)SIDE * SIDE * C;
+    struct depthwise d = { C,
+                           M,
+                           floats(9 * (size_t)C * M, 1),
+                           floats((size_t)C * M, 1),
+                           floats(pixels, 1),
+                           floats(pixels * M, 0) };
+    double flops = 2.0 * 9 * (SIDE - 2) * (SIDE - 2) * C * M;
+    bench_side sides[] = { bench_fma_peak(), { depthwise, &d, flops, 0 } };
+    bench_measure(sides, 2);
+    printf("  %4d %10d  %8.1f  %6.2f\n", C, M, sides[1].rate / 1e9, sides[1].rate / sides[0].rate);
+    free(d.w), free(d.b), free(d.x), free(d.y);
+}
+
 /* -- models --------------------------------------------------------------------------- */
 
 /* A model of random weights for steps of FEATURES values and CLASSES classes. */
@@ -163,28 +273,77 @@ static ky_model *model_of(const char *arch, int steps)
     return m;
 }
 
-/* Whole windows, B at once. */
+static void finish(ky_model *m)
+{
+    ky_err err;
+    if (ky_model_finish(m, &err) < 0)
+        abort();
+    ky_model_init(m, 1);
+    if (ky_model_pack(m, &err) < 0)
+        abort();
+}
+
+static void add(ky_model *m, const char *class_name, const ky_layer_config *set)
+{
+    ky_layer l;
+    ky_err err;
+    ky_layer_init(&l, ky_layer_find(class_name), "");
+    l.cfg.units = set->units;
+    l.cfg.filters = set->filters;
+    if (set->kernel_size[0] > 0)
+        memcpy(l.cfg.kernel_size, set->kernel_size, sizeof set->kernel_size);
+    l.cfg.activation = set->activation;
+    if (ky_model_add(m, &l, &err) < 0) {
+        fprintf(stderr, "bench: %s\n", err.text);
+        exit(1);
+    }
+}
+
+/* conv 32 3x3, pool, conv 64 3x3, pool, dense 128, dense 10 for images of 28 x 28 */
+static ky_model *images_model(void)
+{
+    const ky_shape input = { .rank = 3, .d = { SIDE, SIDE, 1 } };
+    const ky_layer_config none = { 0 };
+    ky_model *m;
+    ky_err err;
+    if (ky_model_new("images", &input, &m, &err) < 0)
+        abort();
+    add(m, "Conv2D",
+        &(ky_layer_config){ .filters = 32, .kernel_size = { 3, 3 }, .activation = KY_RELU });
+    add(m, "MaxPooling2D", &none);
+    add(m, "Conv2D",
+        &(ky_layer_config){ .filters = 64, .kernel_size = { 3, 3 }, .activation = KY_RELU });
+    add(m, "MaxPooling2D", &none);
+    add(m, "Flatten", &none);
+    add(m, "Dense", &(ky_layer_config){ .units = 128, .activation = KY_RELU });
+    add(m, "Dense", &(ky_layer_config){ .units = 10, .activation = KY_SOFTMAX });
+    finish(m);
+    return m;
+}
+
+/* Whole windows or images, B at once. */
 struct windows {
     ky_model *m;
     ky_work *work;
-    int B;
+    int B, steps;
     float *x, *y;
 };
 
 static void windows_run(void *arg)
 {
     struct windows *w = arg;
-    ky_model_predict(w->m, w->work, w->B, T, w->x, w->y);
+    ky_model_predict(w->m, w->work, w->B, w->steps, w->x, w->y);
 }
 
-static void bench_windows(const char *arch, int B, double target)
+/* Takes the model over. `values` of a row. */
+static void bench_windows(ky_model *m, int steps, size_t values, int B, double target)
 {
-    struct windows w = { .m = model_of(arch, T), .B = B };
-    w.work = ky_work_new(w.m, T, B);
+    struct windows w = { .m = m, .B = B, .steps = steps };
+    w.work = ky_work_new(w.m, steps, B);
     if (w.work == NULL)
         abort();
-    w.x = floats((size_t)B * T * FEATURES, 1);
-    w.y = floats((size_t)B * CLASSES, 0);
+    w.x = floats((size_t)B * values, 1);
+    w.y = floats((size_t)B * (size_t)ky_model_facts(m)->outputs, 0);
     double flops = 2.0 * (double)ky_model_facts(w.m)->macs_window;
     bench_side sides[] = { bench_fma_peak(), { windows_run, &w, B, 0 } };
     bench_measure(sides, 2);
@@ -284,6 +443,24 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof lstm_targets / sizeof *lstm_targets; i++)
         bench_lstm(&lstm_targets[i]);
 
+    printf("\nGRU, %d inputs, likewise; the reset gate before or after the product\n", FEATURES);
+    printf("  %4s %5s  %-6s %10s   %-15s %s\n", "H", "B", "reset", "k steps/s", "of fma peak",
+           "of L2 loads");
+    for (int H = 32; H <= 128; H *= 2) {
+        bench_gru(H, 1, true);
+        bench_gru(H, 256, true);
+    }
+    bench_gru(64, 256, false);
+
+    printf("\nfunctions of one number\n  %-12s %6s  %s\n", "", "G/s", "fma in the time");
+    bench_activations();
+
+    printf("\ndepthwise 3 x 3 on %d x %d\n  %4s %10s  %8s  %s\n", SIDE, SIDE, "C", "multiplier",
+           "GFLOP/s", "of fma peak");
+    bench_depthwise(32, 1);
+    bench_depthwise(128, 1);
+    bench_depthwise(32, 2);
+
     printf("\nmodel \"lstm:H, dense\" step by step, waves of B out of %d scattered streams\n",
            STREAMS);
     printf("  %4s %5s %10s   %-15s %s\n", "H", "B", "k steps/s", "of fma peak", "of its kernel");
@@ -294,7 +471,12 @@ int main(int argc, char **argv)
                                "dense:100 relu, dense";
     printf("\nmodel \"%s\", windows of %d x %d, B at once\n", conv, T, FEATURES);
     printf("  %4s %10s   %s\n", "B", "k/s", "of fma peak");
-    bench_windows(conv, 1, 0);
-    bench_windows(conv, 64, 0.90);
+    bench_windows(model_of(conv, T), T, T * FEATURES, 1, 0);
+    bench_windows(model_of(conv, T), T, T * FEATURES, 64, 0.90);
+
+    printf("\nthe 28 x 28 CNN [conv 32 3x3, pool, conv 64 3x3, pool, dense 128, dense 10]\n");
+    printf("  %4s %10s   %s\n", "B", "k/s", "of fma peak");
+    bench_windows(images_model(), 1, SIDE * SIDE, 1, 0);
+    bench_windows(images_model(), 1, SIDE * SIDE, 32, 0);
     return 0;
 }
