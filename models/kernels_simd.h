@@ -874,7 +874,15 @@ static void SET(gru)(const ky_gru_mat *m, int B, const float *x, ptrdiff_t xs, f
 
 /* -- depthwise ------------------------------------------------------------------------- */
 
-#define DEPTH_ROWS 4
+/* Rows of a tile of PANEL vectors, and of one. */
+#define DEPTH_ROWS   4
+#define DEPTH_NARROW 8
+
+/* n of LANES numbers, as many as there are; those of whole vectors need no mask. */
+INLINE vec load_of(bool whole, const float *p, int n)
+{
+    return whole ? v_load(p) : v_load_part(p, n);
+}
 
 /* Some vectors of columns of a call. */
 struct depth {
@@ -891,11 +899,10 @@ struct depth {
 /* one: M is 1. */
 INLINE void depth_tile(int R, int V, bool one, const struct depth *d, const float *x, float *y)
 {
-    vec acc[DEPTH_ROWS][PANEL];
+    vec acc[DEPTH_NARROW][PANEL];
     UNROLL
     for (int v = 0; v < V; v++) {
-        int n = v == V - 1 ? d->n : LANES;
-        vec b = d->b == NULL ? v_set(0) : v_load_part(d->b + v * LANES, n);
+        vec b = d->b == NULL ? v_set(0) : load_of(v < V - 1, d->b + v * LANES, d->n);
         UNROLL
         for (int r = 0; r < R; r++)
             acc[r][v] = b;
@@ -905,11 +912,12 @@ INLINE void depth_tile(int R, int V, bool one, const struct depth *d, const floa
         for (int t = 0; t < d->runs[i].n; t++, xt += d->C, w += d->N) {
             UNROLL
             for (int v = 0; v < V; v++) {
-                int c = d->c[v], there = min_int(d->C - c, LANES);
-                vec wv = v_load_part(w + v * LANES, v == V - 1 ? d->n : LANES);
+                int c = d->c[v];
+                vec wv = load_of(v < V - 1, w + v * LANES, d->n);
                 UNROLL
                 for (int r = 0; r < R; r++) {
-                    vec xv = v_load_part(xt + r * d->xs + c, there);
+                    vec xv =
+                        load_of(one && v < V - 1, xt + r * d->xs + c, min_int(d->C - c, LANES));
                     if (!one)
                         xv = v_pick(xv, i_load(d->which + v * LANES));
                     acc[r][v] = v_fma(xv, wv, acc[r][v]);
@@ -938,7 +946,7 @@ typedef void depth_fn(bool one, const struct depth *d, const float *x, float *y)
     }
 DEPTH_TILE(1, 1, one_narrow)
 DEPTH_TILE(1, PANEL, one_wide)
-DEPTH_TILE(DEPTH_ROWS, 1, rows_narrow)
+DEPTH_TILE(DEPTH_NARROW, 1, rows_narrow)
 DEPTH_TILE(DEPTH_ROWS, PANEL, rows_wide)
 static depth_fn *const depth_fns[2][2] = {
     { depth_one_narrow, depth_one_wide },
@@ -950,7 +958,9 @@ static void depth_columns(struct depth *d, int M, int from, int V)
 {
     int c = from / M, j = from % M;
     d->n = lanes_left(d->N, from + (V - 1) * LANES);
-    for (int i = 0; i < V * LANES; i++) {
+    for (int v = 0; M == 1 && v < V; v++)
+        d->c[v] = from + v * LANES;
+    for (int i = 0; M > 1 && i < V * LANES; i++) {
         if (i % LANES == 0)
             d->c[i / LANES] = c;
         d->which[i] = c - d->c[i / LANES];
@@ -973,7 +983,8 @@ static void SET(depthwise)(int C, int M, int n_runs, const ky_run *runs, const f
         d.b = b != NULL ? b + from : NULL;
         depth_columns(&d, M, from, V);
         for (int r = 0, rows; r < R; r += rows) {
-            rows = R - r >= DEPTH_ROWS ? DEPTH_ROWS : 1;
+            rows = V > 1 ? DEPTH_ROWS : DEPTH_NARROW;
+            rows = R - r >= rows ? rows : 1;
             depth_fns[rows > 1][V > 1](M == 1, &d, x + r * xs, y + r * ys + from);
         }
     }
