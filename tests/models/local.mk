@@ -30,6 +30,11 @@ tests_models_test_keras_files_SOURCES = tests/models/test_keras_files.c
 tests_models_test_keras_files_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_keras_files_LDADD = libkymo.la $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/models/test_hostile
+tests_models_test_hostile_SOURCES = tests/models/test_hostile.c
+tests_models_test_hostile_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS)
+tests_models_test_hostile_LDADD = libkymo.la $(HDF5_LIBS) $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/models/test_h5
 tests_models_test_h5_SOURCES = tests/models/test_h5.c
 tests_models_test_h5_CFLAGS = $(KY_TEST_CFLAGS) $(HDF5_CFLAGS) $(ZLIB_CFLAGS)
