@@ -325,6 +325,77 @@ static void a_window_inside_a_step_is_masked_alike(void **state)
     }
 }
 
+/* -- random options ---------------------------------------------------------------------- */
+
+static const char *pick(ky_rng *rng, const char *const *from)
+{
+    int n = 0;
+
+    while (from[n] != NULL)
+        n++;
+    return from[ky_rng_below(rng, (uint64_t)n)];
+}
+
+/* Some layer that returns sequences, or not, of any size and options. */
+static void random_spec(ky_rng *rng, char *spec, size_t size)
+{
+    static const char *const classes[] = { "LSTM", "GRU", "GRU", "SimpleRNN", NULL };
+    static const char *const before[] = { "", "Masking; ", NULL };
+    static const char *const around[] = { "", "", "Bidirectional of ",
+                                          "Bidirectional merge_mode=mul of ", NULL };
+    static const char *const acts[] = { "tanh", "tanh",   "relu",         "softmax", "silu",
+                                        "elu",  "linear", "hard_sigmoid", NULL };
+    static const char *const gates[] = { "sigmoid", "sigmoid", "hard_sigmoid", "softmax", NULL };
+    static const char *const flags[] = { "return_sequences=1",     "use_bias=0", "go_backwards=1",
+                                         "zero_output_for_mask=1", "stateful=1", NULL };
+    const char *class = pick(rng, classes);
+    int n = snprintf(spec, size, "%s%s%s units=%d activation=%s %s", pick(rng, before),
+                     pick(rng, around), class, 1 + (int)ky_rng_below(rng, 40), pick(rng, acts),
+                     pick(rng, flags));
+
+    if (strcmp(class, "SimpleRNN") != 0)
+        n += snprintf(spec + n, size - (size_t)n, " recurrent_activation=%s", pick(rng, gates));
+    if (strcmp(class, "GRU") == 0 && ky_rng_below(rng, 2) == 0)
+        n += snprintf(spec + n, size - (size_t)n, " reset_after=1");
+    snprintf(spec + n, size - (size_t)n, " %s", pick(rng, flags));
+}
+
+/* Rows alone, by every kernel set, against all of them by the plain one. */
+static void random_options_change_no_bit(void **state)
+{
+    ky_real x[ROWS * STEPS * 2];
+    ky_rng rng;
+
+    (void)state;
+    masked_inputs(x);
+    ky_rng_seed(&rng, 26);
+    for (int i = 0; i < 150; i++) {
+        char spec[256];
+        size_t n;
+
+        random_spec(&rng, spec, sizeof(spec));
+        ky_model *plain = model_of(spec, &sequence, ky_kernels_all()[0]);
+        ky_real *want = run(plain, x, 0, ROWS, &n);
+        FOR_KERNELS(k)
+        {
+            ky_model *m = model_of(spec, &sequence, k);
+
+            for (int from = 0, B; from < ROWS; from += B) {
+                B = 1 + (int)ky_rng_below(&rng, (uint64_t)(ROWS - from));
+                ky_real *some = run(m, x, from, B, &n);
+                if (net_differ(some, want + (size_t)from * n, (size_t)B * n) < (size_t)B * n)
+                    fail_msg("%s, %s: rows %d..%d", spec, k->name, from, from + B);
+                free(some);
+            }
+            if (m->layers[m->n_layers - 1].no_step == NULL)
+                compare_streams(spec, m, x);
+            ky_model_free(m);
+        }
+        free(want);
+        ky_model_free(plain);
+    }
+}
+
 /* -- directions, states, and the two ways to a step ---------------------------------------- */
 
 static const char *const cells[] = {
@@ -546,6 +617,7 @@ int main(void)
         cmocka_unit_test(a_row_has_its_mask_alone_and_in_any_company),
         cmocka_unit_test(masked_streams_give_the_bits_of_masked_windows),
         cmocka_unit_test(a_window_inside_a_step_is_masked_alike),
+        cmocka_unit_test(random_options_change_no_bit),
         cmocka_unit_test(going_backwards_is_the_reversed_window_forwards),
         cmocka_unit_test(a_carried_state_goes_on_where_the_window_ended),
         cmocka_unit_test(the_general_gru_gives_the_bits_of_the_kernels_own),
