@@ -165,6 +165,13 @@ static int call_layer(struct builder *b, const ky_layer *options, int *first,
             return ky_fail(err, KY_ENOMEM, "no memory");
         memcpy(l.inner, options->inner, (size_t)l.n_inner * sizeof(*l.inner));
     }
+    if (l.distributed > 0 && (l.ops == &ky_masking_ops || l.cfg.mask_zero)) {
+        free(l.inner);
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "layer '%s' (%s): it makes masks inside of TimeDistributed, which kymo "
+                       "cannot do",
+                       l.name, l.ops->class_name);
+    }
     rc = ky_model_call(b->m, &l, in->n, in->from, err);
     if (rc < 0)
         return rc;
@@ -268,14 +275,21 @@ static int call_text(struct builder *b, ky_keras_part *p, const struct place *at
 /* -- models ------------------------------------------------------------------------- */
 
 /* The tensors that a node reads, into from[]. */
-static int read_refs(struct builder *b, const ky_keras_graph *g, const ky_keras_part *p, int n,
-                     const ky_keras_ref *refs, const int *tensors, int *from, ky_err *err)
+static int read_refs(struct builder *b, const ky_keras_graph *g, int n, const ky_keras_ref *refs,
+                     const int *tensors, int *from, ky_err *err)
+{
+    for (int i = 0; i < n; i++)
+        from[i] = tensors[g->nodes[refs[i].node].out + refs[i].tensor];
+    return count_call(b, n, err);
+}
+
+/* Whether all that is read are tensors. */
+static int check_refs(const ky_keras_graph *g, int n, const ky_keras_ref *refs, const int *from,
+                      ky_err *err)
 {
     for (int i = 0; i < n; i++) {
-        const ky_keras_node *source = &g->nodes[refs[i].node];
-        const ky_keras_part *s = &g->parts[source->part];
+        const ky_keras_part *s = &g->parts[g->nodes[refs[i].node].part];
 
-        from[i] = tensors[source->out + refs[i].tensor];
         if (from[i] == NO_OPERATION)
             return ky_fail(err, KY_EUNSUPPORTED,
                            "layer '%.60s': operation %.60s between layers is not one kymo can run; "
@@ -287,8 +301,20 @@ static int read_refs(struct builder *b, const ky_keras_graph *g, const ky_keras_
                            "output alone",
                            s->name, s->class_name);
     }
-    (void)p;
-    return count_call(b, n, err);
+    return KY_OK;
+}
+
+/* What merges masks goes by the name of the layer that merges tensors. */
+static bool merges_masks(const ky_keras_part *p, int n, const int *from)
+{
+    if (p->kind == KY_KERAS_PART_OPERATION)
+        return true;
+    if (p->kind != KY_KERAS_PART_LAYER || p->layer->layer.ops->max_in == 0)
+        return false;
+    for (int i = 0; i < n; i++)
+        if (from[i] != NO_OPERATION)
+            return false;
+    return true;
 }
 
 static int call_node(struct builder *b, ky_keras_graph *g, const ky_keras_node *node,
@@ -301,11 +327,13 @@ static int call_node(struct builder *b, ky_keras_graph *g, const ky_keras_node *
 
     if (p->kind == KY_KERAS_PART_INPUT)
         return KY_OK;
-    if (p->kind == KY_KERAS_PART_OPERATION) {
+    rc = read_refs(b, g, node->n_refs, g->refs + node->ref, tensors, from, err);
+    if (rc == KY_OK && merges_masks(p, node->n_refs, from)) {
         tensors[node->out] = NO_OPERATION;
-        return count_call(b, node->n_refs, err);
+        return KY_OK;
     }
-    rc = read_refs(b, g, p, node->n_refs, g->refs + node->ref, tensors, from, err);
+    if (rc == KY_OK)
+        rc = check_refs(g, node->n_refs, g->refs + node->ref, from, err);
     return rc < 0 ? rc : call_part(b, p, &here, &in, tensors + node->out, err);
 }
 
@@ -325,7 +353,9 @@ static int call_graph(struct builder *b, ky_keras_graph *g, const struct place *
     for (int i = 0; rc == KY_OK && i < g->n_nodes; i++)
         rc = call_node(b, g, &g->nodes[g->order[i]], at, tensors, from, err);
     if (rc == KY_OK)
-        rc = read_refs(b, g, NULL, g->n_outputs, g->outputs, tensors, ret, err);
+        rc = read_refs(b, g, g->n_outputs, g->outputs, tensors, ret, err);
+    if (rc == KY_OK)
+        rc = check_refs(g, g->n_outputs, g->outputs, ret, err);
     free(tensors);
     free(from);
     return rc;

@@ -1,9 +1,12 @@
 /* Models of Keras's, read into parts that can be called on each other. */
 #include "models/keras_parts.h"
 
-#include <limits.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "models/layer_tools.h"
 
 enum { MAX_NESTING = 32 };
 
@@ -280,6 +283,60 @@ static int resolve_names(struct wiring *w, ky_err *err)
     return rc;
 }
 
+/* What stands for the mask that a call of Embedding or Masking makes of tensor `of`. */
+struct mask_key {
+    char text[80];
+};
+
+static struct mask_key mask_key(ky_keras_ref of, double value)
+{
+    struct mask_key k;
+
+    snprintf(k.text, sizeof(k.text), "%d %d %.9g", of.node, of.tensor, value);
+    return k;
+}
+
+/* The value that steps without meaning hold, where a part masks these. */
+static bool masks_value(const ky_keras_part *p, double *ret)
+{
+    const ky_layer *l = p->kind == KY_KERAS_PART_LAYER ? &p->layer->layer : NULL;
+
+    if (l == NULL || (l->ops != &ky_masking_ops && l->ops != &ky_embedding_ops))
+        return false;
+    *ret = l->ops == &ky_masking_ops ? l->cfg.mask_value : 0;
+    return l->ops == &ky_masking_ops || l->cfg.mask_zero;
+}
+
+/* All masks that are written down begin as a layer's own would. */
+static int check_masks(const ky_keras_graph *g, ky_err *err)
+{
+    ky_json *made = ky_json_object();
+    double value;
+    int rc = KY_OK;
+
+    for (int i = 0; i < g->n_nodes; i++)
+        if (masks_value(&g->parts[g->nodes[i].part], &value))
+            ky_json_set(made, mask_key(g->refs[g->nodes[i].ref], value).text,
+                        ky_json_of_bool(true));
+    for (int i = 0; rc == KY_OK && i < g->n_nodes; i++) {
+        const ky_keras_part *p = &g->parts[g->nodes[i].part];
+        const ky_json *call = ky_json_at(ky_json_get(p->entry, "inbound_nodes"), 0);
+
+        if (p->kind != KY_KERAS_PART_OPERATION || strcmp(p->class_name, "NotEqual") != 0)
+            continue;
+        value = ky_json_num(ky_json_at(ky_json_get(call, "args"), 1), NAN);
+        if (g->nodes[i].n_refs != 1 ||
+            ky_json_get(made, mask_key(g->refs[g->nodes[i].ref], value).text) == NULL)
+            rc =
+                ky_fail(err, KY_EUNSUPPORTED,
+                        "layer '%.60s': operation NotEqual makes a mask that no layer makes, which "
+                        "kymo cannot do",
+                        p->name);
+    }
+    ky_json_free(made);
+    return rc;
+}
+
 /* Every node behind what it reads, as far as possible in the order of the text. */
 static int order_nodes(ky_keras_graph *g, ky_err *err)
 {
@@ -434,6 +491,8 @@ static int read_functional(struct reader *r, const ky_json *config, ky_keras_tre
         number_tensors(g);
         rc = order_nodes(g, err);
     }
+    if (rc == KY_OK)
+        rc = check_masks(g, err);
     ky_json_free(w.index);
     free(w.names);
     return rc;
@@ -592,11 +651,31 @@ static enum ky_keras_kind tree_kind(const char *class)
                                                                     : KY_KERAS_LAYER;
 }
 
+/*
+ * What Keras 3 notes down of working out a mask: an operation, not a layer. Archives name its
+ * module; HDF5 files have nothing but a config without what every layer's has.
+ */
+static bool is_operation(const struct reader *r, const ky_json *entry)
+{
+    const char *module = ky_json_str(ky_json_get(entry, "module"), NULL);
+    const char *class = ky_keras_class(entry);
+    const ky_json *config = ky_json_get(entry, "config");
+    const ky_layer_ops *ops = ky_layer_find(class);
+
+    if (module != NULL)
+        return strncmp(module, "keras.src.ops.", 14) == 0;
+    if (r->version.major < 3 || ky_json_get(config, "trainable") != NULL ||
+        ky_json_get(ky_json_at(ky_json_get(entry, "inbound_nodes"), 0), "args") == NULL)
+        return false;
+    if (strcmp(class, "ZerosLike") == 0)
+        return true;
+    return ky_json_get(config, "dtype") == NULL && (ops == NULL || ops->max_in != 0);
+}
+
 /* Of a layer, what wraps one, or a model; its node of the tree goes under `tree`. */
 static int read_part(struct reader *r, const ky_json *entry, ky_keras_tree *tree, ky_keras_part *p,
                      ky_err *err)
 {
-    const char *module = ky_json_str(ky_json_get(entry, "module"), "");
     const ky_json *config = ky_json_get(entry, "config");
     int rc = ky_keras_check_origin(entry, err);
 
@@ -606,7 +685,7 @@ static int read_part(struct reader *r, const ky_json *entry, ky_keras_tree *tree
                           .first = -1 };
     if (rc < 0)
         return rc;
-    if (strncmp(module, "keras.src.ops.", 14) == 0) {
+    if (is_operation(r, entry)) {
         p->kind = KY_KERAS_PART_OPERATION;
         return KY_OK;
     }

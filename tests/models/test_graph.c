@@ -606,12 +606,61 @@ static void masks_that_come_along_anyway_may_be_written_down(void **state)
                         CALLED("LSTM", "l", ",'units':2", ONCE("m", "'mask':" TENSOR("any")))),
                  "3.15.0", &m, NULL, &err),
         KY_EUNSUPPORTED);
-    assert_non_null(strstr(err.text, "layer 'l' (LSTM) is called with a mask of its own"));
+    assert_non_null(strstr(err.text, "layer 'ne': operation NotEqual makes a mask that no layer"));
     assert_int_equal(try_read(MASKED(CALLED("Masking", "m", ",'mask_value':0.0", ONCE("i", "")),
                                      CALLED("LSTM", "l", ",'units':2", ONCE("ne", ""))),
                               "3.15.0", &m, NULL, &err),
                      KY_EUNSUPPORTED);
     assert_non_null(strstr(err.text, "operation NotEqual between layers"));
+}
+
+/* HDF5 files name no module, so that an operation may have the name of a layer. */
+static void merged_masks_may_look_like_layers(void **state)
+{
+    static const char text[] = FUNCTIONAL(
+        "f",
+        INPUT("i", "5") "," CALLED(
+            "Embedding", "e", ",'trainable':true,'input_dim':9,'output_dim':3,'mask_zero':true",
+            ONCE(
+                "i",
+                "")) ","
+                     "{'class_name':'NotEqual','name':'ne','config':{'name':'ne'},'inbound_"
+                     "nodes':[{'args':[" TENSOR(
+                         "i") ",0],'kwargs':{}}]},"
+                              "{'class_name':'Concatenate','name':'cm','config':{'name':'cm','"
+                              "axis':1},'inbound_nodes':["
+                              "{'args':[[" TENSOR("ne") "," TENSOR(
+                                  "ne") "]],'kwargs':{}}]}," CALLED("Concatenate", "c",
+                                                                    ",'trainable':true,'axis':"
+                                                                    "1",
+                                                                    "[{'args':[[" TENSOR("e") "," TENSOR(
+                                                                        "e") "]],'kwargs':{}}"
+                                                                             "]") "," CALLED("LSTM",
+                                                                                             "l",
+                                                                                             ",'"
+                                                                                             "train"
+                                                                                             "able'"
+                                                                                             ":true"
+                                                                                             ",'"
+                                                                                             "units"
+                                                                                             "':2",
+                                                                                             ONCE(
+                                                                                                 "c",
+                                                                                                 "'"
+                                                                                                 "m"
+                                                                                                 "a"
+                                                                                                 "s"
+                                                                                                 "k"
+                                                                                                 "'"
+                                                                                                 ":" TENSOR(
+                                                                                                     "cm"))),
+        "['i',0,0]", "['l',0,0]");
+
+    (void)state;
+    ky_model *m = read_version(text, "3.15.0");
+    assert_string_equal(wiring(m), "e(-1) c(0,0) l(1) -> 2");
+    assert_true(m->layers[1].masked);
+    ky_model_free(m);
 }
 
 /* -- refusals ---------------------------------------------------------------------------------- */
@@ -670,6 +719,15 @@ static void what_cannot_be_is_refused_by_name_and_reason(void **state)
                                                 "[[['a',0,0,{'training':true}]]]"),
                      "[['a',0,0]]", "[['d',0,0]]"),
           KY_EUNSUPPORTED, "it is called with training true" },
+        { FUNCTIONAL("f",
+                     INPUT("a", "5,3") "," CALLED("LSTM", "l", ",'units':3",
+                                                  "[[['a',0,0,{'mask':['a',0,0]}]]]"),
+                     "[['a',0,0]]", "[['l',0,0]]"),
+          KY_EUNSUPPORTED, "layer 'l' (LSTM) is called with a mask of its own" },
+        { ONE("TimeDistributed",
+              ",'layer':" LAYER("Embedding", "e", ",'input_dim':9,'output_dim':3,'mask_zero':true")
+                  SHAPE("2,5")),
+          KY_EUNSUPPORTED, "makes masks inside of TimeDistributed" },
         { SEQUENTIAL("m", LAYER("Dense", "d", ",'units':3" SHAPE("null"))), KY_EUNSUPPORTED,
           "the length of its input 'input' is not fixed" },
         { SEQUENTIAL("m",
@@ -920,6 +978,7 @@ int main(void)
         cmocka_unit_test(channels_first_gives_what_channels_last_gives),
         cmocka_unit_test(channels_first_turns_axes_around_the_layer),
         cmocka_unit_test(masks_that_come_along_anyway_may_be_written_down),
+        cmocka_unit_test(merged_masks_may_look_like_layers),
         cmocka_unit_test(what_cannot_be_is_refused_by_name_and_reason),
         cmocka_unit_test(models_that_multiply_are_refused),
         cmocka_unit_test(a_long_chain_may_stand_backwards),
