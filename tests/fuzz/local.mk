@@ -31,3 +31,8 @@ tests_fuzz_fuzz_config_LDADD = libkymo.la
 check_PROGRAMS += tests/fuzz/fuzz_sample
 tests_fuzz_fuzz_sample_SOURCES = tests/fuzz/fuzz_sample.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_sample_LDADD = libkyconnectors.la libkymo.la
+
+check_PROGRAMS += tests/fuzz/fuzz_zip
+tests_fuzz_fuzz_zip_SOURCES = tests/fuzz/fuzz_zip.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_zip_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
+tests_fuzz_fuzz_zip_LDADD = libkymo.la $(ZLIB_LIBS)

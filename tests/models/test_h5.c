@@ -725,6 +725,48 @@ static void half_precision_is_read(void **state)
     ky_h5_close(in);
 }
 
+/* Two bytes of no type with an attribute that names them, as Keras 3.15 stores bfloat16. */
+static void bfloat16_is_read(void **state)
+{
+    (void)state;
+    const hsize_t dim = 4;
+    const uint16_t bits[4] = { 0x3f80, 0xc000, 0x3e80, 0x8000 };
+    const float want[4] = { 1, -2, 0.25f, -0.0f };
+    float v[4];
+    hid_t f = raw_file("brain.h5"), space = H5Screate_simple(1, &dim, NULL);
+    hid_t two = H5Tcreate(H5T_OPAQUE, 2), text = H5Tcopy(H5T_C_S1);
+    hid_t one = H5Screate(H5S_SCALAR);
+    const char *const name = "bfloat16";
+    ky_h5_info info;
+    ky_h5 *in = NULL;
+
+    H5Tset_size(text, H5T_VARIABLE);
+    for (int i = 0; i < 2; i++) {
+        hid_t d =
+            H5Dcreate2(f, i == 0 ? "x" : "no", two, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+
+        assert_true(H5Dwrite(d, two, H5S_ALL, H5S_ALL, H5P_DEFAULT, bits) >= 0);
+        if (i == 0) {
+            hid_t a = H5Acreate2(d, "dtype", text, one, H5P_DEFAULT, H5P_DEFAULT);
+            assert_true(H5Awrite(a, text, &name) >= 0);
+            H5Aclose(a);
+        }
+        H5Dclose(d);
+    }
+    H5Sclose(one);
+    H5Tclose(text);
+    H5Tclose(two);
+    H5Sclose(space);
+    H5Fclose(f);
+    assert_int_equal(ky_h5_open(in_dir("brain.h5"), &in, NULL), KY_OK);
+    assert_int_equal(ky_h5_stat(in, "/x", &info, NULL), KY_OK);
+    assert_int_equal(info.type, KY_H5_F32);
+    assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, v, 4, NULL), KY_OK);
+    assert_memory_equal(v, want, sizeof(v));
+    assert_int_equal(ky_h5_read(in, "/no", KY_H5_F32, v, 4, NULL), KY_EUNSUPPORTED);
+    ky_h5_close(in);
+}
+
 static void file_behind_a_user_block_is_read(void **state)
 {
     (void)state;
@@ -985,6 +1027,7 @@ int main(void)
         cmocka_unit_test(other_encodings_of_numbers_are_read),
         cmocka_unit_test(numbers_that_do_not_fit_are_cut_to_the_nearest),
         cmocka_unit_test(half_precision_is_read),
+        cmocka_unit_test(bfloat16_is_read),
         cmocka_unit_test(file_behind_a_user_block_is_read),
         cmocka_unit_test(chunks_never_written_hold_the_fill_value),
         cmocka_unit_test(other_encodings_of_text_are_read),
