@@ -27,6 +27,7 @@ static int shape(ky_layer *l, ky_err *err)
     l->out.d[l->out.rank++] = width;
     l->form = KY_POINTWISE;
     l->masked = l->cfg.mask_zero && l->in.rank == 1;
+    l->wide_mask = l->cfg.mask_zero && !l->masked;
     return KY_OK;
 }
 

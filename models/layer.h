@@ -259,7 +259,8 @@ struct ky_layer {
     ky_shape in, out; /* as the layer sees them: without the folded axes */
     ky_shape tensor;  /* the output with the folded axes */
     enum ky_form form;
-    bool masked; /* the output carries a mask */
+    bool masked;    /* the output carries a mask */
+    bool wide_mask; /* in Keras it carries one of more than steps; here nobody may read that */
     int n_weights;
     ky_weight weights[KY_MAX_WEIGHTS];
     size_t weight_reals; /* sum of the weights' len */

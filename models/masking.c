@@ -1,6 +1,7 @@
 /*
  * Masking: a step all of whose features are mask_value is not real. It goes on as zeros, with a
- * mask that says so.
+ * mask that says so. Of more or fewer dimensions than [steps,features] every row of features is
+ * taken so, but such a mask is not carried on: whoever would read it is refused.
  */
 #include "models/layer_tools.h"
 
@@ -8,24 +9,25 @@
 
 static int shape(ky_layer *l, ky_err *err)
 {
-    int rc = ky_layer_needs_time(l, 2, err);
-
-    if (rc < 0)
-        return rc;
+    if (l->in.rank == 1 && l->in.timed)
+        return ky_fail(err, KY_ESHAPE, "its input has steps, but no features in them");
+    if (l->in.rank == 2)
+        l->in.timed = true;
     l->out = l->in;
     l->form = KY_POINTWISE;
-    l->masked = true;
+    l->masked = l->in.rank == 2;
+    l->wide_mask = !l->masked;
     return KY_OK;
 }
 
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    size_t F = (size_t)l->in.d[1], steps = (size_t)c->B * (size_t)c->T;
+    size_t F = (size_t)ky_features(&l->in), n = (size_t)ky_row_count(&l->in, c->B, c->T);
     ky_real none = (ky_real)l->cfg.mask_value;
 
     (void)k, (void)p, (void)w;
-    for (size_t i = 0; i < steps; i++, x += F, y += F) {
+    for (size_t i = 0; i < n; i++, x += F, y += F) {
         bool real = false;
 
         for (size_t j = 0; j < F; j++)
@@ -34,7 +36,7 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
             memcpy(y, x, F * sizeof(*y));
         else
             memset(y, 0, F * sizeof(*y));
-        if (c->mask_out != NULL)
+        if (l->masked && c->mask_out != NULL)
             c->mask_out[i] = real;
     }
 }

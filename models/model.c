@@ -193,6 +193,33 @@ static int share_weights(ky_model *m, ky_layer *l, ky_err *err)
     return KY_OK;
 }
 
+static bool reads_masks(const ky_layer *l)
+{
+    return l->ops->cell != NULL || l->n_inner > 0 || l->ops->join != NULL ||
+           l->ops == &ky_global_average_ops;
+}
+
+/* What becomes of the inputs' masks, once shape() has had its say. */
+static int pass_masks(const ky_model *m, ky_layer *l, bool masked, ky_err *err)
+{
+    bool wide = false;
+
+    for (int i = 0; i < l->n_in; i++)
+        wide |= l->from[i] >= 0 && m->layers[l->from[i]].wide_mask;
+    if (wide && reads_masks(l))
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "its input has a mask of more than steps (Masking or Embedding of another "
+                       "rank), which is not supported");
+    if (l->distributed > 0) { /* the mask is of the folded steps */
+        l->masked = masked;
+        l->wide_mask = wide;
+    } else if (l->ops->masking == KY_MASK_STOPS)
+        l->masked = l->wide_mask = false;
+    else if (l->ops->masking == KY_MASK_PASSES)
+        l->wide_mask = wide;
+    return KY_OK;
+}
+
 /* Shapes of a layer on what it reads, with every size within bounds. */
 static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
 {
@@ -218,6 +245,7 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
     if (l->ops->join != NULL && l->distributed > 0)
         return ky_fail(err, KY_EUNSUPPORTED, "TimeDistributed runs layers of one input only");
     l->masked = l->ops->masking == KY_MASK_PASSES && masked;
+    l->wide_mask = false;
     if ((rc = l->ops->shape(l, err)) < 0)
         return rc;
     l->ins[0] = l->in;
@@ -225,11 +253,8 @@ static int shape_call(ky_model *m, ky_layer *l, ky_err *err)
         return ky_fail(err, KY_ESHAPE, "%d steps are too few for it", l->in.d[0]);
     if (l->out.timed && l->ops->join == NULL)
         l->out.d[0] = l->in.d[0] == KY_ANY ? KY_ANY : ky_layer_steps(l, l->in.d[0]);
-    if (l->distributed > 0) /* the mask is of the folded steps */
-        l->masked = masked;
-    else if (l->ops->masking == KY_MASK_STOPS)
-        l->masked = false;
-    if ((rc = unfold_shape(l, from, err)) < 0 || (rc = check_tensor(l, err)) < 0)
+    if ((rc = pass_masks(m, l, masked, err)) < 0 || (rc = unfold_shape(l, from, err)) < 0 ||
+        (rc = check_tensor(l, err)) < 0)
         return rc;
     return share_weights(m, l, err);
 }

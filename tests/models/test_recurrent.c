@@ -325,6 +325,27 @@ static void a_window_inside_a_step_is_masked_alike(void **state)
     }
 }
 
+/* Rows of features, wherever they stand; what keeps no mask takes them as they are. */
+static void masking_takes_frames_and_plain_features_too(void **state)
+{
+    const ky_real x[8] = { 9, 9, 9, 1, 2, 9, 9, 9 };
+    const ky_real want[8] = { 0, 0, 9, 1, 2, 9, 0, 0 };
+    const ky_shape shapes[] = { { 3, { 2, 2, 2 }, true }, { 1, { 2 }, false } };
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        ky_model *m = model_of("Masking mask_value=9", &shapes[i], ky_kernels_get());
+        int T = i == 0 ? 2 : 1, B = i == 0 ? 1 : 4;
+        ky_work *work = ky_work_new(m, T, B);
+        ky_real y[8], *to = y;
+
+        ky_model_run(m, work, B, T, (const ky_real *const[]){ x }, &to);
+        assert_int_equal(net_differ(y, want, 8), 8);
+        ky_work_free(work);
+        ky_model_free(m);
+    }
+}
+
 /* -- random options ---------------------------------------------------------------------- */
 
 static const char *pick(ky_rng *rng, const char *const *from)
@@ -565,7 +586,14 @@ static void what_cannot_be_is_refused_with_the_reason(void **state)
           KY_EINVAL, "returns sequences" },
         { "Bidirectional merge_mode=sum of GRU units=2 and GRU units=3 go_backwards=1", KY_ESHAPE,
           "2 forward and 3 backward" },
-        { "LSTM units=2; Masking", KY_ESHAPE, "no steps" },
+        { "Reshape target_shape=3x1 distributed=1; Masking; LSTM units=2 distributed=1",
+          KY_EUNSUPPORTED, "a mask of more than steps" },
+        { "Reshape target_shape=3x1 distributed=1; Masking; Dense units=2; Bidirectional "
+          "distributed=1 of "
+          "GRU units=2",
+          KY_EUNSUPPORTED, "a mask of more than steps" },
+        { "LSTM units=2; a: Masking; Dense units=2; Add @a,a", KY_EUNSUPPORTED,
+          "a mask of more than steps" },
         { "ConvLSTM2D filters=2 kernel_size=2", KY_ESHAPE, "it must have 4" },
         { "Reshape target_shape=3x1x1 distributed=1; ConvLSTM2D filters=2 kernel_size=4x1",
           KY_ESHAPE, "3 rows are too few" },
@@ -617,6 +645,7 @@ int main(void)
         cmocka_unit_test(a_row_has_its_mask_alone_and_in_any_company),
         cmocka_unit_test(masked_streams_give_the_bits_of_masked_windows),
         cmocka_unit_test(a_window_inside_a_step_is_masked_alike),
+        cmocka_unit_test(masking_takes_frames_and_plain_features_too),
         cmocka_unit_test(random_options_change_no_bit),
         cmocka_unit_test(going_backwards_is_the_reversed_window_forwards),
         cmocka_unit_test(a_carried_state_goes_on_where_the_window_ended),
