@@ -9,14 +9,21 @@
 /* Batches are cut evenly into shards of about LEAST_ROWS rows, or into MOST_SHARDS larger ones. */
 enum { MOST_SHARDS = 16, LEAST_ROWS = 16 };
 
-/* What one thread needs to take a shard forward and back. */
+/* What one thread needs to take a shard forward and back. Tensors are numbered as
+ * ky_layer.from, the model's inputs first. */
 typedef struct desk {
-    ky_real **act;  /* [n_layers+1] act[i] is the input of layer i: [rows, T, values] */
-    ky_real **tape; /* [n_layers] */
+    ky_real **act;    /* [n_inputs+n_layers] tensors: [rows, T, values] */
+    ky_real **d;      /* the same of dL/d(tensor); NULL where it is not wanted */
+    bool *reached;    /* whether d holds something */
+    uint8_t **mask;   /* [n_layers] of calls that make one */
+    ky_input *tensor; /* [n_inputs+n_layers] */
+    ky_input *in;     /* [n_most] of a call */
+    ky_real **dx;     /* [n_most] of a call */
+    ky_real **spare;  /* [n_most] where a tensor has a gradient already, NULL if none ever has */
+    ky_real **tape;   /* [n_layers] */
     ky_real *scratch;
-    ky_real *d[2]; /* gradients of activations, by turns */
-    int32_t *y;    /* [rows] */
-    void **state;  /* [rows] */
+    int32_t *y;   /* [rows] */
+    void **state; /* [rows] */
 } desk;
 
 typedef struct shard {
@@ -29,8 +36,11 @@ struct ky_gradient {
     const ky_model *m;
     ky_pool *pool;
     ky_layer *layers;     /* the model's, without the last softmax or sigmoid */
-    int *steps;           /* [n_layers+1] at the input of each layer, and of the output */
-    int n_layers, first;  /* first: the lowest layer that learns */
+    int head;             /* the call whose tensor the loss takes */
+    int *steps;           /* [n_inputs+n_layers] of every tensor */
+    bool *used, *wanted;  /* [n_inputs+n_layers] leads to the head; its gradient is asked for */
+    int n_most;           /* inputs of a call */
+    bool joins;           /* some tensor has several readers */
     int T, outputs, rows; /* rows of a shard */
     bool binary;
     size_t *state_at; /* [n_layers] first real in a carried state */
@@ -58,14 +68,27 @@ static ky_real *reals(size_t n)
 
 /* ---- the layers as they are trained ---- */
 
+/* Reads of a tensor, by calls and as an output. */
+static int count_readers(const ky_model *m, int tensor)
+{
+    int n = 0;
+
+    for (int i = 0; i < m->n_layers; i++)
+        for (int k = 0; k < m->layers[i].n_in; k++)
+            n += m->layers[i].from[k] == tensor;
+    for (int k = 0; k < m->n_outputs; k++)
+        n += m->outputs[k] == tensor;
+    return n;
+}
+
 /* The loss takes what stands before the last activation. */
 static int take_off_head(ky_gradient *g, ky_err *err)
 {
-    ky_layer *last = g->layers + g->n_layers - 1;
+    ky_layer *last = g->layers + g->head;
     enum ky_activation act = last->cfg.activation;
     bool softmax = strcmp(last->ops->class_name, "Softmax") == 0;
 
-    if (last->out.timed)
+    if (last->tensor.timed || last->tensor.rank != 1)
         return ky_fail(err, KY_EUNSUPPORTED,
                        "layer '%s' answers at every step: only one answer a sequence is trained",
                        last->name);
@@ -79,8 +102,12 @@ static int take_off_head(ky_gradient *g, ky_err *err)
                        "the last layer '%s' (%s) ends in neither softmax nor one sigmoid output",
                        last->name, last->ops->class_name);
     }
+    if (count_readers(g->m, g->head) > 1)
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "the last layer '%s' is also read by others, which cannot be trained",
+                       last->name);
     if (softmax)
-        g->n_layers--;
+        g->head = last->from[0];
     else
         last->cfg.activation = KY_LINEAR;
     return KY_OK;
@@ -101,9 +128,9 @@ static int check_activations(const ky_layer *l, ky_err *err)
     return KY_OK;
 }
 
-static int check_layer(const ky_layer *l, const ky_shape *from, bool carried, ky_err *err)
+static int check_layer(const ky_layer *l, bool carried, ky_err *err)
 {
-    if (l->ops->backward == NULL || l->distributed > 0 || l->in.timed != from->timed)
+    if (l->ops->backward == NULL)
         return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s) cannot be trained", l->name,
                        l->ops->class_name);
     if (l->no_training != NULL)
@@ -117,81 +144,154 @@ static int check_layer(const ky_layer *l, const ky_shape *from, bool carried, ky
     return check_activations(l, err);
 }
 
-/* Copies of the layers, and what T steps and a carried state mean to each. */
+/* Copies of the layers, and what a carried state means to each. */
 static int set_layers(ky_gradient *g, bool carried, ky_err *err)
 {
     enum { ALIGNED = 64 / sizeof(ky_real) };
     int rc;
 
-    if (!ky_model_is_chain(g->m))
+    if (g->m->n_inputs != 1 || g->m->n_outputs != 1 || g->m->outputs[0] < 0)
         return ky_fail(err, KY_EUNSUPPORTED,
-                       "model '%s' is no chain of layers: only such are trained", g->m->name);
-    g->n_layers = g->m->n_layers;
-    g->first = g->n_layers;
-    g->steps[0] = g->T;
-    for (int i = 0; i < g->n_layers; i++) {
+                       "model '%s' has %d inputs and %d outputs: only one of each is trained",
+                       g->m->name, g->m->n_inputs, g->m->n_outputs);
+    g->head = g->m->outputs[0];
+    for (int i = 0; i < g->m->n_layers; i++) {
         ky_layer *l = g->layers + i;
 
         *l = g->m->layers[i];
-        if ((rc = check_layer(l, ky_model_tensor(g->m, l->from[0]), carried, err)) < 0)
+        if ((rc = check_layer(l, carried, err)) < 0)
             return rc;
-        g->steps[i + 1] = ky_layer_steps(l, g->steps[i]);
         g->state_at[i] = g->state_reals;
-        if (l->form == KY_RECURRENT)
+        if (l->form == KY_RECURRENT && l->distributed == 0)
             g->state_reals += (l->state_reals + ALIGNED - 1) / ALIGNED * ALIGNED;
-        if (l->trainable && l->weight_reals > 0 && i < g->first)
-            g->first = i;
+        g->n_most = l->n_in > g->n_most ? l->n_in : g->n_most;
+        g->joins = g->joins || count_readers(g->m, i) > 1;
     }
-    if (g->first == g->n_layers)
-        return ky_fail(err, KY_EUNSUPPORTED, "model '%s' has no weights that learn", g->m->name);
     return take_off_head(g, err);
+}
+
+/* Which calls lead to the loss, and which of their tensors have a gradient worth having: those
+ * that something before them learns from. */
+static int set_ways(ky_gradient *g, ky_err *err)
+{
+    const ky_model *m = g->m;
+    bool *used = g->used + m->n_inputs, *wanted = g->wanted + m->n_inputs;
+
+    used[g->head] = true;
+    for (int i = g->head; i >= 0; i--)
+        for (int k = 0; used[i] && k < m->layers[i].n_in; k++)
+            used[m->layers[i].from[k]] = true;
+    for (int i = 0; i <= g->head; i++) {
+        const ky_layer *l = g->layers + i;
+
+        wanted[i] = l->trainable && l->weight_reals > 0;
+        for (int k = 0; k < l->n_in; k++)
+            wanted[i] |= wanted[l->from[k]];
+        wanted[i] &= used[i];
+    }
+    if (!wanted[g->head])
+        return ky_fail(err, KY_EUNSUPPORTED, "model '%s' has no weights that learn", m->name);
+    return KY_OK;
 }
 
 /* ---- memory ---- */
 
+/* Rows and steps that call i sees of n rows. */
+static void fold(const ky_gradient *g, int i, int n, int *ret_B, int *ret_T)
+{
+    const ky_layer *l = g->layers + i;
+    int from = l->from[0];
+
+    ky_layer_fold(l, ky_model_tensor(g->m, from), n, g->steps[g->m->n_inputs + from], ret_B, ret_T);
+}
+
+static size_t tensor_reals(const ky_gradient *g, int tensor)
+{
+    return (size_t)g->rows * (size_t)g->steps[g->m->n_inputs + tensor] *
+           ky_shape_step(ky_model_tensor(g->m, tensor));
+}
+
+/* Memory of one tensor: what it is, and its gradient where that is asked for. */
+static bool set_tensor(const ky_gradient *g, desk *k, int tensor)
+{
+    int at = g->m->n_inputs + tensor;
+
+    k->act[at] = reals(tensor_reals(g, tensor));
+    if (g->wanted[at])
+        k->d[at] = reals(tensor_reals(g, tensor));
+    return k->act[at] != NULL && (k->d[at] != NULL || !g->wanted[at]);
+}
+
+/* Memory of call i beside its tensor. */
+static bool set_call(const ky_gradient *g, desk *k, int i, size_t *scratch)
+{
+    const ky_layer *l = g->layers + i;
+    const ky_packed *p = ky_model_packed(g->m, i);
+    size_t mask = ky_call_mask(g->m, i, g->steps + g->m->n_inputs);
+    int B, T;
+
+    fold(g, i, g->rows, &B, &T);
+    *scratch = size_max(*scratch, ky_layer_scratch(l, p, B, T, false));
+    *scratch = size_max(*scratch, ky_layer_scratch(l, p, B, T, true));
+    k->tape[i] = reals(ky_layer_tape(l, B, T));
+    if (mask > 0)
+        k->mask[i] = malloc((size_t)g->rows * mask);
+    return k->tape[i] != NULL && (mask == 0 || k->mask[i] != NULL);
+}
+
 static int set_desk(const ky_gradient *g, desk *k)
 {
-    size_t R = (size_t)g->rows, widest = 0, scratch = 0;
-    bool whole = true;
+    const ky_model *m = g->m;
+    size_t R = (size_t)g->rows, n = (size_t)m->n_inputs + (size_t)m->n_layers, scratch = 0;
+    size_t most = (size_t)g->n_most, widest = 0;
+    bool whole;
 
-    k->act = calloc((size_t)g->n_layers + 1, sizeof *k->act);
-    k->tape = calloc((size_t)g->n_layers, sizeof *k->tape);
+    k->act = calloc(n, sizeof *k->act);
+    k->d = calloc(n, sizeof *k->d);
+    k->reached = calloc(n, sizeof *k->reached);
+    k->mask = calloc(n, sizeof *k->mask);
+    k->tensor = calloc(n, sizeof *k->tensor);
+    k->tape = calloc(n, sizeof *k->tape);
+    k->in = calloc(most, sizeof *k->in);
+    k->dx = calloc(most, sizeof *k->dx);
+    k->spare = calloc(most, sizeof *k->spare);
     k->y = calloc(R, sizeof *k->y);
     k->state = calloc(R, sizeof *k->state);
-    if (k->act == NULL || k->tape == NULL || k->y == NULL || k->state == NULL)
-        return KY_ENOMEM;
-    for (int i = 0; i < g->n_layers; i++) {
-        const ky_layer *l = g->layers + i;
-        const ky_packed *p = g->m->packed + i;
-        size_t n = R * (size_t)g->steps[i] * ky_shape_step(&l->in);
-
-        widest = size_max(widest, n);
-        scratch = size_max(scratch, ky_layer_scratch(l, p, g->rows, g->steps[i], false));
-        scratch = size_max(scratch, ky_layer_scratch(l, p, g->rows, g->steps[i], true));
-        k->act[i] = reals(n);
-        k->tape[i] = reals(ky_layer_tape(l, g->rows, g->steps[i]));
-        whole = whole && k->act[i] != NULL && k->tape[i] != NULL;
+    whole = k->act != NULL && k->d != NULL && k->reached != NULL && k->mask != NULL &&
+            k->tensor != NULL && k->tape != NULL && k->in != NULL && k->dx != NULL &&
+            k->spare != NULL && k->y != NULL && k->state != NULL;
+    for (int t = -m->n_inputs; whole && t <= g->head; t++) {
+        whole = !g->used[m->n_inputs + t] ||
+                (set_tensor(g, k, t) && (t < 0 || set_call(g, k, t, &scratch)));
+        widest = size_max(widest, tensor_reals(g, t));
     }
-    k->act[g->n_layers] = reals(R * (size_t)g->outputs);
-    widest = size_max(widest, R * (size_t)g->outputs);
-    whole = whole && k->act[g->n_layers] != NULL;
-    k->scratch = reals(scratch);
-    k->d[0] = reals(widest);
-    k->d[1] = reals(widest);
-    return whole && k->scratch != NULL && k->d[0] != NULL && k->d[1] != NULL ? KY_OK : KY_ENOMEM;
+    for (size_t i = 0; whole && g->joins && i < most; i++)
+        whole = (k->spare[i] = reals(widest)) != NULL;
+    return whole && (k->scratch = reals(scratch)) != NULL ? KY_OK : KY_ENOMEM;
 }
 
 static void clear_desk(const ky_gradient *g, desk *k)
 {
-    for (int i = 0; k->act != NULL && i <= g->n_layers; i++)
-        free(k->act[i]);
-    for (int i = 0; k->tape != NULL && i < g->n_layers; i++)
-        free(k->tape[i]);
+    int n = g->m->n_inputs + g->m->n_layers;
+
+    for (int i = 0; i < n; i++) {
+        free(k->act != NULL ? k->act[i] : NULL);
+        free(k->d != NULL ? k->d[i] : NULL);
+        free(k->mask != NULL ? k->mask[i] : NULL);
+        free(k->tape != NULL ? k->tape[i] : NULL);
+    }
+    for (int i = 0; k->spare != NULL && i < g->n_most; i++)
+        free(k->spare[i]);
     free(k->act);
+    free(k->d);
+    free(k->reached);
+    free(k->mask);
+    free(k->tensor);
     free(k->tape);
+    free(k->in);
+    free(k->dx);
+    free(k->spare);
     free(k->scratch);
-    free(k->d[0]);
-    free(k->d[1]);
     free(k->y);
     free(k->state);
 }
@@ -224,6 +324,7 @@ full:
 int ky_gradient_new(const ky_model *m, int T, int batch, bool carried, ky_pool *pool,
                     ky_gradient **ret, ky_err *err)
 {
+    size_t n = (size_t)m->n_inputs + (size_t)m->n_layers;
     ky_gradient *g = calloc(1, sizeof *g);
     int rc;
 
@@ -235,13 +336,16 @@ int ky_gradient_new(const ky_model *m, int T, int batch, bool carried, ky_pool *
     *g = (ky_gradient){ .m = m, .pool = pool, .T = T };
     g->layers = calloc((size_t)m->n_layers, sizeof *g->layers);
     g->state_at = calloc((size_t)m->n_layers, sizeof *g->state_at);
-    g->steps = calloc((size_t)m->n_layers + 1, sizeof *g->steps);
-    if (g->layers == NULL || g->state_at == NULL || g->steps == NULL)
+    g->steps = calloc(n, sizeof *g->steps);
+    g->used = calloc(n, sizeof *g->used);
+    g->wanted = calloc(n, sizeof *g->wanted);
+    if (g->layers == NULL || g->state_at == NULL || g->steps == NULL || g->used == NULL ||
+        g->wanted == NULL)
         rc = ky_fail(err, KY_ENOMEM, "no memory to train model '%s'", m->name);
-    else if (!ky_model_fits(m, T))
+    else if (!ky_model_steps(m, T, g->steps))
         rc = ky_fail(err, KY_ESHAPE, "model '%s' takes %d steps a sequence, the data have %d",
                      m->name, m->info.window, T);
-    else if ((rc = set_layers(g, carried, err)) == KY_OK)
+    else if ((rc = set_layers(g, carried, err)) == KY_OK && (rc = set_ways(g, err)) == KY_OK)
         rc = set_memory(g, batch, err);
     if (rc < 0) {
         ky_gradient_free(g);
@@ -263,6 +367,8 @@ void ky_gradient_free(ky_gradient *g)
     free(g->shards);
     free(g->state_at);
     free(g->steps);
+    free(g->used);
+    free(g->wanted);
     free(g->layers);
     free(g);
 }
@@ -289,51 +395,97 @@ static void gather(const ky_gradient *g, desk *k, const uint32_t *row, int n)
     }
 }
 
-static ky_call call_of(const ky_gradient *g, const desk *k, int i, int n, ky_rng *rng)
+/* The call of n rows through layer i; its inputs are gathered in k->in. */
+static ky_call call_of(const ky_gradient *g, desk *k, int i, int n, ky_rng *rng)
 {
-    return (ky_call){
-        .B = n,
-        .T = g->steps[i],
-        .T_out = g->steps[i + 1],
-        .training = true,
-        .rng = rng,
-        .scratch = k->scratch,
-        .tape = k->tape[i],
-    };
+    const ky_layer *l = g->layers + i;
+    ky_call c = { .training = true,
+                  .rng = rng,
+                  .scratch = k->scratch,
+                  .tape = k->tape[i],
+                  .in = l->distributed > 0 ? NULL : k->in,
+                  .mask_out = k->mask[i] };
+
+    for (int j = 0; j < l->n_in; j++)
+        k->in[j] = k->tensor[g->m->n_inputs + l->from[j]];
+    fold(g, i, n, &c.B, &c.T);
+    c.T_out = l->ops->join != NULL ? ky_layer_join(l, k->in) : ky_layer_steps(l, c.T);
+    return c;
+}
+
+static void forward_call(const ky_gradient *g, desk *k, int i, int first_row, int n, ky_rng *rng)
+{
+    const ky_model *m = g->m;
+    const ky_layer *l = g->layers + i;
+    ky_call c = call_of(g, k, i, n, rng);
+    ky_input *to = k->tensor + m->n_inputs + i;
+
+    if (g->b->state != NULL && l->form == KY_RECURRENT && l->distributed == 0) {
+        for (int r = 0; r < n; r++)
+            k->state[r] = g->b->state[first_row + r] + g->state_at[i];
+        c.state = k->state;
+    }
+    *to = (ky_input){ .x = k->act[m->n_inputs + i], .T = g->steps[m->n_inputs + i] };
+    if (l->masked)
+        to->mask = k->mask[i] != NULL ? k->mask[i] : k->in[0].mask;
+    l->ops->window(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c, k->in[0].x,
+                   k->act[m->n_inputs + i]);
 }
 
 static void forward(const ky_gradient *g, desk *k, int first_row, int n, ky_rng *rng)
 {
+    for (int t = 0; t < g->m->n_inputs; t++)
+        k->tensor[t] = (ky_input){ .x = k->act[t], .T = g->steps[t] };
+    for (int i = 0; i <= g->head; i++)
+        if (g->used[g->m->n_inputs + i])
+            forward_call(g, k, i, first_row, n, rng);
+}
+
+/* Where the gradient of input j of a call goes: into its tensor's, or where that has one from
+ * another reader already, aside. */
+static ky_real *gradient_of(const ky_gradient *g, desk *k, const ky_layer *l, int j)
+{
+    int at = g->m->n_inputs + l->from[j];
+
+    if (!g->wanted[at])
+        return NULL;
+    if (k->reached[at])
+        return k->spare[j];
+    k->reached[at] = true;
+    return k->d[at];
+}
+
+static void backward_call(const ky_gradient *g, desk *k, int i, int n, ky_real *dw, ky_rng *rng)
+{
     const ky_model *m = g->m;
+    const ky_layer *l = g->layers + i;
+    ky_call c = call_of(g, k, i, n, rng);
+    int at = m->n_inputs + i;
 
-    for (int i = 0; i < g->n_layers; i++) {
-        const ky_layer *l = g->layers + i;
-        ky_call c = call_of(g, k, i, n, rng);
+    for (int j = 0; j < l->n_in; j++)
+        k->dx[j] = gradient_of(g, k, l, j);
+    c.dx = k->dx;
+    l->ops->backward(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c,
+                     k->in[0].x, k->act[at], k->d[at], k->dx[0], dw + l->weights_at);
+    for (int j = 0; j < l->n_in; j++) {
+        int to = m->n_inputs + l->from[j];
+        size_t len = tensor_reals(g, l->from[j]) / (size_t)g->rows * (size_t)n;
 
-        if (g->b->state != NULL && l->form == KY_RECURRENT) {
-            for (int r = 0; r < n; r++)
-                k->state[r] = g->b->state[first_row + r] + g->state_at[i];
-            c.state = k->state;
-        }
-        l->ops->window(l, m->kernels, m->packed + i, m->weights + l->weights_at, &c, k->act[i],
-                       k->act[i + 1]);
+        if (k->dx[j] != NULL && k->dx[j] == k->spare[j])
+            for (size_t v = 0; v < len; v++)
+                k->d[to][v] += k->dx[j][v];
     }
 }
 
 static void backward(const ky_gradient *g, desk *k, int n, ky_real *dw, ky_rng *rng)
 {
-    const ky_model *m = g->m;
-    int turn = 0;
+    int n_inputs = g->m->n_inputs;
 
-    for (int i = g->n_layers - 1; i >= g->first; i--) {
-        const ky_layer *l = g->layers + i;
-        ky_call c = call_of(g, k, i, n, rng);
-
-        l->ops->backward(l, m->kernels, m->packed + i, m->weights + l->weights_at, &c, k->act[i],
-                         k->act[i + 1], k->d[turn], i > g->first ? k->d[!turn] : NULL,
-                         dw + l->weights_at);
-        turn = !turn;
-    }
+    memset(k->reached, 0, (size_t)(n_inputs + g->m->n_layers) * sizeof *k->reached);
+    k->reached[n_inputs + g->head] = true;
+    for (int i = g->head; i >= 0; i--)
+        if (g->wanted[n_inputs + i] && k->reached[n_inputs + i])
+            backward_call(g, k, i, n, dw, rng);
 }
 
 /* A shard's dropout: the batch's seed and the shard's number, not the thread. */
@@ -350,7 +502,8 @@ static void run_shard(void *arg, int s, int worker)
     int first_row = s * g->rows;
     int n = g->b->n - first_row < g->rows ? g->b->n - first_row : g->rows;
     ky_real scale = (ky_real)1 / (ky_real)g->b->n;
-    const ky_real *z = k->act[g->n_layers];
+    const ky_real *z = k->act[g->m->n_inputs + g->head];
+    ky_real *dz = k->d[g->m->n_inputs + g->head];
     ky_rng rng;
 
     ky_rng_seed(&rng, shard_seed(g->b->seed, s));
@@ -358,9 +511,9 @@ static void run_shard(void *arg, int s, int worker)
     gather(g, k, g->b->row + first_row, n);
     forward(g, k, first_row, n, &rng);
     if (g->binary)
-        h->loss = ky_loss_sigmoid(g->m->kernels, z, k->y, scale, k->d[0], &h->hits, n);
+        h->loss = ky_loss_sigmoid(g->m->kernels, z, k->y, scale, dz, &h->hits, n);
     else
-        h->loss = ky_loss_softmax(g->m->kernels, z, k->y, scale, k->d[0], &h->hits, n, g->outputs);
+        h->loss = ky_loss_softmax(g->m->kernels, z, k->y, scale, dz, &h->hits, n, g->outputs);
     backward(g, k, n, h->dw, &rng);
 }
 

@@ -163,6 +163,7 @@ typedef struct ky_call {
                            aligned: read, and left at the end; NULL: from zeros (window only) */
     const ky_input *in; /* [n_in] what merging layers and masks read; NULL: x alone, no mask */
     uint8_t *mask_out;  /* [B,T_out] wanted by the engine from layers that make masks; NULL: not */
+    ky_real *const *dx; /* [n_in] backward of merging layers: in the place of its dx argument */
     const ky_stretch *part; /* only of layers with taps(), in window(): x [B,i1-i0,in] and y
                             [B,o1-o0,out] are this part of a window of T steps; NULL: all of it */
 } ky_call;
