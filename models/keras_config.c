@@ -95,7 +95,8 @@ static int read_number(const ky_field *f, const ky_json *v, double *ret, ky_err 
     if (!ky_json_is_number(v))
         return wrong(f, v, "a number", err);
     double d = ky_json_num(v, 0);
-    if (f->type != KY_F_FLOAT && (d != (double)ky_json_int(v, 0) || d < INT_MIN || d > INT_MAX))
+    if (f->type != KY_F_FLOAT && f->type != KY_F_REALS &&
+        (d != (double)ky_json_int(v, 0) || d < INT_MIN || d > INT_MAX))
         return wrong(f, v, "a whole number in range", err);
     *ret = d;
     return KY_OK;

@@ -11,6 +11,7 @@
 
 #include "models/keras_arrays.h"
 #include "models/keras_out.h"
+#include "models/layer_tools.h"
 
 enum { NAME = 200, PATH = 500, MAX_ARRAYS = 2 * KY_MAX_WEIGHTS };
 
@@ -35,6 +36,17 @@ static int put_array(ky_h5 *f, const ky_layer *l, int i, const ky_real *slice, c
     int rc = ky_h5_put(f, path, KY_H5_F32, w->rank, d, values, err);
     free(values);
     return rc;
+}
+
+/* Keras's Normalization keeps with its mean the number of samples, which it does not use. */
+static bool has_count(const ky_layer *l)
+{
+    return l->ops == &ky_normalization_ops && l->n_weights > 0;
+}
+
+static int put_count(ky_h5 *f, const char *path, ky_err *err)
+{
+    return ky_h5_put(f, path, KY_H5_I64, 0, NULL, &(int64_t){ 0 }, err);
 }
 
 /* What bears the arrays of a layer: itself, or what it wraps. */
@@ -75,6 +87,12 @@ static int put_layer(ky_h5 *f, const ky_model *m, const ky_layer *l, const char 
             snprintf(path, sizeof(path), "%s/%s", group, weights[n++]);
             rc = put_array(f, p, i, slice, path, err);
         }
+    }
+    if (rc == KY_OK && has_count(l)) {
+        snprintf(weights[n], sizeof(weights[n]), "%s/count:0", name);
+        names[n] = weights[n];
+        snprintf(path, sizeof(path), "%s/%s", group, weights[n++]);
+        rc = put_count(f, path, err);
     }
     return rc < 0 ? rc : ky_h5_set_attr_strs(f, group, "weight_names", names, n, err);
 }
@@ -186,6 +204,10 @@ static int put_vars(ky_h5 *f, const ky_layer *l, const ky_real *slice, const cha
     for (int i = 0; rc == KY_OK && l->n_inner == 0 && i < l->n_weights; i++) {
         snprintf(to, sizeof(to), cell ? "%s/cell/vars/%d" : "%s/vars/%d", path, i);
         rc = put_array(f, l, i, slice, to, err);
+    }
+    if (rc == KY_OK && has_count(l)) {
+        snprintf(to, sizeof(to), "%s/vars/%d", path, l->n_weights);
+        rc = put_count(f, to, err);
     }
     return rc;
 }
