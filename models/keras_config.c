@@ -335,6 +335,17 @@ static const struct {
 
 static const char *const rows_and_columns[] = { "nb_row", "nb_col" };
 
+/* Arrays of NumPy are wrapped: {"type": "ndarray", "value": v} in Keras 2,
+ * {"class_name": "__numpy__", "config": {"value": v}} in Keras 3. */
+static const ky_json *bare_value(const ky_json *v)
+{
+    if (strcmp(ky_json_str(ky_json_get(v, "type"), ""), "ndarray") == 0)
+        return ky_json_get(v, "value");
+    if (strcmp(ky_keras_class(v), "__numpy__") == 0)
+        return ky_json_get(ky_json_get(v, "config"), "value");
+    return v;
+}
+
 static const ky_json *find_option(const ky_layer_ops *ops, const ky_field *f, const ky_json *config)
 {
     const ky_json *v = ky_json_get(config, f->key);
@@ -344,7 +355,7 @@ static const ky_json *find_option(const ky_layer_ops *ops, const ky_field *f, co
     for (size_t i = 0; v == NULL && i < LENGTH(old_keys); i++)
         if (strcmp(f->key, old_keys[i].key) == 0 && find_field(ops, old_keys[i].other) == NULL)
             v = ky_json_get(config, old_keys[i].other);
-    return v;
+    return bare_value(v);
 }
 
 /* What Keras took for an option that the text leaves out, where versions differ. */
@@ -448,6 +459,7 @@ static const char *const ignored[] = {
     "beta_init",      "gamma_init",
     "synchronized",   "zero_output_for_mask",
     "fused",          "renorm_momentum",
+    "dropout", /* of an Embedding of Keras 1; of others it is a field */
     "dropout_W",      "dropout_U",
     "layer", /* of Bidirectional, read apart */
     "backward_layer",
@@ -501,6 +513,12 @@ static int read_order(const char *key, const ky_json *v, ky_keras_layer *l, ky_e
     return KY_OK;
 }
 
+/* Some classes write down what they cannot do: groups of one. */
+static bool is_plain(const char *key, const ky_json *v)
+{
+    return strcmp(key, "groups") == 0 && ky_json_num(v, 0) == 1;
+}
+
 /* An option that is not known and says something may change the answer: refused by name. */
 static int check_options(struct reading *r, ky_err *err)
 {
@@ -517,7 +535,8 @@ static int check_options(struct reading *r, ky_err *err)
             l->n_states = !ky_json_bool(v, false)                    ? 0
                           : strstr(l->layer.ops->class_name, "LSTM") ? 2
                                                                      : 1;
-        else if (!is_field(l->layer.ops, key) && !is_ignored(key) && !ky_keras_is_nothing(v))
+        else if (!is_field(l->layer.ops, key) && !is_ignored(key) && !ky_keras_is_nothing(v) &&
+                 !is_plain(key, v))
             rc = ky_fail(err, KY_EUNSUPPORTED, "its option %.60s is %s, which kymo does not know",
                          key, ky_keras_show(v).text);
     }

@@ -15,6 +15,7 @@ struct reader {
     ky_keras_version version;
     int n_layers, n_nodes, n_refs, depth;
     bool frozen; /* inside of what is not trainable */
+    bool flat;   /* inside of Keras 1's Sequential, whose files list what is nested side by side */
 };
 
 /* A tensor as the text names it: output `tensor` of call `call` of a part. */
@@ -500,62 +501,159 @@ static int read_functional(struct reader *r, const ky_json *config, ky_keras_tre
 
 /* -- sequential models ---------------------------------------------------------------- */
 
-/* An input in front of layers that have none in the text. */
-static void put_input_first(ky_keras_graph *g, const ky_json *first)
+/* An input for layers that have none in the text: what says its shape is theirs. */
+static ky_keras_part missing_input(const ky_json *first)
 {
-    memmove(g->parts + 1, g->parts, (size_t)g->n_parts * sizeof(*g->parts));
-    g->parts[0] = (ky_keras_part){ .kind = KY_KERAS_PART_INPUT,
-                                   .class_name = "InputLayer",
-                                   .name = "input",
-                                   .entry = first,
-                                   .first = -1 };
-    g->n_parts++;
+    return (ky_keras_part){ .kind = KY_KERAS_PART_INPUT,
+                            .class_name = "InputLayer",
+                            .name = "input",
+                            .entry = first,
+                            .first = -1 };
 }
 
-/* Each layer is called on the one before it. */
-static int chain_parts(struct reader *r, ky_keras_graph *g, ky_err *err)
+/* Room for what a Sequential of so many parts needs: each is called once. */
+static int make_chain(struct reader *r, ky_keras_graph *g, int n_parts, int n_inputs, ky_err *err)
 {
-    size_t n = (size_t)g->n_parts + 1;
+    size_t n = (size_t)n_parts + 1;
 
-    r->n_nodes += g->n_parts;
+    r->n_nodes += n_parts;
+    r->n_refs += n_parts;
     g->nodes = calloc(n, sizeof(*g->nodes));
     g->refs = calloc(n, sizeof(*g->refs));
     g->order = calloc(n, sizeof(*g->order));
-    g->inputs = calloc(1, sizeof(*g->inputs));
+    g->inputs = calloc((size_t)n_inputs + 1, sizeof(*g->inputs));
     if (g->nodes == NULL || g->refs == NULL || g->order == NULL || g->inputs == NULL)
         return no_memory(err);
-    for (int i = 0; i < g->n_parts; i++) {
-        const ky_keras_part *p = &g->parts[i];
-
-        if (i > 0 && p->kind == KY_KERAS_PART_INPUT)
-            return ky_fail(err, KY_EFORMAT, "layer '%.60s' is an input behind other layers",
-                           p->name);
-        if (ky_keras_part_outputs(p) != 1)
-            return ky_fail(err, KY_EUNSUPPORTED,
-                           "layer '%.60s' (%.60s) gives several tensors (return_state)", p->name,
-                           p->class_name);
-        g->nodes[i] = (ky_keras_node){ .part = i, .ref = i - 1, .n_refs = i > 0, .out = i };
-        g->order[i] = i;
-        g->refs[i] = (ky_keras_ref){ i, 0 };
-    }
-    g->nodes[0].ref = 0;
-    g->n_nodes = g->n_refs = g->n_tensors = g->n_parts;
-    g->n_inputs = g->n_outputs = 1;
-    g->outputs = &g->refs[g->n_parts - 1];
     return KY_OK;
+}
+
+/* Part i is called on the n_refs results that stand behind those that are read so far. */
+static int chain_part(ky_keras_graph *g, int i, int n_refs, ky_err *err)
+{
+    const ky_keras_part *p = &g->parts[i];
+
+    if (n_refs > 0 && p->kind == KY_KERAS_PART_INPUT)
+        return ky_fail(err, KY_EFORMAT, "layer '%.60s' is an input behind other layers", p->name);
+    if (ky_keras_part_outputs(p) != 1)
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "layer '%.60s' (%.60s) gives several tensors (return_state)", p->name,
+                       p->class_name);
+    g->nodes[i] =
+        (ky_keras_node){ .part = i, .ref = g->n_refs - n_refs, .n_refs = n_refs, .out = i };
+    g->order[i] = i;
+    if (n_refs == 0)
+        g->inputs[g->n_inputs++] = i;
+    g->n_nodes++;
+    g->n_tensors++;
+    return KY_OK;
+}
+
+static void read_next(ky_keras_graph *g, int node)
+{
+    g->refs[g->n_refs++] = (ky_keras_ref){ node, 0 };
+}
+
+/* Each layer is called on the one before it, from part `from` on. */
+static int chain_parts(ky_keras_graph *g, int from, ky_err *err)
+{
+    int rc = KY_OK;
+
+    for (int i = from; rc == KY_OK && i < g->n_parts; i++) {
+        if (i > 0)
+            read_next(g, i - 1);
+        rc = chain_part(g, i, i > 0, err);
+    }
+    read_next(g, g->n_parts - 1);
+    g->outputs = &g->refs[g->n_refs - 1];
+    g->n_outputs = 1;
+    return rc;
+}
+
+/* Before the layers of g come an input and a part for each branch, taken over. */
+static int put_branches(ky_keras_part *branches, int n, ky_keras_graph *g, ky_err *err)
+{
+    ky_keras_part *all = calloc((size_t)(2 * n + g->n_parts) + 1, sizeof(*all));
+
+    if (all == NULL) {
+        for (int i = 0; i < n; i++)
+            ky_keras_part_done(&branches[i]);
+        return no_memory(err);
+    }
+    for (int i = 0; i < n; i++) {
+        all[2 * i] = missing_input(branches[i].entry);
+        all[2 * i + 1] = branches[i];
+    }
+    if (g->n_parts > 0)
+        memcpy(all + 2 * n, g->parts, (size_t)g->n_parts * sizeof(*all));
+    free(g->parts);
+    g->parts = all;
+    g->n_parts += 2 * n;
+    return KY_OK;
+}
+
+/*
+ * Keras 1's Sequential([Merge([a, b]), ...]): the branches stand inside the Merge, each with an
+ * input of its own.
+ */
+static int read_merged(struct reader *r, const ky_json *layers, const ky_json *branches,
+                       ky_keras_tree *tree, ky_keras_graph *g, ky_err *err)
+{
+    ky_keras_graph inner = { 0 };
+    int rc = read_layers(r, branches, tree, &inner, err), n = inner.n_parts, rc_put;
+
+    if (rc == KY_OK)
+        rc = read_layers(r, layers, tree, g, err);
+    rc_put = put_branches(inner.parts, n, g, err);
+    free(inner.parts);
+    if (rc == KY_OK)
+        rc = rc_put;
+    if (rc == KY_OK)
+        rc = make_chain(r, g, g->n_parts, n, err);
+    for (int i = 0; rc == KY_OK && i < n; i++) {
+        rc = chain_part(g, 2 * i, 0, err);
+        read_next(g, 2 * i);
+        if (rc == KY_OK)
+            rc = chain_part(g, 2 * i + 1, 1, err);
+    }
+    for (int i = 0; rc == KY_OK && i < n; i++)
+        read_next(g, 2 * i + 1);
+    if (rc == KY_OK)
+        rc = chain_part(g, 2 * n, n, err);
+    return rc < 0 ? rc : chain_parts(g, 2 * n + 1, err);
+}
+
+/* One after the other, behind an input that may be missing in the text. */
+static int read_chain(struct reader *r, const ky_json *layers, ky_keras_tree *tree,
+                      ky_keras_graph *g, ky_err *err)
+{
+    int rc = read_layers(r, layers, tree, g, err);
+
+    if (rc < 0)
+        return rc;
+    if (g->parts[0].kind != KY_KERAS_PART_INPUT) {
+        memmove(g->parts + 1, g->parts, (size_t)g->n_parts++ * sizeof(*g->parts));
+        g->parts[0] = missing_input(ky_json_at(layers, 0));
+    }
+    rc = make_chain(r, g, g->n_parts, 1, err);
+    return rc < 0 ? rc : chain_parts(g, 0, err);
 }
 
 static int read_sequential(struct reader *r, const ky_json *config, ky_keras_tree *tree,
                            ky_keras_graph *g, ky_err *err)
 {
     const ky_json *layers = ky_json_is_array(config) ? config : ky_json_get(config, "layers");
-    int rc = read_layers(r, layers, tree, g, err);
+    const ky_json *first = ky_json_at(layers, 0);
+    const ky_json *branches = ky_json_get(ky_json_get(first, "config"), "layers");
+    bool flat = r->flat;
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    if (g->parts[0].kind != KY_KERAS_PART_INPUT)
-        put_input_first(g, ky_json_at(layers, 0));
-    return chain_parts(r, g, err);
+    r->flat = r->version.major < 2 && (flat || r->depth == 1);
+    if (strcmp(ky_keras_class(first), "Merge") == 0 && ky_json_len(branches) > 0)
+        rc = read_merged(r, layers, branches, tree, g, err);
+    else
+        rc = read_chain(r, layers, tree, g, err);
+    r->flat = flat;
+    return rc;
 }
 
 /* -- parts ---------------------------------------------------------------------------- */
@@ -689,6 +787,10 @@ static int read_part(struct reader *r, const ky_json *entry, ky_keras_tree *tree
         p->kind = KY_KERAS_PART_OPERATION;
         return KY_OK;
     }
+    if (r->flat && strcmp(p->class_name, "Sequential") == 0) {
+        p->tree = tree;
+        return read_model(r, entry, tree, p, err);
+    }
     p->tree = ky_keras_tree_add(tree, tree_kind(p->class_name), p->class_name, p->name);
     if (p->tree == NULL)
         return no_memory(err);
@@ -699,11 +801,13 @@ static int read_part(struct reader *r, const ky_json *entry, ky_keras_tree *tree
     }
     if (p->tree->kind == KY_KERAS_LAYER || p->tree->kind == KY_KERAS_BIDIRECTIONAL)
         return read_layer(r, entry, p, err);
-    bool frozen = r->frozen;
+    bool frozen = r->frozen, flat = r->flat;
     r->frozen = !p->tree->trainable;
+    r->flat = false;
     rc = p->tree->kind == KY_KERAS_MODEL ? read_model(r, entry, p->tree, p, err)
                                          : read_distributed(r, entry, p->tree, p, err);
     r->frozen = frozen;
+    r->flat = flat;
     return rc;
 }
 

@@ -397,6 +397,40 @@ static void words_of_keras_1_mean_what_those_of_keras_2_mean(void **state)
           ONE("GRU", ",'units':4,'reset_after':true" SHAPE("null,3")) },
         { ONE("Dropout", ",'p':0.25" SHAPE("3")), "1.2.2",
           ONE("Dropout", ",'rate':0.25" SHAPE("3")) },
+        { ONE("LeakyReLU", ",'alpha':{'type':'ndarray','value':0.25}" SHAPE("3")), "2.2.2",
+          ONE("LeakyReLU", ",'negative_slope':0.25" SHAPE("3")) },
+        { ONE("ReLU", ",'max_value':6.0,'negative_slope':{'class_name':'__numpy__','config':"
+                      "{'value':0.5,'dtype':'float32'}},'threshold':0.0" SHAPE("3")),
+          "3.6.0", ONE("ReLU", ",'max_value':6,'negative_slope':[0.5]" SHAPE("3")) },
+        { ONE("SeparableConv2D",
+              ",'filters':4,'kernel_size':[3,2],'groups':1,'kernel_initializer':null" SHAPE(
+                  "9,8,3")),
+          "2.15.0", ONE("SeparableConv2D", ",'filters':4,'kernel_size':[3,2]" SHAPE("9,8,3")) },
+        { ONE("SeparableConvolution2D",
+              ",'nb_filter':4,'nb_row':3,'nb_col':2,'depth_multiplier':2" SHAPE("9,8,3")),
+          "1.2.2",
+          ONE("SeparableConv2D",
+              ",'filters':4,'kernel_size':[3,2],'depth_multiplier':2" SHAPE("9,8,3")) },
+        { ONE("AtrousConvolution2D",
+              ",'nb_filter':4,'nb_row':2,'nb_col':2,'atrous_rate':[2,1]" SHAPE("9,8,3")),
+          "1.2.2",
+          ONE("Conv2D", ",'filters':4,'kernel_size':2,'dilation_rate':[2,1]" SHAPE("9,8,3")) },
+        { ONE("ZeroPadding2D", ",'padding':[1,2],'dim_ordering':'tf'" SHAPE("9,8,3")), "1.2.2",
+          ONE("ZeroPadding2D", ",'padding':[[1,1],[2,2]]" SHAPE("9,8,3")) },
+        { ONE("ZeroPadding2D", ",'padding':[1,2,3,4]" SHAPE("9,8,3")), "1.2.2",
+          ONE("ZeroPadding2D", ",'padding':[[1,2],[3,4]]" SHAPE("9,8,3")) },
+        { ONE("ZeroPadding1D", ",'padding':2" SHAPE("9,3")), "1.2.2",
+          ONE("ZeroPadding1D", ",'padding':[2,2]" SHAPE("9,3")) },
+        { ONE("Cropping1D", ",'cropping':[1,2]" SHAPE("9,3")), "1.2.2",
+          ONE("Cropping1D", ",'cropping':{'class_name':'__tuple__','items':[1,2]}" SHAPE("9,3")) },
+        { ONE("UpSampling1D", ",'length':3" SHAPE("9,3")), "1.2.2",
+          ONE("UpSampling1D", ",'size':3" SHAPE("9,3")) },
+        { ONE("Embedding", ",'input_dim':9,'output_dim':2,'init':'uniform','dropout':0.5,"
+                           "'input_length':5,'input_dtype':'int32','W_regularizer':null"),
+          "1.2.2", ONE("Embedding", ",'input_dim':9,'output_dim':2" SHAPE("5")) },
+        { ONE("GaussianNoise", ",'sigma':0.5" SHAPE("3")), "1.2.2",
+          ONE("GaussianNoise", ",'stddev':0.5" SHAPE("3")) },
+        { ONE("ELU", ",'alpha':0.5" SHAPE("3")), "1.2.2", ONE("ELU", ",'alpha':0.5" SHAPE("3")) },
         { ONE("BatchNormalization", ",'mode':0,'axis':-1,'epsilon':0.01,'beta_init':'zero',"
                                     "'gamma_init':'one','momentum':0.9" SHAPE("4,3")),
           "1.2.2",
@@ -434,6 +468,45 @@ static void a_merge_is_the_layer_of_its_mode(void **state)
         assert_string_equal(m->layers[0].ops->class_name, table[i].class_name);
         ky_model_free(m);
     }
+}
+
+/* Sequential([Merge([a, b], mode='concat'), Dense]) of Keras 1, whose files list all layers side
+ * by side. */
+static void branches_inside_of_a_merge_have_an_input_each(void **state)
+{
+    ky_keras_tree *t = NULL;
+    ky_model *m;
+    ky_err err = { 0 };
+
+    (void)state;
+    if (try_read(
+            "{'class_name':'Sequential','config':["
+            "{'class_name':'Merge','config':{'name':'s','mode':'concat','concat_axis':1,"
+            "'layers':["
+            "{'class_name':'Sequential','config':[" LAYER(
+                "Dense", "d",
+                ",'output_dim':4" SHAPE(
+                    "3")) "]},"
+                          "{'class_name':'Sequential','config':[" LAYER(
+                              "LSTM", "l",
+                              ",'output_dim':2" SHAPE(
+                                  "5,6")) "," LAYER("Dense", "e",
+                                                    ",'output_dim':3") "]}"
+                                                                       "]}}," LAYER(
+                                                                           "Dense", "o",
+                                                                           ",'output_dim':1") "]}",
+            "1.2.2", &m, &t, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_string_equal(wiring(m), "d(-1) l(-2) e(1) s(0,2) o(3) -> 4");
+    assert_int_equal(m->n_inputs, 2);
+    assert_false(m->inputs[0].timed);
+    assert_true(m->inputs[1].timed);
+    assert_int_equal(ky_model_tensor(m, 3)->d[0], 7);
+    assert_int_equal(t->n, 5);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(t->child[i]->layer, i);
+    ky_keras_tree_free(t);
+    ky_model_free(m);
 }
 
 static void what_the_text_leaves_out_follows_the_version(void **state)
@@ -972,6 +1045,7 @@ int main(void)
         cmocka_unit_test(a_nested_model_may_say_the_shape_of_the_input),
         cmocka_unit_test(words_of_keras_1_mean_what_those_of_keras_2_mean),
         cmocka_unit_test(a_merge_is_the_layer_of_its_mode),
+        cmocka_unit_test(branches_inside_of_a_merge_have_an_input_each),
         cmocka_unit_test(what_the_text_leaves_out_follows_the_version),
         cmocka_unit_test(activations_may_be_written_as_functions_or_layers),
         cmocka_unit_test(an_activation_that_is_a_layer_comes_behind),
