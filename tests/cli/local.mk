@@ -15,6 +15,11 @@ tests_cli_test_inspect_SOURCES = tests/cli/test_inspect.c
 tests_cli_test_inspect_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_inspect_LDADD = libkymo.la $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/cli/test_convert
+tests_cli_test_convert_SOURCES = tests/cli/test_convert.c tests/cli/run.h
+tests_cli_test_convert_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_convert_LDADD = libkymo.la $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/cli/test_feed
 tests_cli_test_feed_SOURCES = tests/cli/test_feed.c tests/cli/run.h
 tests_cli_test_feed_CFLAGS = $(KY_TEST_CFLAGS)
