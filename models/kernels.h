@@ -152,6 +152,14 @@ typedef struct ky_kernels {
                       const ky_real *b, int R, const ky_real *x, ptrdiff_t xs, ky_real *y,
                       ptrdiff_t ys, enum ky_activation act);
 
+    /**
+     * Pools of R rows: each of C channels over the taps of the runs (as in depthwise; k is not
+     * read), of which there is at least one. The maximum takes x > y ? x : y in order; the mean is
+     * the sum in order over the number of taps. y must not overlap x.
+     */
+    void (*pool)(bool mean, int C, int n_runs, const ky_run *runs, int R, const ky_real *x,
+                 ptrdiff_t xs, ky_real *y, ptrdiff_t ys);
+
     /** y[i] = act(x[i]), i in [0,n); x == y allowed. Element-wise activations. */
     void (*activate)(enum ky_activation act, const ky_real *x, ky_real *y, size_t n);
 

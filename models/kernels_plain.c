@@ -231,6 +231,30 @@ static void plain_depthwise(int C, int M, int n_runs, const ky_run *runs, const 
     }
 }
 
+/* -- pools -------------------------------------------------------------------------- */
+
+static void plain_pool(bool mean, int C, int n_runs, const ky_run *runs, int R, const ky_real *x,
+                       ptrdiff_t xs, ky_real *y, ptrdiff_t ys)
+{
+    for (int r = 0; r < R; r++, x += xs, y += ys) {
+        int taps = 0;
+        for (int i = 0; i < n_runs; i++)
+            for (int t = 0; t < runs[i].n; t++) {
+                const ky_real *from = x + runs[i].at + (ptrdiff_t)t * C;
+                if (taps++ == 0)
+                    memcpy(y, from, (size_t)C * sizeof *y);
+                else if (mean)
+                    for (int c = 0; c < C; c++)
+                        y[c] += from[c];
+                else
+                    for (int c = 0; c < C; c++)
+                        y[c] = from[c] > y[c] ? from[c] : y[c];
+            }
+        for (int c = 0; mean && c < C; c++)
+            y[c] /= (ky_real)taps;
+    }
+}
+
 /* -- training -------------------------------------------------------------------- */
 
 static void plain_gemm_tn(int M, int N, int K, const ky_real *A, ptrdiff_t lda, const ky_real *B,
@@ -289,6 +313,7 @@ const ky_kernels ky_kernels_plain = {
     .gru_free = ky_gru_mat_release,
     .gru = plain_gru,
     .depthwise = plain_depthwise,
+    .pool = plain_pool,
     .activate = plain_activate,
     .softmax = plain_softmax,
     .log_softmax = plain_log_softmax,

@@ -991,6 +991,55 @@ static void SET(depthwise)(int C, int M, int n_runs, const ky_run *runs, const f
     activate_rows(act, R, d.N, y, ys);
 }
 
+/* -- pools ----------------------------------------------------------------------------- */
+
+/* V vectors of channels, n in the last one. */
+INLINE void pool_tile(int V, bool mean, int C, int n_runs, const ky_run *runs, vec taps,
+                      const float *x, float *y, int n)
+{
+    vec acc[PANEL];
+    UNROLL
+    for (int v = 0; v < V; v++)
+        acc[v] = v_load_part(x + runs[0].at + v * LANES, v == V - 1 ? n : LANES);
+    for (int i = 0; i < n_runs; i++)
+        for (int t = i == 0 ? 1 : 0; t < runs[i].n; t++) {
+            const float *from = x + runs[i].at + (ptrdiff_t)t * C;
+            UNROLL
+            for (int v = 0; v < V; v++) {
+                vec xv = v_load_part(from + v * LANES, v == V - 1 ? n : LANES);
+                acc[v] = mean ? v_add(acc[v], xv) : v_max(xv, acc[v]);
+            }
+        }
+    UNROLL
+    for (int v = 0; v < V; v++)
+        v_store_part(y + v * LANES, mean ? v_div(acc[v], taps) : acc[v], v == V - 1 ? n : LANES);
+}
+
+INLINE void pool_row(bool mean, int C, int n_runs, const ky_run *runs, vec taps, const float *x,
+                     float *y)
+{
+    int from = 0;
+    for (; from + PANEL * LANES <= C; from += PANEL * LANES)
+        pool_tile(PANEL, mean, C, n_runs, runs, taps, x + from, y + from, LANES);
+    for (; from + 2 * LANES <= C; from += 2 * LANES)
+        pool_tile(2, mean, C, n_runs, runs, taps, x + from, y + from, LANES);
+    for (; from < C; from += LANES)
+        pool_tile(1, mean, C, n_runs, runs, taps, x + from, y + from, lanes_left(C, from));
+}
+
+static void SET(pool)(bool mean, int C, int n_runs, const ky_run *runs, int R, const float *x,
+                      ptrdiff_t xs, float *y, ptrdiff_t ys)
+{
+    int taps = 0;
+    for (int i = 0; i < n_runs; i++)
+        taps += runs[i].n;
+    for (int r = 0; r < R; r++, x += xs, y += ys)
+        if (mean)
+            pool_row(true, C, n_runs, runs, v_set((float)taps), x, y);
+        else
+            pool_row(false, C, n_runs, runs, v_set(0), x, y);
+}
+
 /* -- training -------------------------------------------------------------------------- */
 
 /* B[k][from..] for K rows k -> whole vectors one behind the other, zeros where B ends. */
@@ -1144,6 +1193,7 @@ const ky_kernels SET_TABLE = {
     .gru_free = ky_gru_mat_release,
     .gru = SET(gru),
     .depthwise = SET(depthwise),
+    .pool = SET(pool),
     .activate = SET(activate),
     .softmax = SET(softmax),
     .log_softmax = SET(log_softmax),

@@ -317,12 +317,14 @@ static int find_runs(const ky_plane *g, const stretch *h, const stretch *w, ky_r
     return n;
 }
 
-/* What is done at every position: a product with a matrix, or with a channel's own filters. */
+/* What is done at every position: a product with a matrix, or with each channel's own filters,
+ * or a pool of each channel. */
 typedef struct product {
     const ky_kernels *k;
     const ky_mat *m; /* NULL: w and b are those of C channels */
     const ky_real *w, *b;
     int C, M;
+    bool pool, mean;
     enum ky_activation act;
     int n_runs;
     ky_run *runs;
@@ -333,6 +335,8 @@ static void take_rows(const product *p, int R, const ky_real *x, ptrdiff_t xs, k
 {
     if (p->m != NULL)
         p->k->rows(p->m, p->n_runs, p->runs, R, x, xs, y, ys, p->act);
+    else if (p->pool)
+        p->k->pool(p->mean, p->C, p->n_runs, p->runs, R, x, xs, y, ys);
     else
         p->k->depthwise(p->C, p->M, p->n_runs, p->runs, p->w, p->b, R, x, xs, y, ys, p->act);
 }
@@ -423,6 +427,14 @@ void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real 
                            enum ky_activation act)
 {
     product p = { .k = k, .w = w, .b = b, .C = g->C, .M = g->F / g->C, .act = act };
+
+    take_batch(&p, g, B, scratch, x, y);
+}
+
+void ky_correlate_pools(const ky_kernels *k, bool mean, const ky_plane *g, int B, ky_real *scratch,
+                        const ky_real *x, ky_real *y)
+{
+    product p = { .k = k, .pool = true, .mean = mean, .C = g->C };
 
     take_batch(&p, g, B, scratch, x, y);
 }

@@ -76,7 +76,7 @@ bool ky_local_state_ok(const ky_layer *l, const void *state);
 
 /* -- correlations -- */
 
-/** Reals of scratch for ky_correlate(). */
+/** Reals of scratch for a correlation. */
 size_t ky_correlate_scratch(const ky_plane *g);
 
 /**
@@ -90,5 +90,9 @@ void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B
 void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real *b,
                            const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y,
                            enum ky_activation act);
+
+/** Maxima or means of each channel over the taps inside, without dilation or weights. */
+void ky_correlate_pools(const ky_kernels *k, bool mean, const ky_plane *g, int B, ky_real *scratch,
+                        const ky_real *x, ky_real *y);
 
 #endif

@@ -35,51 +35,11 @@ static int shape_2d(ky_layer *l, ky_err *err)
     return shape(l, 3, err);
 }
 
-/* n values of one more input each join their pools, in index order. */
-static void join(bool max, size_t n, const ky_real *x, ky_real *y)
-{
-    if (max)
-        for (size_t i = 0; i < n; i++)
-            y[i] = x[i] > y[i] ? x[i] : y[i];
-    else
-        for (size_t i = 0; i < n; i++)
-            y[i] += x[i];
-}
-
-/* One pool: rows [i0,i1) and columns [j0,j1) of x. */
-static void pool(const ky_layer *l, const ky_plane *g, int i0, int i1, int j0, int j1,
-                 const ky_real *x, ky_real *y)
-{
-    bool max = takes_max(l);
-    size_t C = (size_t)g->C;
-    ky_real n = (ky_real)((i1 - i0) * (j1 - j0));
-
-    for (int i = i0; i < i1; i++)
-        for (int j = j0; j < j1; j++) {
-            const ky_real *from = x + ((size_t)i * (size_t)g->w.n + (size_t)j) * C;
-
-            if (i == i0 && j == j0)
-                memcpy(y, from, C * sizeof(*y));
-            else
-                join(max, C, from, y);
-        }
-    for (size_t i = 0; !max && i < C; i++)
-        y[i] /= n;
-}
-
 static void pools(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                   const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y)
 {
-    (void)k, (void)p, (void)w, (void)scratch;
-    for (int r = 0; r < B; r++, x += g->xb, y += g->yb)
-        for (int t = 0; t < g->h.n_out; t++)
-            for (int u = 0; u < g->w.n_out; u++) {
-                int i0, i1, j0, j1;
-
-                ky_axis_inputs(&g->h, t, &i0, &i1);
-                ky_axis_inputs(&g->w, u, &j0, &j1);
-                pool(l, g, i0, i1, j0, j1, x, y + ((ptrdiff_t)t * g->w.n_out + u) * g->C);
-            }
+    (void)p, (void)w;
+    ky_correlate_pools(k, !takes_max(l), g, B, scratch, x, y);
 }
 
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -96,8 +56,10 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
 
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
+    ky_plane g = ky_local_plane(l, T);
+
     (void)p;
-    return backward ? 0 : ky_local_scratch(l, B, T, 0);
+    return backward ? 0 : ky_local_scratch(l, B, T, ky_correlate_scratch(&g));
 }
 
 /* -- backward, in 1D ------------------------------------------------------------------- */
