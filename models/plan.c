@@ -133,6 +133,40 @@ void ky_plan_free(ky_plan *p)
     free(p);
 }
 
+/* Samples behind one step of a tensor, and from one step to the next; 0: no bound. */
+static int reach_of(const ky_model *m, int tensor, int64_t *ret_stride)
+{
+    const ky_layer *l = tensor < 0 ? NULL : &m->layers[tensor];
+    int64_t most = 0, stride = 1;
+    ky_taps t = { 1, 0, 1 };
+
+    *ret_stride = 1;
+    if (l == NULL)
+        return m->inputs[0].timed;
+    if (!l->tensor.timed || l->form == KY_RECURRENT || l->form == KY_COLLAPSING ||
+        l->form == KY_MIXING || (l->form == KY_LOCAL && l->ops->taps == NULL))
+        return 0;
+    if (l->form == KY_LOCAL && l->distributed == 0)
+        t = l->ops->taps(l, 1);
+    for (int k = 0; k < l->n_in; k++) {
+        int64_t samples = reach_of(m, l->from[k], &stride);
+
+        if (samples == 0)
+            return 0;
+        samples += (int64_t)(t.span - 1) * stride;
+        most = samples > most ? samples : most;
+    }
+    *ret_stride = stride * t.stride;
+    return most > KY_MAX_DIM || *ret_stride > KY_MAX_DIM ? 0 : (int)most;
+}
+
+int ky_plan_reach(const ky_model *m, int i)
+{
+    int64_t stride;
+
+    return reach_of(m, i, &stride);
+}
+
 size_t ky_plan_state_bytes(const ky_plan *p)
 {
     return p->state_bytes;
