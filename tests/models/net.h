@@ -100,6 +100,12 @@ static const net_case net_cases[] = {
       "activation=relu "
       "dilation_rate=3x2 go_backwards=1 recurrent_activation=hard_sigmoid return_sequences=1",
       4, 20 },
+    { "Reshape target_shape=4x3 distributed=1; GRU units=3 reset_after=1 distributed=1; LSTM "
+      "units=2",
+      5, 12 },
+    { "Reshape target_shape=4x3 distributed=1; Bidirectional distributed=1 of LSTM units=3; GRU "
+      "units=2",
+      5, 12 },
     { "Masking mask_value=1e12; LSTM units=5 return_sequences=1", 9, 1 },
     { "Masking; GRU units=17 reset_after=1 return_sequences=1 zero_output_for_mask=1; GRU units=3",
       9, 1 },

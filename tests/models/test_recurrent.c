@@ -299,6 +299,25 @@ static void masked_streams_give_the_bits_of_masked_windows(void **state)
     assert_true(tried >= 5);
 }
 
+/* Its window is a sample's own, so it is whole at each of them. */
+static void a_bidirectional_layer_streams_where_its_window_is_inside_a_step(void **state)
+{
+    const char *spec =
+        "Reshape target_shape=2x1 distributed=1; Bidirectional distributed=1 of LSTM "
+        "units=3; GRU units=2 return_sequences=1";
+    ky_real x[ROWS * STEPS * 2];
+
+    (void)state;
+    masked_inputs(x);
+    FOR_KERNELS(k)
+    {
+        ky_model *m = model_of(spec, &sequence, k);
+
+        compare_streams(spec, m, x);
+        ky_model_free(m);
+    }
+}
+
 /* Steps that are no time of the model's are still steps to the layers, and to their masks. */
 static void a_window_inside_a_step_is_masked_alike(void **state)
 {
@@ -644,6 +663,7 @@ int main(void)
         cmocka_unit_test(masked_steps_are_left_out),
         cmocka_unit_test(a_row_has_its_mask_alone_and_in_any_company),
         cmocka_unit_test(masked_streams_give_the_bits_of_masked_windows),
+        cmocka_unit_test(a_bidirectional_layer_streams_where_its_window_is_inside_a_step),
         cmocka_unit_test(a_window_inside_a_step_is_masked_alike),
         cmocka_unit_test(masking_takes_frames_and_plain_features_too),
         cmocka_unit_test(random_options_change_no_bit),
