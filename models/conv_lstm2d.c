@@ -117,25 +117,30 @@ static size_t correlate_scratch(const ky_layer *l)
     return ky_lines(a > b ? a : b);
 }
 
-/* For ky_correlate; h [B,places,F], z and q [B,places,4F] */
+/* For ky_correlate; h [B,places,F]; z and q [B,places,4F]; one row's gates and own */
 static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 {
-    size_t n = (size_t)B * places(l) * (size_t)l->cfg.filters;
+    size_t one = places(l) * (size_t)l->cfg.filters, all = (size_t)B * one;
 
     (void)p;
-    return correlate_scratch(l) + ky_lines(n) + 2 * ky_lines(4 * n);
+    return correlate_scratch(l) + ky_lines(all) + 2 * ky_lines(4 * all) + ky_lines(4 * one) + one;
 }
 
-/* z += q, and on to the new state, place by place. */
-static void advance(const ky_layer *l, const ky_kernels *k, ky_real *z, const ky_real *q,
-                    ky_real *state)
+/* z + q [places,4,F] -> gates [4,places,F], and on to the new state. */
+static void advance(const ky_layer *l, const ky_kernels *k, const ky_real *z, const ky_real *q,
+                    ky_real *gates, ky_real *state)
 {
     size_t F = (size_t)l->cfg.filters, n = places(l);
+    ky_real *own = gates + ky_lines(4 * n * F);
 
-    for (size_t i = 0; i < n * 4 * F; i++)
-        z[i] += q[i];
     for (size_t i = 0; i < n; i++)
-        ky_lstm_gates(l, k, (int)F, z + i * 4 * F, state + i * F, state + (n + i) * F, NULL);
+        for (size_t gate = 0; gate < 4; gate++, z += F, q += F) {
+            ky_real *to = gates + (gate * n + i) * F;
+
+            for (size_t j = 0; j < F; j++)
+                to[j] = z[j] + q[j];
+        }
+    ky_lstm_gates(l, k, (int)n, (int)F, gates, state, state + n * F, NULL, own);
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
@@ -145,7 +150,7 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     size_t n = places(l) * (size_t)l->cfg.filters, rows = (size_t)B;
     ky_plane of_x = input_plane(l), of_h = recurrent_plane(l);
     ky_real *own = ky_cut(&scratch, correlate_scratch(l)), *h = ky_cut(&scratch, rows * n);
-    ky_real *z = ky_cut(&scratch, rows * 4 * n), *q = scratch;
+    ky_real *z = ky_cut(&scratch, rows * 4 * n), *q = ky_cut(&scratch, rows * 4 * n);
 
     (void)tape;
     for (size_t r = 0; r < rows; r++)
@@ -154,7 +159,7 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_correlate(k, p->mat, &of_x, B, own, x, z, KY_LINEAR);
     ky_correlate(k, p->recurrent, &of_h, B, own, h, q, KY_LINEAR);
     for (size_t r = 0; r < rows; r++)
-        advance(l, k, z + r * 4 * n, q + r * 4 * n, state[r]);
+        advance(l, k, z + r * 4 * n, q + r * 4 * n, scratch, state[r]);
 }
 
 static size_t macs(const ky_layer *l, int T)

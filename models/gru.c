@@ -17,7 +17,6 @@
 #include "models/recurrent.h"
 
 #include <string.h>
-#include <tgmath.h>
 
 static bool has_kernel(const ky_layer *l)
 {
@@ -77,11 +76,13 @@ static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
     return ky_lines(n * (F + H)) + ky_lines(n * 2 * H) + n * H;
 }
 
-/* h' = z (h - n) + n of one row */
-static void blend(int H, const ky_real *z, const ky_real *n, ky_real *h)
+/* h' = z (h - n) + n of one row; own: scratch [H] */
+static void blend(const ky_kernels *k, int H, const ky_real *z, const ky_real *n, ky_real *h,
+                  ky_real *own)
 {
     for (int j = 0; j < H; j++)
-        h[j] = fma(z[j], h[j] - n[j], n[j]);
+        own[j] = h[j] - n[j];
+    ky_mul_add(k, H, z, own, n, h);
 }
 
 static void reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
@@ -96,16 +97,14 @@ static void reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed 
     ky_rows(k, p->mat, F, B, x, xs, a, 3 * H, KY_LINEAR);
     ky_rows(k, p->recurrent, H, B, h, H, q, 3 * H, KY_LINEAR);
     for (int i = 0; i < B; i++, a += 3 * H, q += 3 * H) {
-        const ky_real *r = a + H, *q_h = q + 2 * H;
-        ky_real *n_i = a + 2 * H;
+        ky_real *n_i = q + H; /* q_z and q_r are done with once they are added */
 
         for (int j = 0; j < 2 * H; j++)
             a[j] += q[j];
         ky_activation_rows(k, l->cfg.recurrent_activation, 2, H, a, a); /* z and r */
-        for (int j = 0; j < H; j++)
-            n_i[j] = fma(r[j], q_h[j], n_i[j]);
+        ky_mul_add(k, H, a + H, q + 2 * H, a + 2 * H, n_i);
         ky_activation_rows(k, l->cfg.activation, 1, H, n_i, n_i);
-        blend(H, a, n_i, state[i]);
+        blend(k, H, a, n_i, state[i], q);
     }
 }
 
@@ -124,8 +123,8 @@ static void reset_before(const ky_layer *l, const ky_kernels *k, const ky_packed
         for (int j = 0; j < H; j++)
             panel[i * K + F + j] *= gates[i * 2 * H + H + j];
     ky_rows(k, p->recurrent, K, B, panel, K, n_all, H, l->cfg.activation);
-    for (ptrdiff_t i = 0; i < B; i++)
-        blend(H, gates + i * 2 * H, n_all + i * H, state[i]);
+    for (ptrdiff_t i = 0; i < B; i++, gates += 2 * H) /* r is done with */
+        blend(k, H, gates, n_all + i * H, state[i], gates + H);
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,

@@ -71,14 +71,14 @@ static size_t n_state(const ky_layer *l)
     return 2 * (size_t)l->cfg.units;
 }
 
-/* The kernel's, or panel [B,F+H] and z [B,4H]. */
+/* The kernel's, or panel [B,F+H], one row's own [H] and z [B,4H]. */
 static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 {
     size_t H = (size_t)l->cfg.units, F = (size_t)l->in.d[1];
 
     if (p->lstm != NULL)
         return ky_lstm_scratch(p->lstm);
-    return ky_lines((size_t)B * (F + H)) + (size_t)B * 4 * H;
+    return ky_lines((size_t)B * (F + H)) + ky_lines(H) + (size_t)B * 4 * H;
 }
 
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
@@ -90,24 +90,24 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
     return ky_recurrent_scratch(l, p, B, T, backward);
 }
 
-void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int n, ky_real *z, ky_real *h,
-                   ky_real *c, ky_real *ac)
+void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real *z, ky_real *h,
+                   ky_real *c, ky_real *ac, ky_real *own)
 {
     enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
-    ky_real *i = z, *f = z + n, *g = z + 2 * n, *o = z + 3 * n;
+    size_t all = (size_t)R * (size_t)n;
+    ky_real *i = z, *f = z + all, *g = f + all, *o = g + all;
 
-    ky_activation_rows(k, ra, 2, n, i, i); /* i and f */
-    ky_activation_rows(k, a, 1, n, g, g);
-    ky_activation_rows(k, ra, 1, n, o, o);
-    for (int j = 0; j < n; j++) {
-        ky_real ig = i[j] * g[j];
-
-        c[j] = fma(f[j], c[j], ig);
-    }
-    ky_activation_rows(k, a, 1, n, c, h);
+    ky_activation_rows(k, ra, 2 * R, n, i, i); /* i and f */
+    ky_activation_rows(k, a, R, n, g, g);
+    ky_activation_rows(k, ra, R, n, o, o);
+    for (size_t j = 0; j < all; j++)
+        own[j] = i[j] * g[j];
+    ky_mul_add(k, (int)all, f, c, own, h);
+    memcpy(c, h, all * sizeof(*c));
+    ky_activation_rows(k, a, R, n, c, h);
     if (ac != NULL)
-        memcpy(ac, h, (size_t)n * sizeof(*h));
-    for (int j = 0; j < n; j++)
+        memcpy(ac, h, all * sizeof(*h));
+    for (size_t j = 0; j < all; j++)
         h[j] = o[j] * h[j];
 }
 
@@ -116,14 +116,15 @@ static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed
                          ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units;
-    ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *z = scratch;
+    ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H));
+    ky_real *own = ky_cut(&scratch, (size_t)H), *z = scratch;
 
     ky_recurrent_panel(l, B, x, xs, state, panel);
     ky_rows(k, p->mat, F + H, B, panel, F + H, z, 4 * H, KY_LINEAR);
     for (int r = 0; r < B; r++, z += 4 * H) {
         ky_real *c = state[r] + H;
 
-        ky_lstm_gates(l, k, H, z, state[r], c, tape != NULL ? tape + 5 * H : NULL);
+        ky_lstm_gates(l, k, 1, H, z, state[r], c, tape != NULL ? tape + 5 * H : NULL, own);
         if (tape != NULL) {
             memcpy(tape, z, 4 * (size_t)H * sizeof(*z));
             memcpy(tape + 4 * H, c, (size_t)H * sizeof(*z));

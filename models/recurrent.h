@@ -63,12 +63,24 @@ size_t ky_recurrent_macs(const ky_layer *l, int T);
 ky_mat *ky_recurrent_stack(const ky_layer *l, const ky_kernels *k, const ky_real *w, int col, int n,
                            const ky_real *b);
 
+/** y[j] = fma(a[j], b[j], c[j]) for j in [0,n); y apart from the others. */
+static inline void ky_mul_add(const ky_kernels *k, int n, const ky_real *a, const ky_real *b,
+                              const ky_real *c, ky_real *y)
+{
+    const ky_run one = { 0, 0, 1 };
+
+    k->depthwise(n, 1, 1, &one, b, c, 1, a, n, y, n, KY_LINEAR);
+}
+
 /**
- * The element-wise half of an LSTM, for any activations: z [4n], blocks i|f|c|o, becomes the
- * gates; c [n] and h [n] advance; ac [n] receives a(c), NULL: not wanted.
+ * The element-wise half of an LSTM at R places of n units each, for any activations: z [4,R,n],
+ * blocks i|f|c|o, becomes the gates; c and h [R,n] advance.
+ *
+ * @param ac   receives a(c) [R,n]; NULL: not wanted
+ * @param own  scratch [R,n]
  */
-void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int n, ky_real *z, ky_real *h,
-                   ky_real *c, ky_real *ac);
+void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real *z, ky_real *h,
+                   ky_real *c, ky_real *ac, ky_real *own);
 
 /** x and h side by side: panel [B,F+units]. */
 void ky_recurrent_panel(const ky_layer *l, int B, const ky_real *x, ptrdiff_t xs,
