@@ -601,12 +601,14 @@ static void set_implied(ky_layer *l, const char *class, const ky_json *config)
 /* A softmax runs over the last axis, which is not the channels' if these stand first. */
 static void part_softmax(ky_keras_layer *l)
 {
-    if (!l->channels_first || is_recurrent(l->layer.ops) || l->layer.cfg.activation != KY_SOFTMAX ||
-        find_field(l->layer.ops, "activation") == NULL)
+    enum ky_activation a = l->layer.cfg.activation;
+
+    if (!l->channels_first || is_recurrent(l->layer.ops) ||
+        (a != KY_SOFTMAX && a != KY_LOG_SOFTMAX) || find_field(l->layer.ops, "activation") == NULL)
         return;
     l->has_activation = true;
     ky_layer_init(&l->activation, &ky_activation_ops, "");
-    l->activation.cfg.activation = KY_SOFTMAX;
+    l->activation.cfg.activation = a;
     l->layer.cfg.activation = KY_LINEAR;
 }
 

@@ -218,6 +218,10 @@ static int call_turned(struct builder *b, ky_keras_part *p, const struct place *
     if (in->n != 1)
         return ky_fail(err, KY_ESHAPE, "layer '%s' is called on %d tensors", at->name, in->n);
     turn.distributed += strcmp(l->ops->class_name, "ConvLSTM2D") == 0;
+    /* Flatten takes what has no channels, too. */
+    if (strcmp(l->ops->class_name, "Flatten") == 0 &&
+        ky_model_tensor(b->m, in->from[0])->rank - at->distributed < 2)
+        return call_layer(b, l, &p->first, at, in, err);
     rc = turn_channels(b, &turn, true, in->from[0], err);
     if (rc >= 0)
         rc = call_layer(b, l, &p->first, at, &(struct inputs){ .n = 1, .from = &rc }, err);

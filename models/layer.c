@@ -18,6 +18,7 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_dropout_ops,
     &ky_spatial_dropout_1d_ops,
     &ky_spatial_dropout_2d_ops,
+    &ky_spatial_dropout_3d_ops,
     &ky_gaussian_dropout_ops,
     &ky_gaussian_noise_ops,
     &ky_alpha_dropout_ops,

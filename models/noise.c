@@ -37,6 +37,7 @@ static const ky_field regularization_fields[] = {
 
 const ky_layer_ops ky_spatial_dropout_1d_ops = PASSES_ON("SpatialDropout1D", rate_fields);
 const ky_layer_ops ky_spatial_dropout_2d_ops = PASSES_ON("SpatialDropout2D", rate_fields);
+const ky_layer_ops ky_spatial_dropout_3d_ops = PASSES_ON("SpatialDropout3D", rate_fields);
 const ky_layer_ops ky_gaussian_dropout_ops = PASSES_ON("GaussianDropout", rate_fields);
 const ky_layer_ops ky_gaussian_noise_ops = PASSES_ON("GaussianNoise", noise_fields);
 const ky_layer_ops ky_alpha_dropout_ops = PASSES_ON("AlphaDropout", rate_fields);
