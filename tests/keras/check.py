@@ -31,8 +31,21 @@ absl.logging.set_verbosity("error")  # Keras advises against .h5 at each save
 warnings.filterwarnings("ignore")
 np.seterr(all="ignore")
 
-# What kymo refuses, and why: a cell and the words that the refusal must contain.
-REFUSED = {}
+# What kymo refuses: a cell and the words that the refusal must contain.
+REFUSED = {
+    # Two outputs of one layer: kymo's layers have one.
+    ("Bidirectional", "merge_mode", None): "which gives two outputs",
+    # The issue wants it if models need it; none does.
+    **{("MaxPooling3D", o, v): "MaxPooling3D" for o in grid.GRID["MaxPooling3D"]
+       for v in grid.GRID["MaxPooling3D"][o]},
+}
+# What Keras 3 writes and then cannot read itself, so that it cannot read it from kymo either.
+UNREADABLE = {
+    # Its reader of .h5 forgets an axis that is a list or null, and calls a Softmax with what is no list.
+    **{(c, "axis", v): (".h5",) for c in ("LayerNormalization", "Normalization")
+       for v in ((1, 2), (-2, -1), None)},
+    ("Softmax", "axis", (1, 2)): (".h5", ".keras"),
+}
 
 
 def arguments():
@@ -66,7 +79,7 @@ class Case:
 
     def __init__(self, n, cell):
         self.n, self.cell = n, cell
-        self.bad, self.refused, self.streams = [], None, 0
+        self.bad, self.refused, self.streams, self.unreadable = [], None, 0, 0
         self.dir = os.path.join(A.work, "%04d" % n)
         shutil.rmtree(self.dir, ignore_errors=True)
         os.makedirs(self.dir)
@@ -165,6 +178,11 @@ class Case:
     def around(self, suffix):
         """kymo -> Keras -> kymo through files of the suffix."""
         other = ".keras" if suffix == ".h5" else ".h5"
+        if any(c in self.used and suffix in UNREADABLE[c] for c in UNREADABLE):
+            if not self.keras_reads("a" + suffix):
+                self.unreadable += 1
+                return
+            self.bad.append("Keras reads its %s by now: UNREADABLE is out of date" % suffix)
         rc, text = kymo("convert", self.path("a" + other), self.path("b" + suffix))
         if rc != 0:
             return self.bad.append("convert to %s: %s" % (suffix, said(rc, text)))
@@ -189,6 +207,13 @@ class Case:
         trouble = text if y is None else self.differ(y)
         if trouble:
             self.bad.append("after kymo -> Keras -> kymo by %s: %s" % (suffix, trouble))
+
+    def keras_reads(self, name):
+        try:
+            back = keras.models.load_model(self.path(name), compile=False)
+            return not any(map(unlike, grid.run(back, self.data), self.want))
+        except Exception:  # whatever it says
+            return False
 
     def check(self):
         self.save()
@@ -258,7 +283,7 @@ def cells_to_draw():
 def shard():
     """One process's share; the report is a line of JSON."""
     cells = cells_to_draw()
-    report = {"drawn": 0, "failed": 0, "streams": 0, "refused": [], "used": [], "undrawn": []}
+    report = {"drawn": 0, "failed": 0, "streams": 0, "unreadable": 0, "refused": [], "used": [], "undrawn": []}
     used = set()
     for n in range(A.first, len(cells), A.step):
         try:
@@ -270,6 +295,7 @@ def shard():
         case.check()
         report["drawn"] += 1
         report["streams"] += case.streams
+        report["unreadable"] += case.unreadable
         used |= case.used
         if case.refused:
             report["refused"].append(str(case.refused))
@@ -313,6 +339,7 @@ def main():
     refused = sorted(c for r in reports for c in r["refused"])
     for c in sorted(set(refused)):
         print("refused, as expected: %s, %d models" % (c, refused.count(c)))
+    print("files that Keras itself cannot read again: %d" % sum(r["unreadable"] for r in reports))
     print("Keras %s (%s), seed %d: %d models, %d of them also streamed, %d cells of the grid, %d s" %
           (keras.__version__, keras.backend.backend(), A.seed, drawn,
            sum(r["streams"] for r in reports), len(used), time.time() - begun))

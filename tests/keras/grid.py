@@ -291,10 +291,11 @@ class Builder:
                  3: [int(r.integers(5, 9)), int(r.integers(5, 9)), int(r.integers(1, 5))],
                  4: [int(r.integers(3, 5)), int(r.integers(4, 7)), int(r.integers(4, 7)),
                      int(r.integers(1, 4))]}[rank]
-        o = {"steps": "open" if self.open else "fixed", "batch": "fixed" if self.batch else "open",
-             "dtype": "int32" if ids else "float32"}
+        o = {"batch": "fixed" if self.batch else "open", "dtype": "int32" if ids else "float32"}
+        open_here = self.open and (rank > 1 or ids)  # values without steps have their number
+        o["steps"] = "open" if open_here else "fixed"
+        shape = ([None] if open_here else sizes[:1]) + sizes[1:]
         self.note("InputLayer", o)
-        shape = ([None] if self.open else sizes[:1]) + sizes[1:]
         x = keras.Input(batch_shape=[self.batch] + shape, name=name, dtype=o["dtype"])
         self.fills.append({"shape": sizes, "ids": ids, "mask": None})
         return x
@@ -752,7 +753,7 @@ def embedding_options(b):
 
 
 def form_masking(b):
-    i = b.input(pick(b.r, [2, 2, 3]))
+    i = b.input(2)  # an image's mask would be one of places, not of steps
     o = b.options("Masking")
     b.fills[0]["mask"] = o["mask_value"]
     b.note("Masking", o)
