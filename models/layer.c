@@ -35,6 +35,7 @@ const ky_layer_ops *const ky_layer_table[] = {
     &ky_batchnorm_ops,
     &ky_layernorm_ops,
     &ky_normalization_ops,
+    &ky_unit_normalization_ops,
     &ky_rescaling_ops,
     &ky_average_pooling_ops,
     &ky_average_pooling_2d_ops,

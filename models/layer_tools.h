@@ -137,9 +137,9 @@ extern const ky_layer_ops ky_conv2d_ops, ky_depthwise_conv1d_ops, ky_depthwise_c
 extern const ky_layer_ops ky_add_ops, ky_subtract_ops, ky_multiply_ops, ky_average_ops,
     ky_maximum_ops, ky_minimum_ops, ky_concatenate_ops, ky_dot_ops, ky_reshape_ops, ky_permute_ops,
     ky_repeat_vector_ops, ky_embedding_ops, ky_leaky_relu_ops, ky_thresholded_relu_ops, ky_elu_ops,
-    ky_prelu_ops, ky_layernorm_ops, ky_normalization_ops, ky_rescaling_ops,
-    ky_spatial_dropout_1d_ops, ky_spatial_dropout_2d_ops, ky_spatial_dropout_3d_ops,
-    ky_gaussian_dropout_ops, ky_gaussian_noise_ops, ky_alpha_dropout_ops,
+    ky_prelu_ops, ky_layernorm_ops, ky_normalization_ops, ky_unit_normalization_ops,
+    ky_rescaling_ops, ky_spatial_dropout_1d_ops, ky_spatial_dropout_2d_ops,
+    ky_spatial_dropout_3d_ops, ky_gaussian_dropout_ops, ky_gaussian_noise_ops, ky_alpha_dropout_ops,
     ky_activity_regularization_ops;
 
 #define KY_FIELD(member) offsetof(ky_layer_config, member)

@@ -58,6 +58,7 @@ kymo_sources = \
 	models/rng.c models/rng.h \
 	models/run.c \
 	models/sample.h \
+	models/unit_normalization.c \
 	models/simple_rnn.c \
 	models/upsampling.c \
 	models/zip.c models/zip.h

@@ -76,6 +76,8 @@ CASES = [  # spec, steps, features
     ("columns=2; Normalization axis=2", 2, 4),
     ("Normalization mean=1x2 variance=4x0", 3, 2),
     ("Normalization mean=1 variance=4 invert=1", 3, 2),
+    ("UnitNormalization", 3, 2),
+    ("columns=2; UnitNormalization axis=1x3", 2, 4),
     ("Rescaling scale=0.5 offset=-1", 3, 2),
     ("Rescaling scale=0.5x2 offset=1x-3", 3, 2),
     ("GaussianNoise stddev=1; SpatialDropout1D rate=0.5; AlphaDropout rate=0.5; "

@@ -188,6 +188,8 @@ static const net_case net_cases[] = {
     { "columns=3; LayerNormalization axis=3x1 rms_scaling=1", 5, 12 },
     { "SpatialDropout1D rate=0.5; GaussianDropout rate=0.5; GaussianNoise stddev=2", 5, 3 },
     { "AlphaDropout rate=0.5; ActivityRegularization l1=1; Dense units=2", 5, 3 },
+    { "UnitNormalization; Dense units=2", 5, 3 },
+    { "columns=3; UnitNormalization axis=2; UnitNormalization axis=1x3", 5, 12 },
     { "Rescaling scale=0.25", 5, 3 },
     { "Rescaling scale=0.25x2x-3 offset=1x0x0.3", 5, 3 },
     { "Normalization", 5, 3 },
