@@ -69,6 +69,7 @@ GRID = {
     "LayerNormalization": {"axis": [-1, 1, 2, (1, 2), (-2, -1)], "epsilon": [1e-3, 1e-6, 0.1],
                            "center": BOOL, "scale": BOOL, "rms_scaling": [False, True],
                            "rank": [1, 2, 3]},
+    "UnitNormalization": {"axis": [-1, 1, 2]},
     "Normalization": {"axis": [-1, 1, None, (1, 2)], "invert": [False, True],
                       "statistics": ["adapted", "given"]},
     "Rescaling": {"scale": [0.5, -1.7], "offset": [0.0, 0.6]},
@@ -371,8 +372,8 @@ def fit_closed(b, o, shape):
 
 
 FIT = {"Softmax": fit_axis, "PReLU": fit_prelu, "BatchNormalization": fit_axis,
-       "LayerNormalization": fit_axis, "Normalization": fit_axis, "Permute": fit_permute,
-       "Flatten": fit_closed, "Reshape": fit_closed}
+       "LayerNormalization": fit_axis, "UnitNormalization": fit_axis, "Normalization": fit_axis,
+       "Permute": fit_permute, "Flatten": fit_closed, "Reshape": fit_closed}
 for _c in ("Conv1D", "Conv2D", "SeparableConv1D", "SeparableConv2D", "DepthwiseConv1D",
            "DepthwiseConv2D"):
     FIT[_c] = fit_conv
