@@ -9,7 +9,7 @@
 
 #include "models/layer_tools.h"
 
-enum { MAX_TEXT = 64 << 20, MAX_NAME = 64 };
+enum { MAX_TEXT = 64 << 20, MAX_VALUES = 2 << 20, MAX_NAME = 64 };
 
 /* What is no tensor here: the result of an operation, the state of a layer. */
 enum { NO_OPERATION = INT_MIN, NO_STATE };
@@ -503,6 +503,23 @@ static int build_model(ky_keras_part *root, ky_model **ret, ky_err *err)
     return rc;
 }
 
+/* How many values a text of JSON can hold, seen from what stands between them: each takes some
+ * hundred bytes of memory once it is read, and three in the text. */
+static size_t count_values(const char *text, size_t len)
+{
+    bool in_string = false;
+    size_t n = 0;
+
+    for (size_t i = 0; i < len; i++)
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (!in_string)
+            n += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    return n;
+}
+
 ky_keras_version ky_keras_version_read(const char *text)
 {
     ky_keras_version v = { .major = 1 };
@@ -523,6 +540,9 @@ int ky_keras_config_tree(const char *text, size_t len, ky_keras_version version,
     if (len > MAX_TEXT)
         return ky_fail(err, KY_EFULL, "%zu bytes of configuration, at most %d are read", len,
                        MAX_TEXT);
+    if (count_values(text, len) > MAX_VALUES)
+        return ky_fail(err, KY_EFULL, "the model's configuration has more than %d values",
+                       MAX_VALUES);
     rc = ky_json_parse(text, len, true, &root, err);
     if (rc < 0)
         return ky_context(err, rc, "the model's configuration");

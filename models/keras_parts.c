@@ -663,6 +663,25 @@ static bool is_functional(const char *class)
     return strcmp(class, "Functional") == 0 || strcmp(class, "Model") == 0;
 }
 
+static int calls_of(const ky_keras_part *p)
+{
+    return p->kind == KY_KERAS_PART_DISTRIBUTED ? calls_of(p->inner)
+           : p->kind == KY_KERAS_PART_MODEL     ? p->graph->n_calls
+                                                : 1;
+}
+
+/* Models that call models multiply: counted before anything is called. */
+static int count_calls(ky_keras_graph *g, ky_err *err)
+{
+    for (int i = 0; i < g->n_nodes; i++) {
+        g->n_calls += calls_of(&g->parts[g->nodes[i].part]);
+        if (g->n_calls > KY_KERAS_MAX_CALLS)
+            return ky_fail(err, KY_EFULL, "layers are called more than %d times",
+                           KY_KERAS_MAX_CALLS);
+    }
+    return KY_OK;
+}
+
 static int read_model(struct reader *r, const ky_json *entry, ky_keras_tree *tree, ky_keras_part *p,
                       ky_err *err)
 {
@@ -679,7 +698,7 @@ static int read_model(struct reader *r, const ky_json *entry, ky_keras_tree *tre
     rc = is_functional(p->class_name) ? read_functional(r, config, tree, p->graph, err)
                                       : read_sequential(r, config, tree, p->graph, err);
     r->depth--;
-    return rc;
+    return rc < 0 ? rc : count_calls(p->graph, err);
 }
 
 static int read_distributed(struct reader *r, const ky_json *entry, ky_keras_tree *tree,
@@ -716,7 +735,9 @@ static int add_inner_nodes(ky_keras_part *p, ky_err *err)
         return no_memory(err);
     for (int i = 0; i < l->layer.n_inner; i++) {
         const ky_layer *inner = &l->layer.inner[i];
-        const char *class = ky_keras_class(ky_json_get(config, "layer"));
+        const ky_json *back = i == 0 ? NULL : ky_json_get(config, "backward_layer");
+        const char *class =
+            ky_keras_class(ky_json_is_null(back) ? ky_json_get(config, "layer") : back);
         ky_keras_tree *node = ky_keras_tree_add(p->tree, KY_KERAS_LAYER, class, inner->name);
 
         if (node == NULL)

@@ -67,7 +67,7 @@ int ky_keras_check_input(const ky_json *entry, ky_err *err);
 
 /* -- parts ------------------------------------------------------------------------- */
 
-enum { KY_KERAS_MAX_LAYERS = 10000, KY_KERAS_MAX_CALLS = 100000, KY_KERAS_MAX_READS = 1000000 };
+enum { KY_KERAS_MAX_LAYERS = 10000, KY_KERAS_MAX_CALLS = 100000, KY_KERAS_MAX_READS = 300000 };
 
 enum ky_keras_part_kind {
     KY_KERAS_PART_INPUT,
@@ -112,6 +112,7 @@ typedef struct ky_keras_graph {
     ky_keras_ref *refs;
     int *order; /* [n_nodes] each behind what it reads */
     int n_inputs, n_outputs, n_tensors;
+    int n_calls;           /* of layers, in one call of the model, with all that is inside */
     int *inputs;           /* [n_inputs] nodes */
     ky_keras_ref *outputs; /* [n_outputs] */
 } ky_keras_graph;

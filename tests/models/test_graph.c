@@ -970,7 +970,7 @@ static void too_many_layers_calls_or_tensors_are_refused(void **state)
     put(&calls,
         "{'class_name':'Model','config':{'name':'m','layers':[" INPUT(
             "i", "3") ",{'class_name':'Dense','config':{'name':'d','units':3},'inbound_nodes':[");
-    for (int i = 0; i < 1000000; i++)
+    for (int i = 0; i < 100001; i++)
         put(&calls, "%s[['i',0,0]]", i > 0 ? "," : "");
     put(&calls, "]}],'input_layers':[['i',0,0]],'output_layers':[['d',0,0]]}}");
     assert_int_equal(read_text(&calls, &m, &err), KY_EFULL);
@@ -978,11 +978,36 @@ static void too_many_layers_calls_or_tensors_are_refused(void **state)
 
     put(&reads, "{'class_name':'Model','config':{'name':'m','layers':[" INPUT(
                     "i", "3") ",{'class_name':'Add','config':{'name':'d'},'inbound_nodes':[[");
-    for (int i = 0; i < 1000001; i++)
+    for (int i = 0; i < 300001; i++)
         put(&reads, "%s['i',0,0]", i > 0 ? "," : "");
     put(&reads, "]]}],'input_layers':[['i',0,0]],'output_layers':[['d',0,0]]}}");
     assert_int_equal(read_text(&reads, &m, &err), KY_EFULL);
-    assert_non_null(strstr(err.text, "more than 1000000 tensors"));
+    assert_non_null(strstr(err.text, "more than 300000 tensors"));
+}
+
+/* A million calls, and lists that would take forty times their text. */
+static void too_many_values_are_refused_before_they_are_read(void **state)
+{
+    text calls = { 0 }, lists = { 0 };
+    ky_model *m;
+    ky_err err;
+
+    (void)state;
+    put(&calls,
+        "{'class_name':'Model','config':{'name':'m','layers':[" INPUT(
+            "i", "3") ",{'class_name':'Dense','config':{'name':'d','units':3},'inbound_nodes':[");
+    for (int i = 0; i < 1000000; i++)
+        put(&calls, "%s[['i',0,0]]", i > 0 ? "," : "");
+    put(&calls, "]}],'input_layers':[['i',0,0]],'output_layers':[['d',0,0]]}}");
+    assert_int_equal(read_text(&calls, &m, &err), KY_EFULL);
+    assert_non_null(strstr(err.text, "more than 2097152 values"));
+
+    put(&lists, "[[]");
+    for (int i = 0; i < 10000000; i++)
+        put(&lists, ",[]");
+    put(&lists, "]");
+    assert_int_equal(read_text(&lists, &m, &err), KY_EFULL);
+    assert_non_null(strstr(err.text, "more than 2097152 values"));
 }
 
 /* Each would have to try all the names that are taken. */
@@ -1058,6 +1083,7 @@ int main(void)
         cmocka_unit_test(a_long_chain_may_stand_backwards),
         cmocka_unit_test(a_long_circle_is_found),
         cmocka_unit_test(too_many_layers_calls_or_tensors_are_refused),
+        cmocka_unit_test(too_many_values_are_refused_before_they_are_read),
         cmocka_unit_test(thousands_of_layers_of_one_name_are_told_apart),
         cmocka_unit_test(wrappers_and_models_nest_to_a_bound),
     };
