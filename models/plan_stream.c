@@ -7,7 +7,6 @@
 #include "models/plan_inside.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -177,14 +176,9 @@ static uint64_t layout(const ky_plan *p, uint64_t h)
 
 static bool layer_ok(const ky_layer *l, const void *state)
 {
-    const ky_real *v = state;
-
     if (l->ops->state_ok != NULL && !l->ops->state_ok(l, state))
         return false;
-    for (size_t i = 0; i < l->state_reals; i++) /* counters in range look like tiny reals */
-        if (!isfinite(v[i]))
-            return false;
-    return true;
+    return ky_plan_finite(state, l->state_reals); /* counters in range look like tiny reals */
 }
 
 static bool state_ok(const ky_plan *p, const void *state)

@@ -9,7 +9,6 @@
  */
 #include "models/plan_inside.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -350,11 +349,8 @@ static bool state_ok(const ky_plan *p, const void *state)
     for (int i = -1; i < p->m->n_layers; i++) {
         const ky_column *c = ky_plan_column(p, i);
         const ky_real *v = (const ky_real *)(const void *)((const char *)state + c->at);
-        bool finite = true;
 
-        for (size_t j = 0; c->stored && j < (size_t)c->cap * c->wide; j++)
-            finite &= isfinite(v[j]) != 0;
-        if (!finite)
+        if (c->stored && !ky_plan_finite(v, (size_t)c->cap * c->wide))
             return false;
     }
     return true;
