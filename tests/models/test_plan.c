@@ -529,35 +529,37 @@ static listener listener_new(const ky_plan *p, const ky_model *m, ky_rng *rng, i
     return l;
 }
 
-/* The answer of the whole window that ends with sample t. */
-static void want_window(const ky_model *m, ky_work *work, int T, const listener *l, int t,
-                        ky_real *y)
+/* The model's answer on the T samples that end with sample t, at once. */
+static void want_answer(const ky_model *m, int T, const listener *l, int t, ky_real *y)
 {
     size_t F = values_of(m), n = (size_t)T * F;
+    ky_work *work = ky_work_new(m, T, 1);
     ky_real *x = net_reals(n);
 
     for (size_t i = 0; i < n; i++)
         x[i] = l->x[(size_t)(t + 1 - T) * F + i];
     ky_model_predict(m, work, 1, T, x, y);
+    ky_work_free(work);
     free(x);
 }
 
 /* Streams that join at different times, in waves that change; one of them is stored and loaded
- * on the way. Every answer is that of its window computed whole. Returns how many there were. */
-static int check_windows(const char *what, const ky_model *m, int T, int hop, int most)
+ * on the way. Every answer is that of its window computed whole, or, T being 0, of all samples so
+ * far. Returns how many there were. */
+static int check_answers(const char *what, const ky_model *m, int T, int hop, int most)
 {
+    enum ky_memory memory = T > 0 ? KY_MEMORY_WINDOW : KY_MEMORY_STREAM;
     size_t F = values_of(m), outputs = (size_t)ky_model_facts(m)->outputs;
     ky_real *want = net_reals(outputs);
     float *y = malloc(LISTENERS * outputs * sizeof(*y));
     listener l[LISTENERS];
-    ky_work *work = ky_work_new(m, T, 1);
     int answers = 0;
     ky_plan *p;
     ky_wave *w;
     ky_rng rng;
     ky_err err;
 
-    if (ky_plan_new(m, KY_MEMORY_WINDOW, T, hop, &p, &err) < 0)
+    if (ky_plan_new(m, memory, T, hop, &p, &err) < 0)
         fail_msg("%s: %s", what, err.text);
     w = ky_wave_new(p, LISTENERS);
     ky_rng_seed(&rng, (uint64_t)(T * 100 + hop));
@@ -585,11 +587,11 @@ static int check_windows(const char *what, const ky_model *m, int T, int hop, in
             for (int r = 0; r < B; r++) {
                 int t = now - l[who[r]].joins;
 
-                if (answered[r] != (t >= T - 1 && (t - (T - 1)) % hop == 0))
+                if (T > 0 && answered[r] != (t >= T - 1 && (t - (T - 1)) % hop == 0))
                     fail_msg("%s, T %d, hop %d: sample %d", what, T, hop, t);
                 if (!answered[r])
                     continue;
-                want_window(m, work, T, &l[who[r]], t, want);
+                want_answer(m, T > 0 ? T : t + 1, &l[who[r]], t, want);
                 for (size_t j = 0; j < outputs; j++) {
                     float have = to[r][j], whole = (float)want[j];
 
@@ -614,7 +616,6 @@ static int check_windows(const char *what, const ky_model *m, int T, int hop, in
     }
     ky_wave_free(w);
     ky_plan_free(p);
-    ky_work_free(work);
     free(want);
     free(y);
     return answers;
@@ -685,7 +686,7 @@ static void reusing_earlier_windows_gives_the_bits_of_computing_them_whole(void 
                 ky_model *m = build(window_graphs[i].spec, lengths[n], window_graphs[i].F, *k);
 
                 for (size_t h = 0; h < sizeof(hops) / sizeof(*hops); h++)
-                    answers += check_windows(window_graphs[i].spec, m, lengths[n], hops[h],
+                    answers += check_answers(window_graphs[i].spec, m, lengths[n], hops[h],
                                              h % 2 == 0 ? LISTENERS : 2);
                 ky_model_free(m);
             }
@@ -702,13 +703,27 @@ static void every_layer_answers_for_its_windows(void **state)
         ky_model *m = build(net_cases[i].spec, net_cases[i].T, net_cases[i].F, ky_kernels_get());
 
         for (int hop = 1; hop <= 3; hop++)
-            answers += check_windows(net_cases[i].spec, m, net_cases[i].T, hop, LISTENERS);
+            answers += check_answers(net_cases[i].spec, m, net_cases[i].T, hop, LISTENERS);
         ky_model_free(m);
     }
     assert_true(answers > NET_CASES * LISTENERS);
 }
 
-/* Layers one behind the other, # for a small number, as far as they go together. */
+/* One to four of the n layers, # being a small number, and an end. */
+static void random_spec(ky_rng *rng, const char *const *layers, size_t n, const char *end,
+                        char spec[512])
+{
+    int at = 0;
+
+    for (int left = 1 + (int)ky_rng_below(rng, 4); left > 0; left--) {
+        for (const char *c = layers[ky_rng_below(rng, n)]; *c != '\0'; c++)
+            spec[at++] = *c == '#' ? (char)('1' + (int)ky_rng_below(rng, 4)) : *c;
+        spec[at++] = ';';
+    }
+    snprintf(spec + at, 512 - (size_t)at, "%s", end);
+}
+
+/* Layers one behind the other as far as they go together. */
 static void random_chains_reuse_windows_to_the_bit(void **state)
 {
     static const char *const layers[] = {
@@ -734,25 +749,18 @@ static void random_chains_reuse_windows_to_the_bit(void **state)
     ky_rng_seed(&rng, 12);
     for (int trial = 0; trial < TRIALS; trial++) {
         int T = 6 + (int)ky_rng_below(&rng, 30), hop = 1 + (int)ky_rng_below(&rng, 9);
-        int n = 1 + (int)ky_rng_below(&rng, 4), at = 0;
         char spec[512];
         ky_model *m;
         ky_plan *p;
         ky_err err;
 
-        for (int i = 0; i < n; i++) {
-            const char *layer = layers[ky_rng_below(&rng, sizeof(layers) / sizeof(*layers))];
-
-            for (const char *c = layer; *c != '\0'; c++)
-                spec[at++] = *c == '#' ? (char)('1' + (int)ky_rng_below(&rng, 4)) : *c;
-            spec[at++] = ';';
-        }
-        snprintf(spec + at, sizeof(spec) - (size_t)at, "%s", ends[ky_rng_below(&rng, 4)]);
+        random_spec(&rng, layers, sizeof(layers) / sizeof(*layers), ends[ky_rng_below(&rng, 4)],
+                    spec);
         if (net_build(spec, T, 2, ky_kernels_get(), false, &m, &err) < 0) {
             assert_int_equal(err.code, KY_ESHAPE); /* too short for what came out */
             continue;
         }
-        check_windows(spec, m, T, hop, 1 + (int)ky_rng_below(&rng, LISTENERS));
+        check_answers(spec, m, T, hop, 1 + (int)ky_rng_below(&rng, LISTENERS));
         assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, T, hop, &p, &err), KY_OK);
         kept += ky_plan_why_whole(p) == NULL;
         if (ky_plan_selftest(p, &err) < 0)
@@ -801,6 +809,8 @@ static const net_case stream_graphs[] = {
 
 static void every_graph_that_streams_answers_for_its_whole_past(void **state)
 {
+    int answers = 0;
+
     (void)state;
     for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++)
         for (size_t i = 0; i < sizeof(stream_graphs) / sizeof(*stream_graphs); i++) {
@@ -808,12 +818,58 @@ static void every_graph_that_streams_answers_for_its_whole_past(void **state)
             ky_plan *p;
             ky_err err;
 
-            if (ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &p, &err) < 0 ||
-                ky_plan_selftest(p, &err) < 0)
+            for (int most = 2; most <= LISTENERS; most += LISTENERS - 2)
+                answers += check_answers(stream_graphs[i].spec, m, 0, 1, most);
+            assert_int_equal(ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &p, &err), KY_OK);
+            if (ky_plan_selftest(p, &err) < 0)
                 fail_msg("%s: %s", stream_graphs[i].spec, err.text);
             ky_plan_free(p);
             ky_model_free(m);
         }
+    assert_true(answers > 5000);
+}
+
+/* The layers that step, one behind the other, # for a small number. */
+static void random_chains_stream_to_the_bit(void **state)
+{
+    static const char *const layers[] = {
+        "Conv1D filters=3 kernel_size=#",
+        "Conv1D filters=3 kernel_size=# padding=causal dilation_rate=2",
+        "Conv1D filters=2 kernel_size=# strides=2",
+        "Conv1D filters=4 kernel_size=2 padding=causal strides=# groups=1",
+        "DepthwiseConv1D kernel_size=# depth_multiplier=2 padding=causal",
+        "SeparableConv1D filters=3 kernel_size=#",
+        "MaxPooling1D pool_size=#",
+        "AveragePooling1D pool_size=# strides=2",
+        "Dense units=# activation=gelu",
+        "LSTM units=# return_sequences=1",
+        "GRU units=# return_sequences=1",
+        "SimpleRNN units=# return_sequences=1",
+        "LayerNormalization",
+        "BatchNormalization",
+        "PReLU shared_axes=1",
+        "Dropout",
+    };
+    static const char *const ends[] = { "LSTM units=2", "GRU units=2 reset_after=0",
+                                        "Dense units=2",
+                                        "SimpleRNN units=2; RepeatVector n=2; GRU units=2" };
+    enum { TRIALS = 60 };
+    int answers = 0;
+    ky_rng rng;
+
+    (void)state;
+    ky_rng_seed(&rng, 21);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        char spec[512];
+        ky_model *m;
+
+        random_spec(&rng, layers, sizeof(layers) / sizeof(*layers), ends[ky_rng_below(&rng, 4)],
+                    spec);
+        m = build(spec, KY_ANY, 2, ky_kernels_get());
+        answers += check_answers(spec, m, 0, 1, 1 + (int)ky_rng_below(&rng, LISTENERS));
+        ky_model_free(m);
+    }
+    assert_true(answers > TRIALS * 20);
 }
 
 /* Two calls of one layer do not share what they remember. */
@@ -894,6 +950,7 @@ int main(void)
         cmocka_unit_test(every_layer_answers_for_its_windows),
         cmocka_unit_test(random_chains_reuse_windows_to_the_bit),
         cmocka_unit_test(every_graph_that_streams_answers_for_its_whole_past),
+        cmocka_unit_test(random_chains_stream_to_the_bit),
         cmocka_unit_test(the_parts_of_a_state_are_named_and_add_up),
         cmocka_unit_test(a_model_without_time_answers_every_sample),
     };
