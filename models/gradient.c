@@ -159,6 +159,7 @@ static int set_layers(ky_gradient *g, bool carried, ky_err *err)
         ky_layer *l = g->layers + i;
 
         *l = g->m->layers[i];
+        memset(l->pooled, 0, sizeof(l->pooled)); /* the way back reads every output */
         if ((rc = check_layer(l, carried, err)) < 0)
             return rc;
         g->state_at[i] = g->state_reals;

@@ -262,6 +262,11 @@ struct ky_layer {
     enum ky_form form;
     bool masked;    /* the output carries a mask */
     bool wide_mask; /* in Keras it carries one of more than steps; here nobody may read that */
+    /* Steps and columns of the output as its only reader, a pool without padding, takes them: set
+     * by ky_model_finish(). What it leaves out need not be there. size 0: all of it is read. */
+    struct {
+        int size, strides;
+    } pooled[2];
     int n_weights;
     ky_weight weights[KY_MAX_WEIGHTS];
     size_t weight_reals; /* sum of the weights' len */

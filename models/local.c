@@ -383,7 +383,8 @@ static void count_inputs(product *p)
 
 static void take_plane(product *p, const ky_plane *g, int B, const ky_real *x, ky_real *y)
 {
-    ptrdiff_t x_step = (ptrdiff_t)g->w.n * g->xc, y_step = (ptrdiff_t)g->w.n_out * g->yc;
+    int y_columns = g->y_columns > 0 ? g->y_columns : g->w.n_out;
+    ptrdiff_t x_step = (ptrdiff_t)g->w.n * g->xc, y_step = (ptrdiff_t)y_columns * g->yc;
     stretch h, w;
 
     for (int t = 0; t < g->h.n_out; t += h.n) {

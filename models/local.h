@@ -22,6 +22,7 @@ typedef struct ky_plane {
     int C, F;         /* channels that a correlation takes and gives */
     int xc, yc;       /* reals from one column to the next in x, in y: all channels */
     ptrdiff_t xb, yb; /* reals from one row of the batch to the next */
+    int y_columns;    /* from one step of y to the next; 0: w.n_out */
 } ky_plane;
 
 /** What a layer computes of B rows: x [B,h.n,w.n,xc] -> y [B,h.n_out,w.n_out,yc]. */

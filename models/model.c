@@ -392,6 +392,31 @@ static size_t macs_of_window(const ky_model *m, int T)
     return sum;
 }
 
+/* How the pool that alone reads call i takes its image in. */
+static void find_pool(ky_model *m, int i)
+{
+    ky_layer *l = &m->layers[i];
+    const ky_layer *reader = NULL;
+    int readers = 0;
+
+    for (int j = i + 1; j < m->n_layers; j++)
+        for (int n = 0; n < m->layers[j].n_in; n++)
+            if (m->layers[j].from[n] == i) {
+                reader = &m->layers[j];
+                readers++;
+            }
+    for (int n = 0; n < m->n_outputs; n++)
+        readers += m->outputs[n] == i;
+    if (readers != 1 || reader == NULL || l->tensor.timed || l->distributed > 0 ||
+        reader->distributed > 0 || reader->cfg.padding != KY_VALID ||
+        (reader->ops != &ky_max_pooling_2d_ops && reader->ops != &ky_average_pooling_2d_ops))
+        return;
+    for (int n = 0; n < 2; n++) {
+        l->pooled[n].size = reader->cfg.pool_size[n];
+        l->pooled[n].strides = reader->cfg.strides[n];
+    }
+}
+
 int ky_model_finish(ky_model *m, ky_err *err)
 {
     const ky_shape *in = &m->inputs[0];
@@ -402,6 +427,8 @@ int ky_model_finish(ky_model *m, ky_err *err)
         return ky_fail(err, KY_ESHAPE, "model '%s' has no layers", m->name);
     if (m->n_outputs == 0 && ky_model_set_outputs(m, 1, &last, err) < 0)
         return KY_ENOMEM;
+    for (int i = 0; i < m->n_layers; i++)
+        find_pool(m, i);
     m->weights = reals(m->n_weights);
     m->packed = calloc((size_t)m->n_layers, sizeof(*m->packed));
     if (m->weights == NULL || m->packed == NULL)

@@ -393,7 +393,9 @@ static void an_image_gives_the_same_bits_with_time_and_without(void **state)
 {
     enum { H = 9, W = 8, C = 3, B = 3 };
     static const char spec[] = "columns=8; Conv2D filters=5 kernel_size=3 padding=same; "
-                               "MaxPooling2D; Conv2D filters=4 kernel_size=2; GlobalMaxPooling2D";
+                               "MaxPooling2D pool_size=2x3 strides=3x2; Conv2D filters=4 "
+                               "kernel_size=2 padding=same; MaxPooling2D pool_size=2x2; "
+                               "GlobalMaxPooling2D";
     const ky_shape input = { .rank = 3, .d = { H, W, C } };
     ky_model *timed = build(spec, H, W * C, ky_kernels_get(), NULL), *still;
     ky_real x[B * H * W * C], y[2][B * 4];
@@ -410,6 +412,8 @@ static void an_image_gives_the_same_bits_with_time_and_without(void **state)
     }
     assert_int_equal(ky_model_finish(still, NULL), KY_OK);
     assert_int_equal(still->n_weights, timed->n_weights);
+    assert_int_equal(still->layers[0].pooled[0].size, 2); /* the last row and columns of 9x8 */
+    assert_int_equal(timed->layers[0].pooled[0].size, 0);
     memcpy(still->weights, timed->weights, timed->n_weights * sizeof(*x));
     assert_int_equal(ky_model_pack(still, NULL), KY_OK);
     net_inputs(x, B * H * W * C, 3, true);
