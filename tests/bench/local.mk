@@ -32,3 +32,6 @@ BENCHES += tests/bench/bench_storage
 tests_bench_bench_storage_SOURCES = tests/bench/bench_storage.c tests/bench/measure.c tests/bench/measure.h
 tests_bench_bench_storage_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 tests_bench_bench_storage_LDADD = libkystorage.la libkymo.la $(SQLITE_LIBS) -lm
+
+# Peers from the Python registry: make bench KYMO_PEERS=1.
+EXTRA_DIST += tests/bench/peers/run.sh tests/bench/peers/peers.py
