@@ -20,7 +20,16 @@ struct ky_work {
     ky_input *tensor; /* [n_inputs+n_layers] while a model runs: inputs first */
     ky_input *in;     /* [most inputs of a call] */
     ky_real *scratch;
+    int head, head_rows; /* calls before `head` run on head_rows rows at a time; 0: none */
+    ky_real *near[2];    /* their tensors, by turns */
 };
+
+/*
+ * The first calls of a chain run on a few rows at a time, so that what goes from one to the next
+ * stays in the processor's cache; up to a layer whose weights would not, or which steps through
+ * time and wants all rows at once.
+ */
+enum { NEAR_REALS = 1 << 16, MANY_WEIGHTS = 1 << 16 };
 
 static ky_real *reals(size_t n)
 {
@@ -234,6 +243,38 @@ static int give_memory(const ky_model *m, ky_work *w, size_t *size)
     return w->scratch == NULL || w->in == NULL ? KY_ENOMEM : KY_OK;
 }
 
+static bool is_near(const ky_layer *l)
+{
+    return l->form != KY_RECURRENT && l->form != KY_MIXING && l->n_inner == 0 && !l->masked &&
+           l->weight_reals <= MANY_WEIGHTS;
+}
+
+/* Which calls run on a few rows at a time, and on how many. */
+static int give_head(const ky_model *m, ky_work *w)
+{
+    const int *steps = w->steps + m->n_inputs;
+    size_t widest = 1;
+    int n = 0;
+
+    if (w->form != NULL || !ky_model_is_chain(m))
+        return KY_OK;
+    while (n < m->n_layers && is_near(&m->layers[n]))
+        n++;
+    for (int i = 0; i + 1 < n; i++) {
+        size_t row = row_reals(&m->layers[i].tensor, steps[i]);
+
+        widest = row > widest ? row : widest;
+    }
+    if (n < 2 || widest * (size_t)w->max_rows <= NEAR_REALS)
+        return KY_OK;
+    w->head = n;
+    w->head_rows = widest < NEAR_REALS ? (int)(NEAR_REALS / widest) : 1;
+    for (int k = 0; k < 2; k++)
+        if ((w->near[k] = reals(widest * (size_t)w->head_rows)) == NULL)
+            return KY_ENOMEM;
+    return KY_OK;
+}
+
 ky_work *ky_work_new(const ky_model *m, int T, int max_rows)
 {
     return ky_work_new_rest(m, T, max_rows, NULL);
@@ -263,6 +304,8 @@ ky_work *ky_work_new_rest(const ky_model *m, int T, int max_rows, const enum ky_
         if (size != NULL && w->steps != NULL && w->slot_of != NULL && w->slots != NULL &&
             w->masks != NULL && w->tensor != NULL)
             rc = give_memory(m, w, size);
+        if (rc == KY_OK)
+            rc = give_head(m, w);
     }
     free(size);
     if (rc == KY_OK)
@@ -279,6 +322,8 @@ void ky_work_free(ky_work *w)
         free(w->slots[s]);
     for (int i = 0; w->masks != NULL && i < w->n_layers; i++)
         free(w->masks[i]);
+    for (int k = 0; k < 2; k++)
+        free(w->near[k]);
     free(w->slots);
     free(w->slot_of);
     free(w->steps);
@@ -309,12 +354,44 @@ static void run_call(const ky_model *m, ky_work *w, int i, int B)
         tensor[i].mask = w->masks[i] != NULL ? w->masks[i] : w->in[0].mask;
 }
 
+/* The calls before w->head, for rows [r,r+B): those between leave nothing. */
+static void run_head(const ky_model *m, ky_work *w, int r, int B, const ky_real *x)
+{
+    const int *steps = w->steps + m->n_inputs;
+    int T = steps[KY_INPUT(0)];
+    ky_input at = { .x = x + (size_t)r * row_reals(&m->inputs[0], T), .T = T };
+
+    for (int i = 0; i < w->head; i++) {
+        size_t row = row_reals(&m->layers[i].tensor, steps[i]);
+        ky_real *y = w->near[i % 2];
+
+        if (i == w->head - 1)
+            y = w->slots[w->slot_of[i]] + (size_t)r * row;
+        ky_model_run_call(m, i, B, &at, w->scratch, y, NULL);
+        at = (ky_input){ .x = y, .T = steps[i] };
+    }
+}
+
+/* Returns the call to go on with. */
+static int run_heads(const ky_model *m, ky_work *w, int B, const ky_real *x)
+{
+    int last = w->head - 1;
+
+    if (w->head == 0 || B <= w->head_rows)
+        return 0;
+    for (int r = 0; r < B; r += w->head_rows)
+        run_head(m, w, r, B - r < w->head_rows ? B - r : w->head_rows, x);
+    w->tensor[m->n_inputs + last] =
+        (ky_input){ .x = w->slots[w->slot_of[last]], .T = w->steps[m->n_inputs + last] };
+    return w->head;
+}
+
 static void run_all(const ky_model *m, ky_work *w, int B, int T, const ky_real *const *x)
 {
     ky_model_steps(m, T, w->steps);
     for (int k = 0; k < m->n_inputs; k++)
         w->tensor[m->n_inputs + KY_INPUT(k)] = (ky_input){ .x = x[k], .T = input_steps(m, k, T) };
-    for (int i = 0; i < m->n_layers; i++)
+    for (int i = run_heads(m, w, B, x[0]); i < m->n_layers; i++)
         run_call(m, w, i, B);
 }
 
