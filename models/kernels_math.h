@@ -7,13 +7,29 @@
  * the C library's.
  *
  * NaN passes through all of them: v_max(a, x) and v_min(a, x) return x if either is none, and
- * v_if_gt() takes the second. The largest errors over all floats, by exhaustive search, where
- * the result is a normal number; where it is not, it is within 50 * 2^-149 of the truth:
+ * v_if_gt() takes the second. The largest errors over all floats, by exhaustive search
+ * (tests/models/test_kernels.c), in units of the last place (ulp) unless below the bound behind:
  *
- *                      ulp   absolute
- *     sigmoid          2.5   9e-8       below -87.336 it stays at 1.18e-38
- *     tanh             2.6   1.2e-7     tanh(-0) is +0
- *     exponential      1.05
+ *     tanh          2.6         tanh(-0) is +0; a few neighbours step back by an ulp
+ *     sigmoid       2.5         stays at 1.18e-38 below -87.336; never decreases
+ *     exponential   1.05        never decreases; 0 below -104, infinite above 88.72
+ *     elu, celu     1           -1 below -17.4
+ *     selu          2
+ *     gelu          6.5, 1e-42  erf's side of it; 0 below -14.2
+ *     gelu_tanh     1.8, 1e-7
+ *     softplus      2.9         likewise log_sigmoid
+ *     silu          3.4, 1e-42
+ *     mish          4.8, 1e-42
+ *     softsign      1.5
+ *     squareplus    2.8
+ *     sparse_plus   2
+ *     tanh_shrink   1.1, 1.8e-7 x - tanh(x) cancels near 0, as in Keras
+ *     hard_sigmoid  1, 5e-8     hard_silu 1.5, 1.5e-7
+ *     leaky_relu    0.5         soft_shrink likewise; the rest are exact
+ *
+ * Of -0 they give -0 where 0 gives 0, but for tanh and the two shrinks, which give +0. Of -infinity
+ * gelu, gelu_tanh, silu, hard_silu, mish and of both infinities softsign give NaN, as Keras's do (0
+ * times infinity). Inputs are finite, and of all finite numbers these are finite.
  */
 #ifndef KY_KERNELS_MATH_H
 #define KY_KERNELS_MATH_H

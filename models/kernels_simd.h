@@ -227,24 +227,24 @@ typedef void gemm_fn(int K, const float *A, ptrdiff_t lda, const float *w, float
     {                                                                                              \
         gemm_tile(R, V, K, A, lda, w, C, ldc, n);                                                  \
     }
-#define TILES(V, most) TILE(V, most) TILE(V, 4) TILE(V, 2) TILE(V, 1)
+#define TILES(V, a, b, c) TILE(V, a) TILE(V, b) TILE(V, c) TILE(V, 3) TILE(V, 2) TILE(V, 1)
 #define TILE_OF(V, R)                                                                              \
     {                                                                                              \
         R, rows_##V##x##R, gemm_##V##x##R                                                          \
     }
-#define TILES_OF(V, most)                                                                          \
+#define TILES_OF(V, a, b, c)                                                                       \
     {                                                                                              \
-        TILE_OF(V, most), TILE_OF(V, 4), TILE_OF(V, 2), TILE_OF(V, 1)                              \
+        TILE_OF(V, a), TILE_OF(V, b), TILE_OF(V, c), TILE_OF(V, 3), TILE_OF(V, 2), TILE_OF(V, 1)   \
     }
 
 /* The narrower the panel, the more rows fit the registers. */
-TILES(1, 12)
+TILES(1, 12, 8, 5)
 #if PANEL == 4
-TILES(2, 12)
-TILES(3, 8)
-TILES(4, 6)
+TILES(2, 12, 7, 5)
+TILES(3, 8, 6, 4)
+TILES(4, 6, 5, 4)
 #else
-TILES(2, 6)
+TILES(2, 6, 5, 4)
 #endif
 
 /* By vectors of the panel - 1; from tall to flat. */
@@ -252,21 +252,23 @@ static const struct tile {
     int R;
     rows_fn *rows;
     gemm_fn *gemm;
-} tiles[PANEL][4] = {
-    TILES_OF(1, 12),
+} tiles[PANEL][6] = {
+    TILES_OF(1, 12, 8, 5),
 #if PANEL == 4
-    TILES_OF(2, 12),
-    TILES_OF(3, 8),
-    TILES_OF(4, 6),
+    TILES_OF(2, 12, 7, 5),
+    TILES_OF(3, 8, 6, 4),
+    TILES_OF(4, 6, 5, 4),
 #else
-    TILES_OF(2, 6),
+    TILES_OF(2, 6, 5, 4),
 #endif
 };
 
-/* The tallest tile for R rows. */
+/* The tile to begin R rows with: all that are needed shall be about as tall, as a flat one
+ * reads as many weights. */
 static inline const struct tile *tile_for(const struct tile *t, int R)
 {
-    while (t->R > R)
+    int n = (R + t->R - 1) / t->R;
+    while (t->R * n > R + n - 1)
         t++;
     return t;
 }
@@ -371,9 +373,9 @@ static void rows_pass(const ky_mat *m, const struct pass *p, int R, const float 
         int V = min_int((m->columns - from) / LANES, PANEL);
         int n = lanes_left(m->N, from + (V - 1) * LANES);
         const float *w = m->w + K * from, *b = first ? m->b + from : NULL;
-        const struct tile *t = tiles[V - 1];
+        const struct tile *t;
         for (int r = 0; r < R; r += t->R) {
-            t = tile_for(t, R - r);
+            t = tile_for(tiles[V - 1], R - r);
             t->rows(p, x + r * p->xs, w, b, y + r * p->ys + from, n);
         }
     }
@@ -1094,9 +1096,9 @@ static void SET(gemm_tn)(int M, int N, int K, const float *A, ptrdiff_t lda, con
         next = slice_next(&s, K, N);
         int n = lanes_left(N, s.from + (s.V - 1) * LANES);
         pack_slice(s.V, n, s.K, B + s.k * ldb + s.from, ldb, w);
-        const struct tile *t = tiles[s.V - 1];
+        const struct tile *t;
         for (int m = 0; m < M; m += t->R) {
-            t = tile_for(t, M - m);
+            t = tile_for(tiles[s.V - 1], M - m);
             int r0 = m * next.K / M, r1 = (m + t->R) * next.K / M;
             prefetch_rows(B + next.k * ldb + next.from, ldb, r0, r1, next.V * LANES);
             if (next.k > s.k)
