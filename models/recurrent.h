@@ -6,6 +6,8 @@
  * As in Keras 3: a masked step leaves the state as it is and gives the output of the step
  * before (zeros before the first, or always with zero_output_for_mask); with go_backwards the
  * outputs stay in the order in which they were worked out.
+ * (With `unroll` the backends of Keras differ in whether they heed zero_output_for_mask:
+ * TensorFlow does, JAX and NumPy do not. Here it is heeded.)
  */
 #ifndef KY_RECURRENT_H
 #define KY_RECURRENT_H

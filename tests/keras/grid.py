@@ -337,6 +337,8 @@ def fit_rnn(b, o, shape):
         o["unroll"] = False
     if o["stateful"] and not b.batch:
         o["stateful"] = False
+    if b.masked():  # unrolled, NumPy and JAX do not heed zero_output_for_mask, unlike TensorFlow
+        o["unroll"] = False
     return o
 
 
