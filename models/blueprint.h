@@ -105,6 +105,10 @@ size_t ky_call_scratch(const ky_model *m, int i, int B, int T);
  *  reads it. */
 enum ky_run_form { KY_RUN_CALL, KY_RUN_GIVEN, KY_RUN_NOT };
 
+/** Whether call i gives what it reads as it is (Flatten ...): it has the slot of what it reads, and
+ *  need not run. */
+bool ky_call_is_view(const ky_model *m, int i);
+
 /** Slots of memory for the tensors of the calls that run or are given, so that none is written
  *  over while somebody may read it: slot_of[n_layers]. `form`: NULL if all run. Returns how many
  *  slots there are, or KY_ENOMEM. */

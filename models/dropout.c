@@ -81,6 +81,7 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_dropout_ops = {
     .class_name = "Dropout",
+    .view = true,
     .masking = KY_MASK_PASSES,
     .fields = fields,
     .shape = shape,

@@ -51,6 +51,7 @@ static const ky_field fields[] = {
 
 const ky_layer_ops ky_flatten_ops = {
     .class_name = "Flatten",
+    .view = true,
     .fields = fields,
     .shape = shape,
     .steps = steps,

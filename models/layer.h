@@ -180,6 +180,7 @@ typedef struct ky_layer_ops {
     const ky_field *fields; /* ends with key NULL */
     int min_in, max_in;     /* inputs of a merging layer, max KY_ANY: any number; 0: one */
     enum ky_masking masking;
+    bool view; /* outside training window() copies x as it is, so the engine need not call it */
     const struct ky_cell *cell; /* of a recurrent layer: models/recurrent.h */
 
     /** From l->ins (l->in) and l->cfg: l->out, l->weights, l->state_reals, l->form, and l->masked,

@@ -329,7 +329,7 @@ static void step_call(const ky_plan *p, ky_wave *w, int i, void *const *state)
         w->in[k] = tensor[l->from[k]];
     if (p->call[i].stepped)
         step_rows(p, w, i, state);
-    else
+    else if (!ky_call_is_view(p->m, i))
         ky_model_run_call(p->m, i, t->n, w->in, w->scratch, t->y,
                           l->ops->masking == KY_MASK_MADE ? t->mask : NULL);
     tensor[i] = (ky_input){ .x = t->y, .T = 1 };

@@ -207,6 +207,7 @@ static const ky_field repeat_fields[] = {
 
 const ky_layer_ops ky_reshape_ops = {
     .class_name = "Reshape",
+    .view = true,
     .fields = reshape_fields,
     .shape = reshape_shape,
     .steps = steps,

@@ -127,15 +127,26 @@ bool ky_model_fits(const ky_model *m, int T)
     return fits;
 }
 
-/* The last call that reads a tensor; n_layers for the outputs. */
+bool ky_call_is_view(const ky_model *m, int i)
+{
+    const ky_layer *l = &m->layers[i];
+
+    return l->ops->view && l->from[0] >= 0 && !l->masked && l->n_masked == 0;
+}
+
+/* The last call that reads a tensor, or what is only another view of it; n_layers for the
+ * outputs. */
 static int last_reader(const ky_model *m, int tensor)
 {
     int last = tensor;
 
     for (int i = 0; i < m->n_layers; i++)
         for (int k = 0; k < m->layers[i].n_in; k++)
-            if (m->layers[i].from[k] == tensor)
-                last = i;
+            if (m->layers[i].from[k] == tensor) {
+                int end = ky_call_is_view(m, i) ? last_reader(m, i) : i;
+
+                last = end > last ? end : last;
+            }
     for (int k = 0; k < m->n_outputs; k++)
         if (m->outputs[k] == tensor)
             last = m->n_layers;
@@ -174,6 +185,10 @@ int ky_model_slots(const ky_model *m, const enum ky_run_form *form, int *slot_of
     for (int i = 0; i < m->n_layers; i++) {
         if (form != NULL && form[i] != KY_RUN_CALL)
             continue;
+        if (ky_call_is_view(m, i)) {
+            slot_of[i] = slot_of[m->layers[i].from[0]];
+            continue;
+        }
         slot_of[i] = take_slot(until, &n, i);
         until[slot_of[i]] = last_reader(m, i);
     }
@@ -348,7 +363,8 @@ static void run_call(const ky_model *m, ky_work *w, int i, int B)
     }
     for (int k = 0; k < l->n_in; k++)
         w->in[k] = tensor[l->from[k]]; /* the inputs stand before, backwards */
-    ky_model_run_call(m, i, B, w->in, w->scratch, y, w->masks[i]);
+    if (!ky_call_is_view(m, i))
+        ky_model_run_call(m, i, B, w->in, w->scratch, y, w->masks[i]);
     tensor[i] = (ky_input){ .x = y, .T = w->steps[m->n_inputs + i] };
     if (l->masked)
         tensor[i].mask = w->masks[i] != NULL ? w->masks[i] : w->in[0].mask;
