@@ -48,6 +48,9 @@ int ky_h5_open(const char *path, ky_h5 **ret, ky_err *err);
 int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err);
 /** The same for memory from malloc (a member of an archive), taken over, also on failure. */
 int ky_h5_open_taken(void *image, size_t len, ky_h5 **ret, ky_err *err);
+/** Take an open file of at most `most` bytes into memory, where looking around in it asks nothing
+ *  of the system; larger ones stay where they are. It stays locked. */
+int ky_h5_hold(ky_h5 *f, uint64_t most, ky_err *err);
 /** A new file under a temporary name beside `path`, put in place by ky_h5_commit. */
 int ky_h5_create(const char *path, ky_h5 **ret, ky_err *err);
 /** Flush, close, fsync, rename over `path`, fsync the directory; frees f also on failure

@@ -100,6 +100,26 @@ int ky_h5_open(const char *path, ky_h5 **ret, ky_err *err)
     return open_root(f, open_file(f, err), ret, err);
 }
 
+int ky_h5_hold(ky_h5 *f, uint64_t most, ky_err *err)
+{
+    uint64_t base = f->raw.base;
+
+    if (f->raw.image != NULL || f->raw.fd < 0 || f->raw.bytes > most)
+        return KY_OK;
+    unsigned char *image = malloc((size_t)f->raw.bytes + 1);
+    if (image == NULL)
+        return ky_fail(err, KY_ENOMEM, "%s: no memory", f->path);
+    f->raw.base = 0; /* what stands before the HDF5 part counts, too */
+    bool whole = ky_h5raw_get(&f->raw, 0, image, f->raw.bytes);
+    f->raw.base = base;
+    if (!whole) {
+        free(image);
+        return ky_fail(err, KY_EIO, "%s: it cannot be read", f->path);
+    }
+    f->raw.image = image;
+    return KY_OK;
+}
+
 int ky_h5_open_taken(void *image, size_t len, ky_h5 **ret, ky_err *err)
 {
     ky_h5 *f = ky_h5_handle("(memory)");

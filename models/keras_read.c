@@ -21,7 +21,7 @@
 #include "models/blueprint.h"
 #include "models/keras_arrays.h"
 
-enum { MAX_JSON = 64 << 20 };
+enum { MAX_JSON = 64 << 20, MAX_HELD = 256 << 20 };
 #define MAX_WEIGHTS ((size_t)4 << 30) /* bytes of an archive's member */
 
 /* A configuration and whose conventions it follows. */
@@ -472,6 +472,8 @@ static int open_source(const char *path, struct source *s, ky_err *err)
         return ky_fail(err, KY_EUNSUPPORTED,
                        "a JSON text, which holds no weights; it may be what --config names");
     rc = ky_h5_open(path, &s->f, err);
+    if (rc == KY_OK) /* thousands of small groups would be many more calls of the system */
+        rc = ky_h5_hold(s->f, MAX_HELD, err);
     return rc < 0 ? rc : from_h5(s->f, s, err);
 }
 

@@ -325,6 +325,31 @@ static void image_in_memory_reads_like_the_file(void **state)
     free(image);
 }
 
+static void written_in_memory_it_has_the_bytes_of_a_file(void **state)
+{
+    (void)state;
+    const float x[2] = { 3, 4 };
+    void *image = NULL;
+    size_t len[2];
+    ky_h5 *f[2] = { NULL };
+
+    assert_int_equal(ky_h5_create(in_dir("disk.h5"), &f[0], NULL), KY_OK);
+    assert_int_equal(ky_h5_create_image(&f[1], NULL), KY_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ky_h5_put(f[i], "/a/x", KY_H5_F32, 1, (uint64_t[]){ 2 }, x, NULL), KY_OK);
+        assert_int_equal(ky_h5_set_attr_str(f[i], "/", "s", "text", NULL), KY_OK);
+    }
+    assert_int_equal(ky_h5_commit(f[0], NULL), KY_OK);
+    assert_int_equal(ky_h5_commit_image(f[1], &image, &len[1], NULL), KY_OK);
+    unsigned char *disk = slurp(in_dir("disk.h5"), &len[0]);
+    assert_int_equal(len[0], len[1]);
+    assert_memory_equal(disk, image, len[0]);
+    free(disk);
+    free(image);
+    assert_int_equal(ky_h5_create_image(&f[1], NULL), KY_OK);
+    ky_h5_close(f[1]); /* and forgotten */
+}
+
 static void same_content_gives_the_same_bytes(void **state)
 {
     (void)state;
@@ -795,11 +820,16 @@ static void file_behind_a_user_block_is_read(void **state)
     H5Pclose(fcpl);
     H5Fclose(f);
     assert_int_equal(ky_h5_open(in_dir("block.h5"), &in, NULL), KY_OK);
-    assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, v, 24, NULL), KY_OK);
-    assert_memory_equal(v, x, sizeof(x));
-    assert_int_equal(ky_h5_read_strs(in, "/s", &s, &n, NULL), KY_OK);
-    assert_string_equal(s[0], word);
-    free(s);
+    for (int held = 0; held < 2; held++) {
+        memset(v, 0, sizeof(v));
+        assert_int_equal(ky_h5_read(in, "/x", KY_H5_F32, v, 24, NULL), KY_OK);
+        assert_memory_equal(v, x, sizeof(x));
+        assert_int_equal(ky_h5_read_strs(in, "/s", &s, &n, NULL), KY_OK);
+        assert_string_equal(s[0], word);
+        free(s);
+        assert_int_equal(ky_h5_hold(in, held == 0 ? 1000 : 1 << 20, NULL), KY_OK);
+        assert_int_equal(ky_h5_hold(in, 1 << 20, NULL), KY_OK); /* from memory, too */
+    }
     ky_h5_close(in);
 }
 
@@ -1013,6 +1043,7 @@ int main(void)
         cmocka_unit_test(opening_says_what_is_wrong),
         cmocka_unit_test(reading_works_beside_readers_but_not_beside_a_writer),
         cmocka_unit_test(image_in_memory_reads_like_the_file),
+        cmocka_unit_test(written_in_memory_it_has_the_bytes_of_a_file),
         cmocka_unit_test(same_content_gives_the_same_bytes),
         cmocka_unit_test(shape_bomb_is_refused),
         cmocka_unit_test(declared_but_unwritten_dataset_is_refused),
