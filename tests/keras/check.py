@@ -35,11 +35,15 @@ np.seterr(all="ignore")
 REFUSED = {
     # Two outputs of one layer: kymo's layers have one.
     ("Bidirectional", "merge_mode", None): "which gives two outputs",
+    # Keras 3's own and rare; glu halves its input.
+    **{("Activation", "activation", a): "cannot run yet" for a in
+       ("sparse_sigmoid", "sparsemax", "glu")},
     # The issue wants it if models need it; none does.
     **{("MaxPooling3D", o, v): "MaxPooling3D" for o in grid.GRID["MaxPooling3D"]
        for v in grid.GRID["MaxPooling3D"][o]},
 }
-# What Keras 3 writes and then cannot read itself, so that it cannot read it from kymo either.
+# What Keras 3 writes and then may not read itself, so that it cannot read it from kymo either.
+# Each time it is tried with Keras's own file.
 UNREADABLE = {
     # Its reader of .h5 forgets an axis that is a list or null, and calls a Softmax with what is no list.
     **{(c, "axis", v): (".h5",) for c in ("LayerNormalization", "Normalization")
@@ -178,11 +182,10 @@ class Case:
     def around(self, suffix):
         """kymo -> Keras -> kymo through files of the suffix."""
         other = ".keras" if suffix == ".h5" else ".h5"
-        if any(c in self.used and suffix in UNREADABLE[c] for c in UNREADABLE):
-            if not self.keras_reads("a" + suffix):
-                self.unreadable += 1
-                return
-            self.bad.append("Keras reads its %s by now: UNREADABLE is out of date" % suffix)
+        if any(c in self.used and suffix in UNREADABLE[c] for c in UNREADABLE) and \
+                not self.keras_reads("a" + suffix):
+            self.unreadable += 1
+            return
         rc, text = kymo("convert", self.path("a" + other), self.path("b" + suffix))
         if rc != 0:
             return self.bad.append("convert to %s: %s" % (suffix, said(rc, text)))

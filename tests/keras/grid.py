@@ -333,6 +333,10 @@ def fit_pool(b, o, shape):
 
 
 def fit_rnn(b, o, shape):
+    """Half of them have the activations that kymo's kernels are made for."""
+    usual = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+    if b.r.random() < 0.5 and b.cell[1] not in usual:
+        o = {**o, **{k: v for k, v in usual.items() if k in o}}
     if o["unroll"] and b.open:
         o["unroll"] = False
     if o["stateful"] and not b.batch:
