@@ -22,7 +22,7 @@ build()
 
 prepare()
 {
-    tar -C "$source" --exclude=./test.d --exclude=./.git --exclude='./build*' -cf - . |
+    tar -C "$source" --exclude=./test.d --exclude=./.git -cf - . |
         tar -C "$work/src" -xf - || return
     if [ ! -x "$work/src/configure" ]; then
         (cd "$work/src" && autoreconf -fi) >"$work/configure.log" 2>&1 || return
@@ -42,7 +42,7 @@ draw()
         only+=(--only "$class")
     done
     rm -rf "$work/cases"
-    "$python" "$keras/check.py" "$work/build" "$work/cases" --seed "$seed" --models 160 \
+    "$python" "$keras/check.py" "$work/build" "$work/cases" --seed "$seed" --models 120 \
         --processes 2 --forms h5 --keep "${only[@]}"
 }
 
