@@ -203,6 +203,39 @@ static void predict_gives_the_last_output_of_the_pass(void **state)
     }
 }
 
+/* So large a batch that its first layers run on a few rows at a time. */
+static void a_large_batch_gives_the_bits_of_its_rows(void **state)
+{
+    static const net_case cases[] = {
+        { "Conv1D filters=64 kernel_size=3 activation=relu; MaxPooling1D; Conv1D filters=16 "
+          "kernel_size=3; Flatten; Dense units=80; Dense units=5 activation=softmax",
+          130, 9 },
+        { "Conv1D filters=64 kernel_size=2; LSTM units=7; Dense units=3", 120, 4 },
+        { "Dense units=90 activation=tanh; Dense units=3", 300, 2 },
+    };
+    enum { B = 37 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const net_case *c = &cases[i];
+        ky_model *m = build(c, ky_kernels_get());
+        size_t n = (size_t)ky_model_facts(m)->outputs, row = (size_t)c->T * (size_t)c->F;
+        ky_real *x = net_reals(B * row), *y = net_reals(B * n), *alone = net_reals(n);
+        ky_work *all = ky_work_new(m, c->T, B), *one = ky_work_new(m, c->T, 1);
+
+        net_inputs(x, B * row, 5, true);
+        ky_model_predict(m, all, B, c->T, x, y);
+        for (size_t r = 0; r < B; r++) {
+            ky_model_predict(m, one, 1, c->T, x + r * row, alone);
+            assert_int_equal(net_differ(alone, y + r * n, (int)n), n);
+        }
+        ky_work_free(all);
+        ky_work_free(one);
+        free(x), free(y), free(alone);
+        ky_model_free(m);
+    }
+}
+
 /* -- known answers ---------------------------------------------------------------- */
 
 /* Run a spec on x [T] of one channel with given weights; compares with want [n]. */
@@ -747,6 +780,7 @@ int main(void)
         cmocka_unit_test(every_kernel_set_gives_the_same_bits),
         cmocka_unit_test(step_by_step_gives_the_bits_of_the_whole_sequence),
         cmocka_unit_test(predict_gives_the_last_output_of_the_pass),
+        cmocka_unit_test(a_large_batch_gives_the_bits_of_its_rows),
         cmocka_unit_test(convolutions_pad_stride_and_dilate_as_keras_does),
         cmocka_unit_test(padding_is_never_multiplied),
         cmocka_unit_test(pools_take_only_real_steps),
