@@ -4,4 +4,4 @@ CLEANFILES += tests/slow/make_model
 tests_slow_make_model_SOURCES = tests/slow/make_model.c
 tests_slow_make_model_LDADD = libkymo.la
 EXTRA_DIST += tests/slow/lib.sh tests/slow/examples.sh tests/slow/har_accuracy.sh \
-	tests/slow/kafka_exactly_once.sh tests/slow/retrain.sh
+	tests/slow/gradient_mutants.sh tests/slow/kafka_exactly_once.sh tests/slow/retrain.sh

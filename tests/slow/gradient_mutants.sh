@@ -1,0 +1,70 @@
+#!/bin/bash
+# Shows that the gradient tests would notice: one wrong term at a time is planted into the backward
+# of a copied source, which is built in double precision, and test_gradients must fail with it. A
+# mutant that survives is an error, and so is one whose expression no longer changes anything. The
+# first argument, if there is one, chooses the files: 'gradient_mutants.sh models/conv'.
+. "$(dirname "$0")/lib.sh"
+
+# file | sed expression | what is wrong then
+mutants()
+{
+    cat <<'TABLE'
+models/dense.c|s/gemm_tn(F, N, R,/gemm_tn(F, N, R - 1,/|the last row has no part in dW
+models/dense.c|s/colsum(N, R,/colsum(N, R - 1,/|the last row has no part in db
+models/dense.c|s/ky_rows(k, p->back_x, N, R, dz,/ky_rows(k, p->back_x, N, R, dy,/|dx without the activation's slope
+models/activation.c|s/return 1 - y \* y;/return 1 - y;/|the slope of tanh
+models/activation.c|s/return y \* (1 - y);/return y;/|the slope of the sigmoid
+models/activation.c|s/dz\[c\] = y\[c\] \* (dy\[c\] - dot)/dz[c] = y[c] * dy[c]/|softmax as if its outputs were free of each other
+models/activation.c|s/dz\[i\] = y\[i\] > 0 ? d : 0/dz[i] = d/|relu without its corner
+models/lstm.c|s/dz\[H + j\] = d \* c0\[j\]/dz[H + j] = d/|the forget gate of a cell with other activations
+models/lstm.c|s/if (t > 0)$/if (t > 1)/|the first step hears nothing from the second
+models/lstm.c|s/memset(dc, 0, before \* sizeof(\*dc));/for (size_t i = 0; i < before; i++) dc[i] = 1;/|dc begins with something
+models/lstm.c|s/gemm_tn(H, 4 \* H, BT, c->tape/gemm_tn(H, 4 * H, BT - B, c->tape/|the last step has no part in dU
+models/lstm.c|s/ky_recurrent_at(l, T, t)) \* F,/(T - 1 - ky_recurrent_at(l, T, t))) * F,/|dW sees the steps in the other direction
+models/kernels_plain.c|s/dz\[H + j\] = (d \* c0\[j\])/dz[H + j] = (d * c0[0])/|the forget gate of the usual cell
+models/kernels_plain.c|s/dc\[j\] = d \* f;/dc[j] = d;/|the forget gate does not close the way back
+models/batchnorm.c|s/(sum\[i\] + d) \/ R/d \/ R/|the batch's mean stands still
+models/batchnorm.c|s/(sum\[i\] + d) \/ R/sum[i] \/ R/|the batch's variance stands still
+models/batchnorm.c|s/beta\[i\] += (ky_real)sum\[i\]/beta[i] += (ky_real)sum[C + i]/|the gradient of beta
+models/dropout.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropped learns
+models/pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)n;/dx[i] += dy[i];/|every step of an average takes all
+models/pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)n;/dx[i] = dy[i] \/ (ky_real)n;/|pools that overlap do not add up
+models/global_pooling.c|s/ky_real here = xt\[i\] == y\[from + i\]/ky_real here = t == 0 \&\& y[from + i] == y[from + i]/|a maximum is always that of the first step
+models/conv.c|s/colsum(g.yc, R,/colsum(g.yc, R - 1,/|the last output has no part in db
+models/conv.c|s/\.pad = (g->h.taps - 1) \* g->h.d - g->h.pad/.pad = (g->h.taps - 1) * g->h.d/|dx is out of place where there is padding
+models/conv.c|s/(taps - 1 - j) \* F + f/j * F + f/|dx of taps that are not turned round
+TABLE
+}
+
+[ -n "${KYMO_TEST_FULL:-}" ] || skip "a build and a run for each mutant: only with --full"
+need libkymo_double.la tests/models/test_gradients
+# Make's own commands, so that what is linked is what was built.
+read -r -d '' compile < <(make -s -C "$B" --eval='ky-compile: ; @echo $(CC) $(DEFS) $(DEFAULT_INCLUDES) $(INCLUDES) $(libkymo_double_la_CPPFLAGS) $(CPPFLAGS) $(libkymo_double_la_CFLAGS) $(CFLAGS)' ky-compile)
+read -r -d '' libs < <(make -s -C "$B" --eval='ky-libs: ; @echo $(LDFLAGS) $(CMOCKA_LIBS) $(kymo_libs) $(LIBS) -lm' ky-libs)
+cd "$B" || fail "no $B"
+archive=.libs/libkymo_double.a
+[ -e $archive ] || archive=.libs/libkymo_double.so
+program=$(find tests/models -name '*test_gradients-test_gradients.o' | head -n 1)
+[ -n "$program" ] || fail "test_gradients was built without an object"
+"$B/tests/models/test_gradients" >"$W/test.log" 2>&1 || fail "test_gradients fails without any mutant"
+
+n=0 alive=0
+while IFS='|' read -r file change wrong; do
+    case $file in "${1:-}"*) ;; *) continue ;; esac
+    mutant=$W/${file##*/}
+    sed "$change" "$S/$file" >"$mutant" || fail "$file: $change: not an expression"
+    cmp -s "$mutant" "$S/$file" && fail "$file: $change: changes nothing any more"
+    # shellcheck disable=SC2086
+    { $compile -Wno-error -w -c "$mutant" -o "$W/mutant.o" &&
+        ${compile%% *} "$program" "$W/mutant.o" $archive $libs -o "$W/mutant"; } \
+        >"$W/build.log" 2>&1 || fail "$file: $change: cannot be built"
+    n=$((n + 1))
+    timeout 600 "$W/mutant" >"$W/said" 2>&1
+    case $? in
+    0) echo "SURVIVED $file: $wrong"; alive=$((alive + 1)) ;;
+    124) fail "$file: $wrong: does not end" ;;
+    *) echo "noticed $file: $wrong" ;;
+    esac
+done < <(mutants)
+echo "RESULT gradient_mutants planted=$n survived=$alive"
+[ $n -gt 0 ] && [ $alive = 0 ]
