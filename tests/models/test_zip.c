@@ -317,7 +317,7 @@ static void members_over_each_other_are_refused(void **state)
 
 /* -- memory and time --------------------------------------------------------------------------- */
 
-/* In a child that may take 48 MB more than it has, and two seconds. */
+/* In a child that may take 48 MB more than it has, and two seconds of work. */
 static int read_a_confined(const struct bytes *b, size_t max)
 {
     int status;
@@ -336,7 +336,7 @@ static int read_a_confined(const struct bytes *b, size_t max)
         rlim_t most = pages * (rlim_t)sysconf(_SC_PAGESIZE) + (48 << 20);
         setrlimit(RLIMIT_AS, &(struct rlimit){ most, most });
 #endif
-        alarm(2);
+        setrlimit(RLIMIT_CPU, &(struct rlimit){ 2, 2 });
         int rc = read_a(b, max, &err);
         _exit(rc == KY_OK ? 0 : rc == KY_EFULL ? 1 : rc == KY_EFORMAT ? 2 : 3);
     }
