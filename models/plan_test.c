@@ -46,13 +46,27 @@ static void draw(const ky_model *m, float *x, size_t n)
         x[i] = words > 0 ? (float)ky_rng_below(&rng, (uint64_t)words) : (float)ky_rng_normal(&rng);
 }
 
+/* Hops of a trial: that every phase of kept columns comes up, within reason. */
+static int hops(const ky_plan *p)
+{
+    enum { ENOUGH = 8 };
+    int most = 1;
+
+    for (int i = 0; i < p->m->n_layers; i++) {
+        const ky_column *c = ky_plan_column(p, i);
+
+        most = c->kept && c->phases > most ? c->phases : most;
+    }
+    return most < ENOUGH ? most : ENOUGH;
+}
+
 static bool trial_new(trial *t, const ky_plan *p)
 {
     size_t n;
 
     *t = (trial){ .p = p };
     t->steps = p->memory == KY_MEMORY_STREAM ? first_answer(p->m) + PREFIX
-               : p->hop < p->T               ? p->T + p->hop
+               : p->hop < p->T               ? p->T + p->hop * hops(p)
                                              : p->T + 1;
     n = (size_t)t->steps * p->F;
     t->wave = ky_wave_new(p, STREAMS);

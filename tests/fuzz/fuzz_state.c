@@ -26,7 +26,7 @@ static ky_plan *plan_of(const char *arch, enum ky_memory memory)
 /* The first byte chooses the plan; what follows lies over a state of zeros. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static ky_plan *plans[3];
+    static ky_plan *plans[4];
     float x[2] = { 1, -1 }, y[3], *y_at = y;
     const float *x_at = x;
     bool answered;
@@ -38,11 +38,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (plans[0] == NULL) { /* kept for all inputs */
         plans[0] = plan_of("conv1d:2x3/2 causal, maxpool:2, lstm:3, dense", KY_MEMORY_STREAM);
         plans[1] = plan_of("conv1d:2x2 *3, avgpool:3/1, lstm:2, dense", KY_MEMORY_STREAM);
+        plans[3] = plan_of("conv1d:2x2 causal, maxpool:2, flatten, dense", KY_MEMORY_WINDOW);
         plans[2] = plan_of("conv1d:2x3 same, gap, dense", KY_MEMORY_WINDOW);
     }
     if (size == 0)
         return 0;
-    p = plans[data[0] % 3];
+    p = plans[data[0] % 4];
     bytes = ky_plan_state_bytes(p);
     state = aligned_alloc(64, bytes);
     memset(state, 0, bytes);

@@ -432,6 +432,29 @@ static void the_layout_tells_what_a_states_bytes_mean(void **state)
     }
 }
 
+/* Columns are what the weights made of the samples; samples alone are any model's. */
+static void a_state_that_keeps_columns_belongs_to_its_weights(void **state)
+{
+    ky_model *m = build("Conv1D filters=2 kernel_size=3; Flatten", 9, 2, ky_kernels_get());
+    uint64_t layout[2][2];
+
+    (void)state;
+    for (int trained = 0; trained < 2; trained++) {
+        for (int whole = 0; whole < 2; whole++) {
+            ky_plan *p;
+
+            assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, whole ? 9 : 1, &p, NULL), KY_OK);
+            layout[trained][whole] = ky_plan_layout(p);
+            ky_plan_free(p);
+        }
+        m->weights[0] += 1;
+        assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+    }
+    assert_true(layout[0][0] != layout[1][0]);
+    assert_true(layout[0][1] == layout[1][1]);
+    ky_model_free(m);
+}
+
 static void the_self_test_passes_every_layer_and_finds_a_broken_model(void **state)
 {
     (void)state;
@@ -944,6 +967,7 @@ int main(void)
         cmocka_unit_test(a_stream_has_one_input_and_one_output),
         cmocka_unit_test(windows_that_make_no_sense_are_refused),
         cmocka_unit_test(the_layout_tells_what_a_states_bytes_mean),
+        cmocka_unit_test(a_state_that_keeps_columns_belongs_to_its_weights),
         cmocka_unit_test(the_self_test_passes_every_layer_and_finds_a_broken_model),
         cmocka_unit_test(an_answer_costs_what_its_new_samples_need),
         cmocka_unit_test(reusing_earlier_windows_gives_the_bits_of_computing_them_whole),
