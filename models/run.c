@@ -275,6 +275,8 @@ static int give_head(const ky_model *m, ky_work *w)
         return KY_OK;
     while (n < m->n_layers && is_near(&m->layers[n]))
         n++;
+    while (n > 0 && ky_call_is_view(m, n - 1)) /* those behind cost nothing outside */
+        n--;
     for (int i = 0; i + 1 < n; i++) {
         size_t row = row_reals(&m->layers[i].tensor, steps[i]);
 
