@@ -53,19 +53,16 @@ size_t ky_inspect_weights(const ky_model *m, int i, size_t *ret_trained)
     return l->weight_reals;
 }
 
-const ky_layer *ky_inspect_reach(const ky_model *m, int *ret_samples)
+const ky_layer *ky_inspect_reach(const ky_findings *f, int *ret_samples)
 {
     const ky_layer *widest = NULL;
     int most = 1;
 
-    for (int i = 0; i < m->n_layers; i++) {
-        int samples = ky_plan_reach(m, i);
-
-        if (samples > most) {
-            most = samples;
-            widest = &m->layers[i];
+    for (int i = 0; i < f->m->n_layers; i++)
+        if (f->reach[i] > most) {
+            most = f->reach[i];
+            widest = &f->m->layers[i];
         }
-    }
     *ret_samples = most;
     return widest;
 }
@@ -74,7 +71,9 @@ static int find_out(ky_findings *f, ky_err *err)
 {
     const ky_model *m = f->m;
 
-    if (ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &f->stream.plan, &f->stream.why_not) == KY_ENOMEM)
+    f->reach = calloc((size_t)m->n_layers, sizeof(*f->reach));
+    if (f->reach == NULL || ky_plan_reach(m, f->reach) < 0 ||
+        ky_plan_new(m, KY_MEMORY_STREAM, 0, 1, &f->stream.plan, &f->stream.why_not) == KY_ENOMEM)
         return ky_fail(err, KY_ENOMEM, "out of memory");
     if (f->window == 0)
         return KY_OK;
@@ -134,6 +133,7 @@ int ky_cmd_inspect(int argc, char **argv)
         ky_inspect_print_text(&f);
     ky_plan_free(f.stream.plan);
     ky_plan_free(f.windows.plan);
+    free(f.reach);
     free(f.steps);
     ky_model_free(m);
     return rc;

@@ -18,6 +18,7 @@ typedef struct ky_findings {
     const char *path;
     const ky_model *m;
     int window, hop; /* asked about; window 0: the model does not say and nobody did */
+    int *reach;      /* [n_layers] samples that a step of it sees; 0: all */
     int *steps;      /* [n_inputs+n_layers] of every tensor in a window; NULL without one */
     ky_serving stream, windows;
 } ky_findings;
@@ -39,7 +40,7 @@ size_t ky_inspect_weights(const ky_model *m, int i, size_t *ret_trained);
 
 /** The layer whose outputs see the most samples, of those that do not see all; NULL: none sees
  *  more than one. */
-const ky_layer *ky_inspect_reach(const ky_model *m, int *ret_samples);
+const ky_layer *ky_inspect_reach(const ky_findings *f, int *ret_samples);
 
 void ky_inspect_print_text(const ky_findings *f);
 int ky_inspect_print_json(const ky_findings *f);

@@ -44,7 +44,7 @@ static ky_json *layer_json(const ky_findings *f, int i)
     const ky_layer *l = &m->layers[i];
     ky_json *o = ky_json_object();
     size_t trained, weights = ky_inspect_weights(m, i, &trained);
-    int fresh, all, reach = ky_plan_reach(m, i);
+    int fresh, all;
 
     ky_json_set(o, "name", ky_json_of_str(l->name));
     ky_json_set(o, "class", ky_json_of_str(ky_inspect_class(l).s));
@@ -59,8 +59,8 @@ static ky_json *layer_json(const ky_findings *f, int i)
         ky_json_set(o, "whole_window_because", ky_json_of_str(l->no_step));
     if (f->steps != NULL)
         ky_json_set(o, "macs", number(ky_call_macs(m, i, f->steps[m->n_inputs + l->from[0]])));
-    if (reach > 0)
-        ky_json_set(o, "receptive_field", ky_json_of_int(reach));
+    if (f->reach[i] > 0)
+        ky_json_set(o, "receptive_field", ky_json_of_int(f->reach[i]));
     if (f->windows.plan != NULL && ky_plan_columns(f->windows.plan, i, &fresh, &all)) {
         ky_json_set(o, "new_steps", ky_json_of_int(fresh));
         ky_json_set(o, "steps", ky_json_of_int(all));
@@ -160,7 +160,7 @@ int ky_inspect_print_json(const ky_findings *f)
     ky_json_set(o, "stream", serving_json(&f->stream));
     if (f->window > 0)
         ky_json_set(o, "window", window_json(f));
-    if (ky_inspect_reach(f->m, &samples) != NULL)
+    if (ky_inspect_reach(f, &samples) != NULL)
         ky_json_set(o, "receptive_field", ky_json_of_int(samples));
     ky_json_set(o, "classes", names_json(info->labels, info->n_labels));
     if (info->feature_names != NULL)

@@ -254,10 +254,10 @@ static void print_windows(const ky_findings *f)
     print_parts(p);
 }
 
-static void print_reach(const ky_model *m)
+static void print_reach(const ky_findings *f)
 {
     int samples;
-    const ky_layer *l = ky_inspect_reach(m, &samples);
+    const ky_layer *l = ky_inspect_reach(f, &samples);
     line at;
 
     if (l == NULL)
@@ -353,7 +353,7 @@ void ky_inspect_print_text(const ky_findings *f)
         print_windows(f);
     else if (f->m->inputs[0].timed)
         printf("memory = window yes: of any length; --window N says what one of N steps takes\n");
-    print_reach(f->m);
+    print_reach(f);
     print_several(f->m);
     printf("%-*s%d%s\n", INDENT, "outputs", info->outputs,
            info->probabilities ? " (probabilities)" : "");

@@ -148,38 +148,51 @@ void ky_plan_free(ky_plan *p)
     free(p);
 }
 
-/* Samples behind one step of a tensor, and from one step to the next; 0: no bound. */
-static int reach_of(const ky_model *m, int tensor, int64_t *ret_stride)
-{
-    const ky_layer *l = tensor < 0 ? NULL : &m->layers[tensor];
-    int64_t most = 0, stride = 1;
-    ky_taps t = { 1, 0, 1 };
+/* Samples that one step of a tensor depends on, 0 if there is no bound, and from one step of it to
+ * the next. */
+typedef struct reach {
+    int64_t samples, stride;
+} reach;
 
-    *ret_stride = 1;
-    if (l == NULL)
-        return m->inputs[0].timed;
-    if (!l->tensor.timed || l->form == KY_RECURRENT || l->form == KY_COLLAPSING ||
-        l->form == KY_MIXING || (l->form == KY_LOCAL && l->ops->taps == NULL))
-        return 0;
-    if (l->form == KY_LOCAL && l->distributed == 0)
+/* Of call i, behind those of the tensors it reads: of[t] is tensor t's. */
+static reach reach_behind(const ky_model *m, int i, const reach *of)
+{
+    const ky_layer *l = &m->layers[i];
+    bool local = l->form == KY_LOCAL && l->distributed == 0;
+    ky_taps t = { 1, 0, 1 };
+    reach r = { 0, 1 };
+
+    if (!l->tensor.timed || (local && l->ops->taps == NULL) ||
+        (!local && l->form != KY_POINTWISE && l->distributed == 0))
+        return r;
+    if (local)
         t = l->ops->taps(l, 1);
     for (int k = 0; k < l->n_in; k++) {
-        int64_t samples = reach_of(m, l->from[k], &stride);
+        const reach *in = &of[l->from[k]];
+        int64_t samples = in->samples + (int64_t)(t.span - 1) * in->stride;
 
-        if (samples == 0)
-            return 0;
-        samples += (int64_t)(t.span - 1) * stride;
-        most = samples > most ? samples : most;
+        if (in->samples == 0 || samples > KY_MAX_DIM || in->stride * t.stride > KY_MAX_DIM)
+            return (reach){ 0, 1 };
+        r.samples = samples > r.samples ? samples : r.samples;
+        r.stride = in->stride * t.stride;
     }
-    *ret_stride = stride * t.stride;
-    return most > KY_MAX_DIM || *ret_stride > KY_MAX_DIM ? 0 : (int)most;
+    return r;
 }
 
-int ky_plan_reach(const ky_model *m, int i)
+int ky_plan_reach(const ky_model *m, int *samples)
 {
-    int64_t stride;
+    reach *of = calloc((size_t)(m->n_inputs + m->n_layers), sizeof(*of));
 
-    return reach_of(m, i, &stride);
+    if (of == NULL)
+        return KY_ENOMEM;
+    for (int k = 0; k < m->n_inputs; k++)
+        of[m->n_inputs + KY_INPUT(k)] = (reach){ m->inputs[k].timed, 1 };
+    for (int i = 0; i < m->n_layers; i++) {
+        of[m->n_inputs + i] = reach_behind(m, i, of + m->n_inputs);
+        samples[i] = (int)of[m->n_inputs + i].samples;
+    }
+    free(of);
+    return KY_OK;
 }
 
 size_t ky_plan_state_bytes(const ky_plan *p)

@@ -82,9 +82,9 @@ void ky_wave_free(ky_wave *w);
 void ky_plan_step(const ky_plan *p, ky_wave *w, int B, const float *const *x, void *const *state,
                   float *const *y, bool *answered);
 
-/** Samples that one step of call i's tensor depends on; 0: all that have been, or a whole window.
- */
-int ky_plan_reach(const ky_model *m, int i);
+/** Samples that one step of each call's tensor depends on, 0 where it is all of them, into
+ *  samples[calls]. KY_ENOMEM. */
+int ky_plan_reach(const ky_model *m, int *samples);
 
 /** Proves P1, P2 and P3 for this plan on random data; KY_ECORRUPT with the place if they fail. */
 int ky_plan_selftest(const ky_plan *p, ky_err *err);
