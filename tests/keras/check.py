@@ -3,11 +3,11 @@ layers (grid.py), saved by Keras in every form, answer alike in kymo, whole and 
 written again by kymo they open in Keras with the same arrays and answers, and so on back.
 
 usage: check.py BUILDDIR WORKDIR [--seed N] [--models N] [--from N] [--processes N] [--only CLASS]...
-                [--forms LIST] [--keep]
+                [--forms LIST] [--keep] [--just N]...
 
 Model n is about cell n of the grid; as many models as cells meet every cell. A model that fails
 stays in WORKDIR/n with its files, with --keep every model. --only takes the cells of these classes
-alone, --forms some of h5, keras, weights, old, stream, around.
+alone, --just these models, --forms some of h5, keras, weights, old, stream, around.
 """
 import argparse
 import json
@@ -63,6 +63,7 @@ def arguments():
     p.add_argument("--processes", type=int, default=1)
     p.add_argument("--only", action="append", default=[])
     p.add_argument("--forms", default="h5,keras,weights,old,stream,around")
+    p.add_argument("--just", type=int, action="append", default=[])
     p.add_argument("--keep", action="store_true")
     p.add_argument("--report")
     return p.parse_args()
@@ -296,6 +297,8 @@ def shard():
     report = {"drawn": 0, "failed": 0, "streams": 0, "unreadable": 0, "refused": [], "used": [], "undrawn": []}
     used = set()
     for n in range(A.first, len(cells), A.step):
+        if A.just and n not in A.just:
+            continue
         try:
             case = Case(n, cells[n])
         except RuntimeError as e:
@@ -344,7 +347,7 @@ def main():
     every = not A.models or A.models >= len(grid.cells())
     missed = [c for c in want if str(c) not in used] if every else \
         [c for c in grid.GRID if not A.only and not any(u.startswith("('%s'" % c) for u in used)]
-    for c in missed:
+    for c in missed if not A.just else ():
         print("never drawn: %s" % (c,))
     refused = sorted(c for r in reports for c in r["refused"])
     for c in sorted(set(refused)):
@@ -353,7 +356,7 @@ def main():
     print("Keras %s (%s), seed %d: %d models, %d of them also streamed, %d cells of the grid, %d s" %
           (keras.__version__, keras.backend.backend(), A.seed, drawn,
            sum(r["streams"] for r in reports), len(used), time.time() - begun))
-    bad = failed + broken + len(missed)
+    bad = failed + broken + (0 if A.just else len(missed))
     print("[  PASSED  ] %d test(s)." % (drawn - failed))
     if bad:
         print("[  FAILED  ] %d test(s)." % bad)

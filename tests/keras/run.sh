@@ -2,9 +2,9 @@
 # Checks kymo against the real Keras 3 in a private Python environment.
 # usage: run.sh WORKDIR; exit 77 where Python packages cannot be installed.
 #
-# A sample has one model and more of every class of layer; with KYMO_TEST_FULL=1 there is a model
-# for every value of every option (more than 800), once with Keras's NumPy backend and a sample
-# with JAX, and the mutants. KYMO_VENV names an environment that has keras, jax, h5py, numpy.
+# A sample has a model and more of every class of layer. With --full (KYMO_TEST_FULL=1) there is a
+# model for every value of every option, more than 800, with Keras's NumPy backend, a sample with
+# JAX, and the mutants. KYMO_VENV names an environment that has keras, jax, h5py and numpy already.
 set -u
 work=${1:?a folder to work in is wanted}
 seed=${KYMO_TEST_SEED:-1}
@@ -55,5 +55,6 @@ else
     each "$python" "$keras/check.py" "$build" "$work/models" --seed "$seed" --processes 2
     each env KERAS_BACKEND=jax "$python" "$keras/check.py" "$build" "$work/jax" \
         --seed $((seed + 1)) --models 62 --processes 2
+    each env KY_SRCDIR="$source" bash "$keras/mutants.sh" "$work/mutants" "$python"
 fi
 exit $rc
