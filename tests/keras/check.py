@@ -234,7 +234,7 @@ class Case:
             if "around" in A.forms:
                 self.around(".h5")
                 self.around(".keras")
-        if not self.bad and not A.keep:
+        if not self.bad and (self.refused or not A.keep):
             shutil.rmtree(self.dir)
 
 
