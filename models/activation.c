@@ -1,5 +1,6 @@
 /* What an activation does forward and backward; as layers: Activation and Softmax. */
 #include "models/axes.h"
+#include "models/kernels_impl.h"
 #include "models/layer_tools.h"
 
 #include <assert.h>
@@ -16,10 +17,23 @@ void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int 
         k->activate(act, x, y, (size_t)R * (size_t)C);
 }
 
-/* Those whose slope follows from their value: it is all that a tape holds. */
+/* Those whose slope follows from their value by arithmetic alone. */
 bool ky_activation_trains(enum ky_activation act)
 {
-    return act <= KY_EXPONENTIAL || act == KY_SOFTMAX;
+    switch (act) {
+    case KY_GELU:
+    case KY_GELU_TANH:
+    case KY_SOFTPLUS:
+    case KY_SILU:
+    case KY_MISH:
+    case KY_HARD_SILU:
+    case KY_LOG_SIGMOID:
+    case KY_TANH_SHRINK:
+    case KY_LOG_SOFTMAX:
+        return false;
+    default:
+        return true;
+    }
 }
 
 ky_real ky_activation_slope(enum ky_activation act, ky_real y)
@@ -38,6 +52,26 @@ ky_real ky_activation_slope(enum ky_activation act, ky_real y)
         return y > 0 && y < 1 ? (ky_real)(1.0 / 6) : 0;
     case KY_EXPONENTIAL:
         return y;
+    case KY_RELU6:
+        return y > 0 && y < 6 ? 1 : 0;
+    case KY_LEAKY_RELU:
+        return y > 0 ? 1 : (ky_real)0.2;
+    case KY_ELU:
+    case KY_CELU:
+        return y > 0 ? 1 : y + 1;
+    case KY_SELU:
+        return y > 0 ? (ky_real)KY_SELU_ABOVE : y + (ky_real)KY_SELU_BELOW;
+    case KY_SOFTSIGN: /* 1 / (1 + |x|)^2, and 1 / (1 + |x|) = 1 - |y| */
+        return y > 0 ? (1 - y) * (1 - y) : (1 + y) * (1 + y);
+    case KY_HARD_TANH:
+        return y > -1 && y < 1 ? 1 : 0;
+    case KY_SOFT_SHRINK:
+    case KY_HARD_SHRINK:
+        return y != 0 ? 1 : 0;
+    case KY_SQUAREPLUS: /* of y = (x + sqrt(x^2 + 4)) / 2 */
+        return y * y / (y * y + 1);
+    case KY_SPARSE_PLUS: /* y = (x + 1)^2 / 4 within -1 and 1 */
+        return y >= 1 ? 1 : sqrt(y);
     default: /* linear; softmax has no slope of its own: softmax_back() */
         break;
     }
@@ -81,25 +115,179 @@ void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, 
             dz[i] = dy[i] * ky_activation_slope(act, y[i]);
 }
 
+static size_t values(const ky_layer *l, const ky_call *c)
+{
+    return (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
+}
+
+/* Those whose slope wants another function of x, which the kernels work out in blocks. */
+enum { BLOCK = 256 };
+
+/* f(x) of a block, n of them */
+static void gelu_slopes(const ky_kernels *k, int n, const ky_real *x, const ky_real *y, ky_real *s)
+{
+    ky_real bell[BLOCK];
+
+    for (int i = 0; i < n; i++)
+        bell[i] = x[i] * x[i] * (ky_real)-0.5;
+    k->activate(KY_EXPONENTIAL, bell, bell, (size_t)n);
+    for (int i = 0; i < n; i++) { /* Phi(x) = y/x, and x phi(x) */
+        ky_real below = x[i] == 0 ? (ky_real)0.5 : y[i] / x[i];
+
+        s[i] = below + x[i] * bell[i] * (ky_real)0.39894228040143267794; /* 1/sqrt(2 pi) */
+    }
+}
+
+/* y = x/2 (1 + tanh(a (x + b x^3))) */
+static void gelu_tanh_slopes(const ky_kernels *k, int n, const ky_real *x, ky_real *s)
+{
+    const ky_real a = (ky_real)0.79788456080286535588, b = (ky_real)0.044715; /* a: sqrt(2/pi) */
+
+    for (int i = 0; i < n; i++)
+        s[i] = a * (x[i] + b * x[i] * x[i] * x[i]);
+    k->activate(KY_TANH, s, s, (size_t)n);
+    for (int i = 0; i < n; i++) {
+        ky_real inner = a * (1 + 3 * b * x[i] * x[i]);
+
+        s[i] = (1 + s[i] + x[i] * (1 - s[i] * s[i]) * inner) / 2;
+    }
+}
+
+/* y = x t with t = tanh(softplus(x)) */
+static void mish_slopes(const ky_kernels *k, int n, const ky_real *x, ky_real *s)
+{
+    ky_real sigmoid[BLOCK];
+
+    k->activate(KY_SIGMOID, x, sigmoid, (size_t)n);
+    k->activate(KY_SOFTPLUS, x, s, (size_t)n);
+    k->activate(KY_TANH, s, s, (size_t)n);
+    for (int i = 0; i < n; i++)
+        s[i] = s[i] + x[i] * sigmoid[i] * (1 - s[i] * s[i]);
+}
+
+static void log_sigmoid_slopes(const ky_kernels *k, int n, const ky_real *x, ky_real *s)
+{
+    for (int i = 0; i < n; i++)
+        s[i] = -x[i];
+    k->activate(KY_SIGMOID, s, s, (size_t)n);
+}
+
+static void silu_slopes(const ky_kernels *k, int n, const ky_real *x, const ky_real *y, ky_real *s)
+{
+    k->activate(KY_SIGMOID, x, s, (size_t)n);
+    for (int i = 0; i < n; i++)
+        s[i] = s[i] + y[i] * (1 - s[i]);
+}
+
+static void tanh_shrink_slopes(const ky_kernels *k, int n, const ky_real *x, ky_real *s)
+{
+    k->activate(KY_TANH, x, s, (size_t)n);
+    for (int i = 0; i < n; i++)
+        s[i] = s[i] * s[i];
+}
+
+static void hard_silu_slopes(int n, const ky_real *x, ky_real *s)
+{
+    for (int i = 0; i < n; i++)
+        s[i] = x[i] <= -3 ? 0 : x[i] >= 3 ? 1 : x[i] / 3 + (ky_real)0.5;
+}
+
+static void slopes_of(const ky_kernels *k, enum ky_activation act, int n, const ky_real *x,
+                      const ky_real *y, ky_real *s)
+{
+    switch (act) {
+    case KY_GELU:
+        gelu_slopes(k, n, x, y, s);
+        break;
+    case KY_GELU_TANH:
+        gelu_tanh_slopes(k, n, x, s);
+        break;
+    case KY_SOFTPLUS:
+        k->activate(KY_SIGMOID, x, s, (size_t)n);
+        break;
+    case KY_SILU:
+        silu_slopes(k, n, x, y, s);
+        break;
+    case KY_MISH:
+        mish_slopes(k, n, x, s);
+        break;
+    case KY_HARD_SILU:
+        hard_silu_slopes(n, x, s);
+        break;
+    case KY_LOG_SIGMOID:
+        log_sigmoid_slopes(k, n, x, s);
+        break;
+    default:
+        tanh_shrink_slopes(k, n, x, s);
+        break;
+    }
+}
+
+/* dz_c = dy_c - softmax_c sum over j of dy_j */
+static void log_softmax_back(const ky_kernels *k, int R, int C, const ky_real *y, const ky_real *dy,
+                             ky_real *dz)
+{
+    ky_real softmax[BLOCK];
+
+    for (int r = 0; r < R; r++, y += C, dy += C, dz += C) {
+        ky_real sum = 0;
+
+        for (int c = 0; c < C; c++)
+            sum += dy[c];
+        for (int at = 0; at < C; at += BLOCK) {
+            int n = C - at < BLOCK ? C - at : BLOCK;
+
+            k->activate(KY_EXPONENTIAL, y + at, softmax, (size_t)n);
+            for (int c = 0; c < n; c++)
+                dz[at + c] = dy[at + c] - softmax[c] * sum;
+        }
+    }
+}
+
+void ky_activation_back_of(const ky_kernels *k, enum ky_activation act, int R, int C,
+                           const ky_real *x, const ky_real *y, const ky_real *dy, ky_real *dz)
+{
+    size_t all = (size_t)R * (size_t)C;
+    ky_real slope[BLOCK];
+
+    if (act == KY_LOG_SOFTMAX)
+        log_softmax_back(k, R, C, y, dy, dz);
+    else if (ky_activation_trains(act))
+        ky_activation_back(act, R, C, y, dy, dz);
+    else
+        for (size_t at = 0; at < all; at += BLOCK) {
+            int n = all - at < BLOCK ? (int)(all - at) : BLOCK;
+
+            slopes_of(k, act, n, x + at, y + at, slope);
+            for (int i = 0; i < n; i++)
+                dz[at + (size_t)i] = dy[at + (size_t)i] * slope[i];
+        }
+}
+
 /* Elements, or rows of the last axis. Of single values with time that axis is the steps. */
+static int row_of(const ky_layer *l, const ky_call *c)
+{
+    return l->in.timed && l->in.rank == 1 ? c->T : ky_features(&l->in);
+}
+
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    size_t n = (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
-    int C = l->in.timed && l->in.rank == 1 ? c->T : ky_features(&l->in);
+    int C = row_of(l, c), R = (int)(values(l, c) / (size_t)C);
 
     (void)p, (void)w;
-    ky_activation_rows(k, l->cfg.activation, (int)(n / (size_t)C), C, x, y);
+    ky_activation_rows(k, l->cfg.activation, R, C, x, y);
 }
 
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw)
 {
-    (void)k, (void)p, (void)w, (void)x, (void)dw;
+    int C = row_of(l, c), R = (int)(values(l, c) / (size_t)C);
+
+    (void)p, (void)w, (void)dw;
     if (dx != NULL)
-        ky_activation_back(l->cfg.activation, ky_row_count(&l->in, c->B, c->T), ky_features(&l->in),
-                           y, dy, dx);
+        ky_activation_back_of(k, l->cfg.activation, R, C, x, y, dy, dx);
 }
 
 static const char over_steps[] = "it goes over the steps of a window";
@@ -136,8 +324,6 @@ static int softmax_shape(ky_layer *l, ky_err *err)
     if ((rc = ky_axes_find(l, &l->cfg.axes, &a, err)) < 0)
         return rc;
     l->cfg.activation = KY_SOFTMAX;
-    if (a.n != 1 || a.time || !a.last)
-        l->no_training = "its axis is not the last one";
     return ky_axes_shape(l, &a, false, over_steps, err);
 }
 
@@ -146,7 +332,7 @@ static size_t softmax_scratch(const ky_layer *l, const ky_packed *p, int B, int 
     ky_axes a = softmax_axes(l);
 
     (void)p, (void)B;
-    return backward ? 0 : ky_axes_scratch(l, &a, T);
+    return (backward ? 2 : 1) * ky_axes_scratch(l, &a, T);
 }
 
 static void softmax_rows(const void *k, int R, int C, const ky_real *x, ky_real *y)
@@ -166,6 +352,25 @@ static void softmax_window(const ky_layer *l, const ky_kernels *k, const ky_pack
         ky_axes_apply(l, &a, c, x, y, softmax_rows, k);
 }
 
+static void softmax_rows_back(void *context, int R, int C, const ky_real *y, const ky_real *dy,
+                              ky_real *dx)
+{
+    (void)context;
+    softmax_back(R, C, y, dy, dx);
+}
+
+static void softmax_window_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                                const ky_real *w, const ky_call *c, const ky_real *x,
+                                const ky_real *y, const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    ky_axes a = softmax_axes(l);
+
+    if (l->cfg.activation != KY_SOFTMAX)
+        backward(l, k, p, w, c, x, y, dy, dx, dw);
+    else if (dx != NULL)
+        ky_axes_back(l, &a, c, y, dy, dx, softmax_rows_back, NULL);
+}
+
 static const ky_field activation_fields[] = {
     { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
     { 0 },
@@ -178,6 +383,7 @@ static const ky_field softmax_fields[] = {
 
 const ky_layer_ops ky_activation_ops = {
     .class_name = "Activation",
+    .any_activation = true,
     .fields = activation_fields,
     .masking = KY_MASK_PASSES,
     .shape = activation_shape,
@@ -192,5 +398,5 @@ const ky_layer_ops ky_softmax_ops = {
     .shape = softmax_shape,
     .n_scratch = softmax_scratch,
     .window = softmax_window,
-    .backward = backward,
+    .backward = softmax_window_back,
 };

@@ -143,3 +143,37 @@ void ky_axes_apply(const ky_layer *l, const ky_axes *a, const ky_call *c, const 
         scatter(&w, 0, c->scratch, y + at);
     }
 }
+
+/* Groups that lie as they are. */
+static void back_as_they_lie(size_t groups, size_t C, const ky_real *x, const ky_real *dy,
+                             ky_real *dx, ky_axes_back_op *op, void *context)
+{
+    for (size_t at = 0, n; at < groups; at += n) {
+        n = groups - at < MOST_GROUPS ? groups - at : MOST_GROUPS;
+        op(context, (int)n, (int)C, x + at * C, dy != NULL ? dy + at * C : NULL,
+           dx != NULL ? dx + at * C : NULL);
+    }
+}
+
+void ky_axes_back(const ky_layer *l, const ky_axes *a, const ky_call *c, const ky_real *x,
+                  const ky_real *dy, ky_real *dx, ky_axes_back_op *op, void *context)
+{
+    size_t C = ky_axes_len(l, a, c->T), row = row_len(l, a, c->T);
+    size_t all = (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
+    ky_real *own = c->scratch, *d = c->scratch + row;
+    walk w;
+
+    if (a->last) {
+        back_as_they_lie(all / C, C, x, dy, dx, op, context);
+        return;
+    }
+    w = walk_of(l, a, c->T);
+    for (size_t at = 0; at < all; at += row) {
+        gather(&w, 0, x + at, own);
+        if (dy != NULL)
+            gather(&w, 0, dy + at, d);
+        op(context, (int)(row / C), (int)C, own, dy != NULL ? d : NULL, dx != NULL ? d : NULL);
+        if (dx != NULL)
+            scatter(&w, 0, d, dx + at);
+    }
+}

@@ -41,6 +41,17 @@ size_t ky_axes_scratch(const ky_layer *l, const ky_axes *a, int T);
 /** y = f(x) over R groups of C values each; x == y allowed. */
 typedef void ky_axes_op(const void *context, int R, int C, const ky_real *x, ky_real *y);
 
+/**
+ * Back over R groups: dx from dy and x, or from whatever is said to stand for x; dx NULL: not
+ * wanted, dy NULL: there is none. dx == dy allowed. The context gathers what else comes out.
+ */
+typedef void ky_axes_back_op(void *context, int R, int C, const ky_real *x, const ky_real *dy,
+                             ky_real *dx);
+
+/** Over all groups of a call, in order; c->scratch is twice as large as ky_axes_scratch says. */
+void ky_axes_back(const ky_layer *l, const ky_axes *a, const ky_call *c, const ky_real *x,
+                  const ky_real *dy, ky_real *dx, ky_axes_back_op *op, void *context);
+
 /** Over all groups of a call, x to y; c->scratch as said above. */
 void ky_axes_apply(const ky_layer *l, const ky_axes *a, const ky_call *c, const ky_real *x,
                    ky_real *y, ky_axes_op *op, const void *context);

@@ -1,4 +1,7 @@
-/* Dense: y = act(x W + b) along the last axis, for every step. */
+/*
+ * Dense: y = act(x W + b) along the last axis, for every step. The tape holds x W + b where the
+ * activation's slope does not follow from y.
+ */
 #include "models/layer_tools.h"
 
 static int shape(ky_layer *l, ky_err *err)
@@ -39,7 +42,19 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
     int R = ky_row_count(&l->in, c->B, c->T), F = ky_features(&l->in), N = l->cfg.units;
 
     (void)w;
-    ky_rows(k, p->mat, F, R, x, F, y, N, l->cfg.activation);
+    if (c->tape == NULL || !ky_activation_wants_x(l->cfg.activation)) {
+        ky_rows(k, p->mat, F, R, x, F, y, N, l->cfg.activation);
+        return;
+    }
+    ky_rows(k, p->mat, F, R, x, F, c->tape, N, KY_LINEAR);
+    ky_activation_rows(k, l->cfg.activation, R, N, c->tape, y);
+}
+
+static size_t n_tape(const ky_layer *l, int B, int T)
+{
+    return ky_activation_wants_x(l->cfg.activation)
+               ? (size_t)ky_row_count(&l->in, B, T) * (size_t)l->cfg.units
+               : 0;
 }
 
 /* dL/d(x W + b) */
@@ -58,7 +73,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
     (void)w;
     if (l->cfg.activation != KY_LINEAR) {
-        ky_activation_back(l->cfg.activation, R, N, y, dy, c->scratch);
+        ky_activation_back_of(k, l->cfg.activation, R, N, c->tape, y, dy, c->scratch);
         dz = c->scratch;
     }
     k->gemm_tn(F, N, R, x, F, dz, N, dw, N);
@@ -83,11 +98,13 @@ static const ky_field fields[] = {
 const ky_layer_ops ky_dense_ops = {
     .class_name = "Dense",
     .masking = KY_MASK_PASSES,
+    .any_activation = true,
     .fields = fields,
     .shape = shape,
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
+    .n_tape = n_tape,
     .window = window,
     .backward = backward,
     .macs = macs,

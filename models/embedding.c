@@ -65,6 +65,26 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
         c->mask_out[i] = x[i] != 0;
 }
 
+/* Whole numbers have no gradient; the rows of the table that they name do. */
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    size_t n = (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
+    size_t width = (size_t)l->cfg.output_dim;
+
+    (void)k, (void)p, (void)w, (void)y;
+    for (size_t i = 0; i < n; i++, dy += width) {
+        int row = row_of(x[i], l->cfg.input_dim);
+        ky_real *to = dw + (row < 0 ? 0 : (size_t)row * width);
+
+        for (size_t j = 0; row >= 0 && j < width; j++)
+            to[j] += dy[j];
+    }
+    if (dx != NULL)
+        memset(dx, 0, n * sizeof(*dx));
+}
+
 static const ky_field fields[] = {
     { "input_dim", NULL, KY_F_INT, KY_FIELD(input_dim), 0, KY_FREE, 0 },
     { "output_dim", NULL, KY_F_INT, KY_FIELD(output_dim), 0, KY_FREE, 0 },
@@ -79,4 +99,5 @@ const ky_layer_ops ky_embedding_ops = {
     .shape = shape,
     .init = init,
     .window = window,
+    .backward = backward,
 };

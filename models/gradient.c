@@ -121,7 +121,8 @@ static int check_activations(const ky_layer *l, ky_err *err)
                                    : KY_LINEAR;
 
         /* The way back through a cell takes one element at a time. */
-        if (!ky_activation_trains(a) || (l->ops->cell != NULL && ky_activation_by_rows(a)))
+        if ((!ky_activation_trains(a) && !l->ops->any_activation) ||
+            (l->ops->cell != NULL && ky_activation_by_rows(a)))
             return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s): %s '%s' cannot be trained",
                            l->name, l->ops->class_name, f->key, ky_activation_name(a));
     }

@@ -178,6 +178,7 @@ enum ky_masking {
 typedef struct ky_layer_ops {
     const char *class_name; /* as Keras writes it */
     const ky_field *fields; /* ends with key NULL */
+    bool any_activation;    /* backward() knows x of y = activation(x) too */
     int min_in, max_in;     /* inputs of a merging layer, max KY_ANY: any number; 0: one */
     enum ky_masking masking;
     bool view; /* outside training window() copies x as it is, so the engine need not call it */

@@ -103,8 +103,20 @@ static inline bool ky_activation_spans(enum ky_activation act)
 void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
                         ky_real *dz);
 
-/** Whether training knows the activation; without, gradients are refused by the layer's name. */
+/** The same of any activation, from x too, which only those read that do not train from y alone;
+ *  of log_softmax x may be NULL. */
+void ky_activation_back_of(const ky_kernels *k, enum ky_activation act, int R, int C,
+                           const ky_real *x, const ky_real *y, const ky_real *dy, ky_real *dz);
+
+/** Whether the slope follows from y alone. Other activations are trained by layers that say
+ *  any_activation in their ops, and refused in the rest. */
 bool ky_activation_trains(enum ky_activation act);
+
+/** Whether ky_activation_back_of reads x. */
+static inline bool ky_activation_wants_x(enum ky_activation act)
+{
+    return !ky_activation_trains(act) && act != KY_LOG_SOFTMAX;
+}
 
 /** act'(x) from y = act(x); element-wise activations that train. */
 ky_real ky_activation_slope(enum ky_activation act, ky_real y);

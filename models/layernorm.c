@@ -15,6 +15,7 @@
 typedef struct context {
     const ky_layer *l;
     const ky_real *gamma, *beta; /* [C] or NULL */
+    ky_real *dgamma, *dbeta;     /* likewise, for the way back */
 } context;
 
 static ky_axes axes_of(const ky_layer *l)
@@ -66,8 +67,22 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
 {
     ky_axes a = axes_of(l);
 
-    (void)p, (void)B, (void)backward;
-    return ky_axes_scratch(l, &a, T);
+    (void)p, (void)B;
+    return (backward ? 2 : 1) * ky_axes_scratch(l, &a, T);
+}
+
+/* The mean of a group; ret_scale: 1 / sqrt(variance + epsilon). */
+static double moments(const ky_layer *l, int C, const ky_real *x, ky_real *ret_scale)
+{
+    double sum = 0, squares = 0;
+
+    for (int i = 0; i < C; i++)
+        sum += (double)x[i];
+    sum /= C;
+    for (int i = 0; i < C; i++)
+        squares += ((double)x[i] - sum) * ((double)x[i] - sum);
+    *ret_scale = (ky_real)1 / sqrt((ky_real)(squares / C) + (ky_real)l->cfg.epsilon);
+    return sum;
 }
 
 static void normalise(const void *ctx, int R, int C, const ky_real *x, ky_real *y)
@@ -75,16 +90,9 @@ static void normalise(const void *ctx, int R, int C, const ky_real *x, ky_real *
     const context *n = ctx;
 
     for (int r = 0; r < R; r++, x += C, y += C) {
-        double sum = 0, squares = 0;
-        ky_real mean, scale;
+        ky_real scale, mean = (ky_real)moments(n->l, C, x, &scale);
 
-        for (int i = 0; i < C; i++)
-            sum += (double)x[i];
-        sum /= C;
-        for (int i = 0; i < C; i++)
-            squares += ((double)x[i] - sum) * ((double)x[i] - sum);
-        scale = (ky_real)1 / sqrt((ky_real)(squares / C) + (ky_real)n->l->cfg.epsilon);
-        mean = n->l->cfg.rms_scaling ? 0 : (ky_real)sum;
+        mean = n->l->cfg.rms_scaling ? 0 : mean;
         for (int i = 0; i < C; i++)
             y[i] = (x[i] - mean) * (n->gamma != NULL ? n->gamma[i] * scale : scale);
         for (int i = 0; n->beta != NULL && i < C; i++)
@@ -92,17 +100,80 @@ static void normalise(const void *ctx, int R, int C, const ky_real *x, ky_real *
     }
 }
 
+static context context_of(const ky_layer *l, const ky_real *w, ky_real *dw)
+{
+    bool rms = l->cfg.rms_scaling, scaled = l->cfg.scale || rms;
+    context n = { .l = l };
+
+    if (scaled) {
+        n.gamma = w;
+        n.dgamma = dw;
+    }
+    if (l->cfg.center && !rms) {
+        n.beta = w + l->weights[scaled ? 1 : 0].at;
+        n.dbeta = dw != NULL ? dw + l->weights[scaled ? 1 : 0].at : NULL;
+    }
+    return n;
+}
+
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    bool rms = l->cfg.rms_scaling, scaled = l->cfg.scale || rms;
     ky_axes a = axes_of(l);
-    context n = { l, scaled ? w : NULL, NULL };
+    context n = context_of(l, w, NULL);
 
     (void)k, (void)p;
-    if (l->cfg.center && !rms)
-        n.beta = w + l->weights[scaled ? 1 : 0].at;
     ky_axes_apply(l, &a, c, x, y, normalise, &n);
+}
+
+/* With g = dy gamma, s the scale and m the mean that was taken off, a group's
+ *
+ *     dx = s (g - mean(g) if one was taken off) - s^3 (x - mean) sum(g (x - m)) / C
+ */
+static void group_back(const context *n, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
+{
+    ky_real scale;
+    double mean = moments(n->l, C, x, &scale), sum = 0, along = 0, s = (double)scale;
+    double m = n->l->cfg.rms_scaling ? 0 : mean;
+
+    for (int i = 0; i < C; i++) {
+        double g = (double)dy[i] * (n->gamma != NULL ? (double)n->gamma[i] : 1);
+
+        sum += g;
+        along += g * ((double)x[i] - m);
+    }
+    for (int i = 0; i < C; i++) {
+        if (n->dgamma != NULL)
+            n->dgamma[i] += dy[i] * (ky_real)(((double)x[i] - m) * s);
+        if (n->dbeta != NULL)
+            n->dbeta[i] += dy[i];
+    }
+    sum = n->l->cfg.rms_scaling ? 0 : sum / C;
+    along = along / C * s * s * s;
+    for (int i = 0; dx != NULL && i < C; i++) {
+        double g = (double)dy[i] * (n->gamma != NULL ? (double)n->gamma[i] : 1);
+
+        dx[i] = (ky_real)(s * (g - sum) - ((double)x[i] - mean) * along);
+    }
+}
+
+static void groups_back(void *ctx, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
+{
+    for (int r = 0; r < R; r++, x += C, dy += C) {
+        group_back(ctx, C, x, dy, dx);
+        dx = dx != NULL ? dx + C : NULL;
+    }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    ky_axes a = axes_of(l);
+    context n = context_of(l, w, dw);
+
+    (void)k, (void)p, (void)y;
+    ky_axes_back(l, &a, c, x, dy, dx, groups_back, &n);
 }
 
 /* As for BatchNormalization: those that scale; sums are not counted. */
@@ -129,5 +200,6 @@ const ky_layer_ops ky_layernorm_ops = {
     .init = init,
     .n_scratch = n_scratch,
     .window = window,
+    .backward = backward,
     .macs = macs,
 };

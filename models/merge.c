@@ -317,6 +317,121 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
         mask_output(l, c, op, y);
 }
 
+/* Forward and backward: what an input adds, what is left of dy, and an input stretched to the
+ * output, each a step of the output. */
+static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    (void)p, (void)B, (void)T;
+    return backward ? 3 * ky_lines(ky_shape_step(&l->out)) : 0;
+}
+
+/* x[i] += y[i], the way back of take(); `one`: all to x[0]. */
+static void give(size_t n, const ky_real *x, bool one, ky_real *y)
+{
+    ky_real *to = (ky_real *)(uintptr_t)x;
+
+    for (size_t i = 0; i < n; i++)
+        to[one ? 0 : i] += y[i];
+}
+
+/* One step of the way back. */
+typedef struct back_step {
+    const ky_layer *l;
+    const ky_call *c;
+    combine *op;
+    ky_shape step;
+    size_t len;
+    int r, t, steps;
+} back_step;
+
+/* Where step t of row r is in input k. */
+static size_t place_of(const back_step *s, const operand *o)
+{
+    return ((size_t)s->r * (size_t)o->steps + (o->steps > 1 ? (size_t)s->t : 0)) * o->len;
+}
+
+/* Whether input k has a part in the output. Where all are masked, the first stands for a
+ * maximum. */
+static bool takes_part(const back_step *s, const operand *o, int k)
+{
+    if (s->op != multiply && s->op != maximum && s->op != minimum)
+        return true;
+    if (o->mask == NULL || o->mask[s->r * o->steps + (o->steps > 1 ? s->t : 0)])
+        return true;
+    return k == 0 && s->op != multiply && real_in(s->l, s->c, s->l->n_in, s->r, s->t) == 0;
+}
+
+/* dy times all other inputs. */
+static void product_back(const back_step *s, int k, const ky_real *dy, ky_real *d, ky_real *own)
+{
+    memcpy(d, dy, s->len * sizeof(*d));
+    for (int j = 0; j < s->l->n_in; j++) {
+        operand o = operand_of(s->l, s->c, j, &s->step);
+
+        if (j == k || !takes_part(s, &o, j))
+            continue;
+        over_axes(take, &s->step, o.stride, 0, o.x + place_of(s, &o), own);
+        for (size_t i = 0; i < s->len; i++)
+            d[i] *= own[i];
+    }
+}
+
+/* What is left of dy where this input is the output; the next ones get nothing there. */
+static void extreme_back(const back_step *s, const operand *o, const ky_real *y, ky_real *left,
+                         ky_real *d, ky_real *own)
+{
+    over_axes(take, &s->step, o->stride, 0, o->x + place_of(s, o), own);
+    for (size_t i = 0; i < s->len; i++) {
+        d[i] = own[i] == y[i] ? left[i] : 0;
+        left[i] = own[i] == y[i] ? 0 : left[i];
+    }
+}
+
+static void step_back(const back_step *s, const ky_real *y, const ky_real *dy)
+{
+    ky_real *at = s->c->scratch, *left = ky_cut(&at, s->len), *d = ky_cut(&at, s->len);
+
+    memcpy(left, dy, s->len * sizeof(*left));
+    for (int k = 0; k < s->l->n_in; k++) {
+        operand o = operand_of(s->l, s->c, k, &s->step);
+
+        if (!takes_part(s, &o, k))
+            continue;
+        if (s->op == multiply)
+            product_back(s, k, dy, d, at);
+        else if (s->op == maximum || s->op == minimum)
+            extreme_back(s, &o, y, left, d, at);
+        else
+            for (size_t i = 0; i < s->len; i++)
+                d[i] = s->l->ops == &ky_average_ops ? dy[i] / (ky_real)s->l->n_in
+                       : s->op == subtract && k > 0 ? -dy[i]
+                                                    : dy[i];
+        if (s->c->dx[k] != NULL)
+            over_axes(give, &s->step, o.stride, 0, s->c->dx[k] + place_of(s, &o), d);
+    }
+}
+
+/* Of equal inputs of a maximum the first has the gradient, as it had the say. */
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    back_step s = { .l = l, .c = c, .op = op_of(l) };
+
+    (void)k, (void)p, (void)w, (void)x, (void)dx, (void)dw;
+    s.steps = split(l, c, &s.step);
+    s.len = ky_shape_step(&s.step);
+    for (int i = 0; i < l->n_in; i++) {
+        operand o = operand_of(l, c, i, &s.step);
+
+        if (c->dx[i] != NULL)
+            memset(c->dx[i], 0, (size_t)c->B * (size_t)o.steps * o.len * sizeof(*dy));
+    }
+    for (s.r = 0; s.r < c->B; s.r++)
+        for (s.t = 0; s.t < s.steps; s.t++, y += s.len, dy += s.len)
+            step_back(&s, y, dy);
+}
+
 /* -- one behind the other -------------------------------------------------------- */
 
 /* The axis of Concatenate without the batch; -1 if it is none. */
@@ -401,25 +516,58 @@ static void concatenate_masks(const ky_layer *l, const ky_call *c)
         }
 }
 
+/* Runs of contiguous values from one input after the other: how many times, and how many of input
+ * i. */
+static int blocks_of(const ky_layer *l, const ky_call *c)
+{
+    int blocks = c->B;
+
+    for (int a = 0; a < axis_of(l); a++)
+        blocks *= dim_of(l, c, 0, a);
+    return blocks;
+}
+
+static size_t block_len(const ky_layer *l, const ky_call *c, int i)
+{
+    size_t len = 1;
+
+    for (int a = axis_of(l); a < l->out.rank; a++)
+        len *= (size_t)dim_of(l, c, i, a);
+    return len;
+}
+
 static void concatenate(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                         const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y)
 {
-    int axis = axis_of(l), blocks = c->B;
+    int blocks = blocks_of(l, c);
 
     (void)k, (void)p, (void)w, (void)x;
-    for (int a = 0; a < axis; a++)
-        blocks *= dim_of(l, c, 0, a);
     for (int b = 0; b < blocks; b++)
         for (int i = 0; i < l->n_in; i++) {
-            size_t len = 1;
+            size_t len = block_len(l, c, i);
 
-            for (int a = axis; a < l->out.rank; a++)
-                len *= (size_t)dim_of(l, c, i, a);
             memcpy(y, c->in[i].x + (size_t)b * len, len * sizeof(*y));
             y += len;
         }
     if (l->masked && c->mask_out != NULL)
         concatenate_masks(l, c);
+}
+
+static void concatenate_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                             const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                             const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    int blocks = blocks_of(l, c);
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dx, (void)dw;
+    for (int b = 0; b < blocks; b++)
+        for (int i = 0; i < l->n_in; i++) {
+            size_t len = block_len(l, c, i);
+
+            if (c->dx[i] != NULL)
+                memcpy(c->dx[i] + (size_t)b * len, dy, len * sizeof(*dy));
+            dy += len;
+        }
 }
 
 static const ky_field no_fields[] = {
@@ -434,7 +582,8 @@ static const ky_field concatenate_fields[] = {
 #define ELEMENTWISE(class, least, most)                                                            \
     {                                                                                              \
         .class_name = class, .fields = no_fields, .min_in = (least), .max_in = (most),             \
-        .masking = KY_MASK_MADE, .shape = shape, .join = join, .window = window                    \
+        .masking = KY_MASK_MADE, .shape = shape, .join = join, .n_scratch = n_scratch,             \
+        .window = window, .backward = backward                                                     \
     }
 
 const ky_layer_ops ky_add_ops = ELEMENTWISE("Add", 1, KY_ANY);
@@ -453,4 +602,5 @@ const ky_layer_ops ky_concatenate_ops = {
     .shape = concatenate_shape,
     .join = concatenate_join,
     .window = concatenate,
+    .backward = concatenate_back,
 };

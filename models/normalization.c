@@ -122,6 +122,36 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
     ky_axes_apply(l, &a, c, x, y, l->cfg.invert ? invert : normalise, p->v);
 }
 
+static void divide(const void *packed, int R, int C, const ky_real *dy, ky_real *dx)
+{
+    const ky_real *deviation = (const ky_real *)packed + C;
+
+    for (int r = 0; r < R; r++, dy += C, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] = dy[i] / deviation[i];
+}
+
+static void multiply(const void *packed, int R, int C, const ky_real *dy, ky_real *dx)
+{
+    const ky_real *deviation = (const ky_real *)packed + C;
+
+    for (int r = 0; r < R; r++, dy += C, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] = dy[i] * deviation[i];
+}
+
+/* Its statistics are adapt()'s, not training's: they stay as they are. */
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    ky_axes a = axes_of(l);
+
+    (void)k, (void)w, (void)x, (void)y, (void)dw;
+    if (dx != NULL)
+        ky_axes_apply(l, &a, c, dy, dx, l->cfg.invert ? multiply : divide, p->v);
+}
+
 static const ky_field fields[] = {
     { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
     { "mean", NULL, KY_F_REALS, KY_FIELD(mean), 0, KY_FREE, 0 },
@@ -140,4 +170,5 @@ const ky_layer_ops ky_normalization_ops = {
     .pack = pack,
     .n_scratch = n_scratch,
     .window = window,
+    .backward = backward,
 };

@@ -28,8 +28,6 @@ static int relu_shape(ky_layer *l, ky_err *err)
                        "max_value is %g, negative_slope %g and threshold %g, must be at least 0",
                        o->max_value, o->negative_slope, o->threshold);
     l->cfg.activation = KY_RELU;
-    if (!is_plain(l))
-        l->no_training = "it is more than max(x, 0)";
     return ky_shape_unchanged(l, err);
 }
 
@@ -59,9 +57,16 @@ static void relu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p
                       const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                       ky_real *dx, ky_real *dw)
 {
-    (void)k, (void)p, (void)w, (void)x, (void)dw;
-    if (dx != NULL)
-        ky_activation_back(KY_RELU, 1, (int)values(l, c), y, dy, dx);
+    ky_real most = (ky_real)l->cfg.max_value, slope = (ky_real)l->cfg.negative_slope;
+    ky_real threshold = (ky_real)l->cfg.threshold;
+    size_t n = values(l, c);
+
+    (void)k, (void)p, (void)w, (void)dw;
+    if (dx != NULL && is_plain(l))
+        ky_activation_back(KY_RELU, 1, (int)n, y, dy, dx);
+    else if (dx != NULL)
+        for (size_t i = 0; i < n; i++)
+            dx[i] = x[i] < threshold ? dy[i] * slope : x[i] == threshold || x[i] > most ? 0 : dy[i];
 }
 
 static const ky_field relu_fields[] = {
@@ -104,6 +109,30 @@ static void thresholded(const ky_layer *l, const ky_kernels *k, const ky_packed 
         y[i] = x[i] <= threshold ? 0 : x[i];
 }
 
+static void leaky_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                       const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                       ky_real *dx, ky_real *dw)
+{
+    ky_real slope = (ky_real)l->cfg.negative_slope;
+    size_t n = values(l, c);
+
+    (void)k, (void)p, (void)w, (void)y, (void)dw;
+    for (size_t i = 0; dx != NULL && i < n; i++)
+        dx[i] = x[i] > 0 ? dy[i] : slope * dy[i];
+}
+
+static void thresholded_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                             const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                             const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    ky_real threshold = (ky_real)l->cfg.threshold;
+    size_t n = values(l, c);
+
+    (void)k, (void)p, (void)w, (void)y, (void)dw;
+    for (size_t i = 0; dx != NULL && i < n; i++)
+        dx[i] = x[i] <= threshold ? 0 : dy[i];
+}
+
 static const ky_field leaky_fields[] = {
     { "negative_slope", "alpha", KY_F_FLOAT, KY_FIELD(negative_slope), 0.3, KY_FREE, 0 },
     { 0 },
@@ -120,6 +149,7 @@ const ky_layer_ops ky_leaky_relu_ops = {
     .masking = KY_MASK_PASSES,
     .shape = ky_shape_unchanged,
     .window = leaky,
+    .backward = leaky_back,
 };
 
 const ky_layer_ops ky_thresholded_relu_ops = {
@@ -128,6 +158,7 @@ const ky_layer_ops ky_thresholded_relu_ops = {
     .masking = KY_MASK_PASSES,
     .shape = ky_shape_unchanged,
     .window = thresholded,
+    .backward = thresholded_back,
 };
 
 /* -- ELU ------------------------------------------------------------------------- */
@@ -144,6 +175,19 @@ static void elu(const ky_layer *l, const ky_kernels *k, const ky_packed *p, cons
         y[i] = x[i] > 0 ? y[i] : alpha * y[i];
 }
 
+/* y = alpha (exp(x) - 1) below 0 */
+static void elu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    ky_real alpha = (ky_real)l->cfg.alpha;
+    size_t n = values(l, c);
+
+    (void)k, (void)p, (void)w, (void)dw;
+    for (size_t i = 0; dx != NULL && i < n; i++)
+        dx[i] = x[i] > 0 ? dy[i] : (y[i] + alpha) * dy[i];
+}
+
 static const ky_field elu_fields[] = {
     { "alpha", NULL, KY_F_FLOAT, KY_FIELD(alpha), 1, KY_FREE, 0 },
     { 0 },
@@ -155,6 +199,7 @@ const ky_layer_ops ky_elu_ops = {
     .masking = KY_MASK_PASSES,
     .shape = ky_shape_unchanged,
     .window = elu,
+    .backward = elu_back,
 };
 
 /* -- PReLU ----------------------------------------------------------------------- */
@@ -211,9 +256,9 @@ static size_t prelu_scratch(const ky_layer *l, const ky_packed *p, int B, int T,
     bool shared[KY_RANK];
     ky_axes a;
 
-    (void)p, (void)B, (void)backward;
+    (void)p, (void)B;
     prelu_axes(l, shared, &a, NULL);
-    return ky_axes_scratch(l, &a, T);
+    return (backward ? 2 : 1) * ky_axes_scratch(l, &a, T);
 }
 
 static void prelu_rows(const void *slopes, int R, int C, const ky_real *x, ky_real *y)
@@ -236,6 +281,37 @@ static void prelu(const ky_layer *l, const ky_kernels *k, const ky_packed *p, co
     ky_axes_apply(l, &a, c, x, y, prelu_rows, w);
 }
 
+typedef struct slopes {
+    const ky_real *alpha;
+    ky_real *d;
+} slopes;
+
+static void prelu_rows_back(void *context, int R, int C, const ky_real *x, const ky_real *dy,
+                            ky_real *dx)
+{
+    const slopes *s = context;
+
+    for (int r = 0; r < R; r++, x += C, dy += C) {
+        for (int i = 0; i < C; i++)
+            s->d[i] += x[i] > 0 ? 0 : x[i] * dy[i];
+        for (int i = 0; dx != NULL && i < C; i++)
+            dx[i] = x[i] > 0 ? dy[i] : s->alpha[i] * dy[i];
+        dx = dx != NULL ? dx + C : NULL;
+    }
+}
+
+static void prelu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                       const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                       ky_real *dx, ky_real *dw)
+{
+    bool shared[KY_RANK];
+    ky_axes a;
+
+    (void)k, (void)p, (void)y;
+    prelu_axes(l, shared, &a, NULL);
+    ky_axes_back(l, &a, c, x, dy, dx, prelu_rows_back, &(slopes){ w, dw });
+}
+
 static const ky_field prelu_fields[] = {
     { "shared_axes", NULL, KY_F_DIMS, KY_FIELD(shared_axes), 0, KY_FREE, 1 },
     { 0 },
@@ -249,4 +325,5 @@ const ky_layer_ops ky_prelu_ops = {
     .steps = prelu_steps,
     .n_scratch = prelu_scratch,
     .window = prelu,
+    .backward = prelu_back,
 };

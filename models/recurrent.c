@@ -28,6 +28,8 @@ void ky_recurrent_shape(ky_layer *l, const ky_shape *h)
 {
     size_t n = l->ops->cell->n_state(l);
 
+    if (l->n_masked > 0)
+        l->no_training = "its input is masked";
     l->out = *h;
     if (l->cfg.return_sequences) {
         l->out = (ky_shape){ .rank = h->rank + 1, .d = { l->in.d[0] }, .timed = true };

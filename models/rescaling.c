@@ -64,6 +64,26 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
     ky_axes_apply(l, &a, c, x, y, rescale, p->v);
 }
 
+static void scale_back(const void *packed, int R, int C, const ky_real *dy, ky_real *dx)
+{
+    const ky_real *scale = packed;
+
+    for (int r = 0; r < R; r++, dy += C, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] = dy[i] * scale[i];
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    ky_axes a = axes_of(l);
+
+    (void)k, (void)w, (void)x, (void)y, (void)dw;
+    if (dx != NULL)
+        ky_axes_apply(l, &a, c, dy, dx, scale_back, p->v);
+}
+
 static const ky_field fields[] = {
     { "scale", NULL, KY_F_REALS, KY_FIELD(factors), 0, KY_FREE, 0 },
     { "offset", NULL, KY_F_REALS, KY_FIELD(offsets), 0, KY_FREE, 0 },
@@ -77,4 +97,5 @@ const ky_layer_ops ky_rescaling_ops = {
     .shape = shape,
     .pack = pack,
     .window = window,
+    .backward = backward,
 };

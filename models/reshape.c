@@ -101,6 +101,15 @@ static void reshape(const ky_layer *l, const ky_kernels *k, const ky_packed *p, 
     memcpy(y, x, (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in) * sizeof(*y));
 }
 
+static void reshape_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                         const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    (void)x, (void)y, (void)dw;
+    if (dx != NULL)
+        reshape(l, k, p, w, c, dy, dx);
+}
+
 /* -- Permute --------------------------------------------------------------------- */
 
 static int permute_shape(ky_layer *l, ky_err *err)
@@ -141,25 +150,59 @@ static ky_real *gather(const int *d, const size_t *stride, int axes, const ky_re
     return y;
 }
 
-static void permute(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                    const ky_call *c, const ky_real *x, ky_real *y)
+/* The way back: what gather() took goes to where it lay. */
+static const ky_real *scatter(const int *d, const size_t *stride, int axes, const ky_real *y,
+                              ky_real *x)
 {
-    size_t stride[KY_RANK], own[KY_RANK], row = 1;
-    int d[KY_RANK], rank = l->in.rank;
+    for (int i = 0; i < d[0]; i++, x += stride[0])
+        if (axes == 1)
+            *x = *y++;
+        else
+            y = scatter(d + 1, stride + 1, axes - 1, y, x);
+    return y;
+}
 
-    (void)k, (void)p, (void)w;
-    for (int a = rank - 1; a >= 0; a--) {
+/* Dimensions of the output and strides of the input along them; returns the values of a row. */
+static size_t permute_walk(const ky_layer *l, const ky_call *c, int *d, size_t *stride)
+{
+    size_t own[KY_RANK], row = 1;
+
+    for (int a = l->in.rank - 1; a >= 0; a--) {
         own[a] = row;
         row *= (size_t)(a == 0 && l->in.timed ? c->T : l->in.d[a]);
     }
-    for (int a = 0; a < rank; a++) {
+    for (int a = 0; a < l->in.rank; a++) {
         int from = l->cfg.dims.d[a] - 1;
 
         stride[a] = own[from];
         d[a] = from == 0 && l->in.timed ? c->T : l->in.d[from];
     }
+    return row;
+}
+
+static void permute(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                    const ky_call *c, const ky_real *x, ky_real *y)
+{
+    size_t stride[KY_RANK], row;
+    int d[KY_RANK];
+
+    (void)k, (void)p, (void)w;
+    row = permute_walk(l, c, d, stride);
     for (int r = 0; r < c->B; r++)
-        y = gather(d, stride, rank, x + (size_t)r * row, y);
+        y = gather(d, stride, l->in.rank, x + (size_t)r * row, y);
+}
+
+static void permute_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                         const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    size_t stride[KY_RANK], row;
+    int d[KY_RANK];
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
+    row = permute_walk(l, c, d, stride);
+    for (int r = 0; dx != NULL && r < c->B; r++)
+        dy = scatter(d, stride, l->in.rank, dy, dx + (size_t)r * row);
 }
 
 /* -- RepeatVector ---------------------------------------------------------------- */
@@ -190,6 +233,21 @@ static void repeat(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
             memcpy(y, x, C * sizeof(*y));
 }
 
+static void repeat_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                        const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                        const ky_real *dy, ky_real *dx, ky_real *dw)
+{
+    size_t C = (size_t)l->in.d[0];
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
+    for (int r = 0; dx != NULL && r < c->B; r++, dx += C) {
+        memset(dx, 0, C * sizeof(*dx));
+        for (int i = 0; i < l->cfg.n; i++, dy += C)
+            for (size_t j = 0; j < C; j++)
+                dx[j] += dy[j];
+    }
+}
+
 static const ky_field reshape_fields[] = {
     { "target_shape", NULL, KY_F_DIMS, KY_FIELD(target_shape), 0, KY_FREE, 1 },
     { 0 },
@@ -212,6 +270,7 @@ const ky_layer_ops ky_reshape_ops = {
     .shape = reshape_shape,
     .steps = steps,
     .window = reshape,
+    .backward = reshape_back,
 };
 
 const ky_layer_ops ky_permute_ops = {
@@ -220,6 +279,7 @@ const ky_layer_ops ky_permute_ops = {
     .shape = permute_shape,
     .steps = steps,
     .window = permute,
+    .backward = permute_back,
 };
 
 const ky_layer_ops ky_repeat_vector_ops = {
@@ -227,4 +287,5 @@ const ky_layer_ops ky_repeat_vector_ops = {
     .fields = repeat_fields,
     .shape = repeat_shape,
     .window = repeat,
+    .backward = repeat_back,
 };

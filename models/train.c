@@ -229,6 +229,8 @@ static int set_ranges(trainer *t, ky_err *err)
             range *last = t->n_ranges > 0 ? t->ranges + t->n_ranges - 1 : NULL;
             size_t at = l->weights_at + w->at;
 
+            if (!w->trainable && strncmp(w->name, "moving_", 7) != 0)
+                continue; /* statistics that do not move */
             if (w->trainable && last != NULL && last->momentum < 0 && last->at + last->n == at)
                 last->n += w->len;
             else

@@ -30,20 +30,26 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
 {
     ky_axes a = axes_of(l);
 
-    (void)p, (void)B, (void)backward;
-    return ky_axes_scratch(l, &a, T);
+    (void)p, (void)B;
+    return (backward ? 2 : 1) * ky_axes_scratch(l, &a, T);
+}
+
+static ky_real norm_of(int C, const ky_real *x)
+{
+    ky_real sum = 0, norm;
+
+    for (int i = 0; i < C; i++)
+        sum += x[i] * x[i];
+    norm = sqrt(sum);
+    return norm > (ky_real)least_norm ? norm : (ky_real)least_norm;
 }
 
 static void to_unit_length(const void *context, int R, int C, const ky_real *x, ky_real *y)
 {
     (void)context;
     for (int r = 0; r < R; r++, x += C, y += C) {
-        ky_real sum = 0, norm;
+        ky_real norm = norm_of(C, x);
 
-        for (int i = 0; i < C; i++)
-            sum += x[i] * x[i];
-        norm = sqrt(sum);
-        norm = norm > (ky_real)least_norm ? norm : (ky_real)least_norm;
         for (int i = 0; i < C; i++)
             y[i] = x[i] / norm;
     }
@@ -56,6 +62,33 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
 
     (void)k, (void)p, (void)w;
     ky_axes_apply(l, &a, c, x, y, to_unit_length, NULL);
+}
+
+/* dx = (dy - y (y . dy)) / norm: what is across y. A vector too short to be scaled has no such
+ * part. */
+static void groups_back(void *context, int R, int C, const ky_real *x, const ky_real *dy,
+                        ky_real *dx)
+{
+    (void)context;
+    for (int r = 0; r < R; r++, x += C, dy += C, dx += C) {
+        ky_real norm = norm_of(C, x), along = 0;
+
+        for (int i = 0; i < C && norm > (ky_real)least_norm; i++)
+            along += x[i] / norm * dy[i];
+        for (int i = 0; i < C; i++)
+            dx[i] = (dy[i] - x[i] / norm * along) / norm;
+    }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    ky_axes a = axes_of(l);
+
+    (void)k, (void)p, (void)w, (void)y, (void)dw;
+    if (dx != NULL)
+        ky_axes_back(l, &a, c, x, dy, dx, groups_back, NULL);
 }
 
 static size_t macs(const ky_layer *l, int T)
@@ -75,5 +108,6 @@ const ky_layer_ops ky_unit_normalization_ops = {
     .shape = shape,
     .n_scratch = n_scratch,
     .window = window,
+    .backward = backward,
     .macs = macs,
 };

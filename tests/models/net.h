@@ -228,6 +228,11 @@ static const net_case net_cases[] = {
       "input_dim=2 output_dim=5 mask_zero=1 @reshape; Maximum @a,b; Concatenate axis=1 @maximum,a; "
       "LSTM units=3",
       9, 1 },
+    { "a: Masking; b: Dense units=3 @a; Multiply @b,in; Dense units=2", 9, 3 },
+    { "a: Masking; b: Dense units=3 @a; Multiply @b,a,a; Dense units=2", 9, 3 },
+    { "a: Masking; b: Dense units=3 @a; Maximum @b,a; Dense units=2", 9, 3 },
+    { "a: Masking; b: Dense units=3 @a; Minimum @in,b; Concatenate @a,minimum", 9, 3 },
+    { "a: Dense units=3; =a; =a; Add @in,a", 6, 3 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 
@@ -476,23 +481,55 @@ static inline void net_forward(net_pass *p, const ky_real *x)
         ky_input in[8];
         ky_call c;
 
-        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, p->B, T[from])) : NULL;
         for (int k = 0; k < l->n_in; k++)
             in[k] = net_tensor_of(p, l->from[k], x, T);
         c = net_call(p, i, T[from], &rng);
+        p->tape[i] = p->training ? net_reals(ky_layer_tape(l, c.B, c.T)) : NULL;
+        c.tape = p->tape[i];
         c.in = l->distributed > 0 ? NULL : in;
         if (l->ops->join != NULL)
             c.T_out = ky_layer_join(l, in);
         T[i] = ky_call_steps(m, i, T);
         p->mask[i] = net_mask(p, i, in, T);
         c.mask_out = p->mask[i];
-        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], c.B, c.T, false));
+        c.scratch = net_reals(ky_layer_scratch(l, ky_model_packed(m, i), c.B, c.T, false));
         p->len[i] = (size_t)p->B * (size_t)T[i] * ky_shape_step(&l->tensor);
         p->y[i] = net_reals(p->len[i]);
-        l->ops->window(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c, in[0].x,
-                       p->y[i]);
+        l->ops->window(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c,
+                       in[0].x, p->y[i]);
         free(c.scratch);
     }
+}
+
+/* Backward through call i: adds its inputs' gradients to d, [1+n_layers] of every tensor, the
+ * input's first. */
+static inline void net_backward_call(net_pass *p, int i, const ky_real *x, const int *T,
+                                     ky_real **d, const size_t *len, ky_real *dw)
+{
+    const ky_model *m = p->m;
+    const ky_layer *l = &m->layers[i];
+    ky_call c = net_call(p, i, T[l->from[0]], NULL);
+    ky_input in[8];
+    ky_real *dx[8];
+
+    for (int k = 0; k < l->n_in; k++) {
+        in[k] = net_tensor_of(p, l->from[k], x, T);
+        dx[k] = net_reals(len[l->from[k] + 1]);
+    }
+    c.in = l->distributed > 0 ? NULL : in;
+    c.dx = dx;
+    c.mask_out = p->mask[i];
+    if (l->ops->join != NULL)
+        c.T_out = ky_layer_join(l, in);
+    c.scratch = net_reals(ky_layer_scratch(l, ky_model_packed(m, i), c.B, c.T, true));
+    l->ops->backward(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c, in[0].x,
+                     p->y[i], d[i + 1], dx[0], dw + l->weights_at);
+    for (int k = 0; k < l->n_in; k++) {
+        for (size_t v = 0; v < len[l->from[k] + 1]; v++)
+            d[l->from[k] + 1][v] += dx[k][v];
+        free(dx[k]);
+    }
+    free(c.scratch);
 }
 
 /* dy of the last layer -> dx [B,T,F] and dw += [n_weights]. */
@@ -500,24 +537,20 @@ static inline void net_backward(net_pass *p, const ky_real *x, const ky_real *dy
                                 ky_real *dw)
 {
     const ky_model *m = p->m;
-    ky_real *above = NULL;
-    int T[64];
+    int steps[65], *T = steps + 1;
+    size_t len[65] = { (size_t)p->B * (size_t)p->T * ky_shape_step(&m->inputs[0]) };
+    ky_real *d[65] = { dx };
 
-    T[0] = p->T;
-    for (int i = 1; i < m->n_layers; i++)
-        T[i] = ky_layer_steps(&m->layers[i - 1], T[i - 1]);
+    ky_model_steps(m, p->T, steps);
+    memset(dx, 0, len[0] * sizeof(*dx));
+    for (int i = 0; i < m->n_layers; i++) {
+        len[i + 1] = p->len[i];
+        d[i + 1] = calloc(len[i + 1], sizeof(*dx));
+    }
+    memcpy(d[m->n_layers], dy, len[m->n_layers] * sizeof(*dy));
     for (int i = m->n_layers - 1; i >= 0; i--) {
-        const ky_layer *l = &m->layers[i];
-        ky_call c = net_call(p, i, T[i], NULL);
-        ky_real *below = i > 0 ? net_reals(p->len[i - 1]) : dx;
-
-        c.scratch = net_reals(ky_layer_scratch(l, &m->packed[i], p->B, T[i], true));
-        l->ops->backward(l, m->kernels, &m->packed[i], m->weights + l->weights_at, &c,
-                         i > 0 ? p->y[i - 1] : x, p->y[i], above != NULL ? above : dy, below,
-                         dw + l->weights_at);
-        free(c.scratch);
-        free(above);
-        above = i > 0 ? below : NULL;
+        net_backward_call(p, i, x, T, d, len, dw);
+        free(d[i + 1]);
     }
 }
 
