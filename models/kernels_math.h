@@ -23,7 +23,7 @@
  *     softsign      1.5
  *     squareplus    2.8
  *     sparse_plus   2
- *     tanh_shrink   1.1, 1.8e-7 x - tanh(x) cancels near 0, as in Keras
+ *     tanh_shrink   1.8, 1.8e-7 x - tanh(x) cancels near 0, as in Keras
  *     hard_sigmoid  1, 5e-8     hard_silu 1.5, 1.5e-7
  *     leaky_relu    0.5         soft_shrink likewise; the rest are exact
  *
