@@ -98,6 +98,31 @@ static void decide(ky_plan *p, int i)
     c->kept = c->fresh < c->end - c->first;
 }
 
+/* Keeping is worth its memory where it saves multiply-adds, in front of it or behind it: an
+ * embedding before an LSTM is not kept. False: out of memory. */
+static bool drop_worthless(ky_plan *p)
+{
+    const ky_model *m = p->m;
+    bool *worth = calloc((size_t)(m->n_inputs + m->n_layers), sizeof(*worth));
+    bool *of = worth != NULL ? worth + m->n_inputs : NULL;
+
+    for (int i = 0; of != NULL && i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+
+        of[i] = ky_call_macs(m, i, ky_plan_column(p, l->from[0])->T) > 0;
+        for (int k = 0; k < l->n_in; k++)
+            of[i] |= l->from[k] >= 0 && of[l->from[k]];
+        of[i] &= ky_plan_column(p, i)->kept;
+    }
+    for (int i = m->n_layers - 1; of != NULL && i >= 0; i--) {
+        for (int k = 0; of[i] && k < m->layers[i].n_in; k++)
+            of[m->layers[i].from[k]] = true;
+        ky_plan_column(p, i)->kept &= of[i];
+    }
+    free(worth);
+    return of != NULL;
+}
+
 /* -- how far back they are read ------------------------------------------------------- */
 
 ky_stretch ky_plan_reads(const ky_plan *p, int i, int o0, int o1)
@@ -289,8 +314,8 @@ static void keep_nothing(ky_plan *p, const char *why)
     snprintf(p->why, sizeof(p->why), "%s", why);
 }
 
-/* Why nothing is kept, if so: the first call that could have been says it. */
-static void explain(ky_plan *p)
+/* Why nothing is kept, if so. `could`: something could have been, but to no purpose. */
+static void explain(ky_plan *p, bool could)
 {
     const ky_model *m = p->m;
     bool by_columns = false;
@@ -302,6 +327,8 @@ static void explain(ky_plan *p)
     }
     if (p->hop >= p->T)
         keep_nothing(p, "windows do not overlap");
+    else if (could)
+        keep_nothing(p, "what comes before the first layer on whole windows costs nothing");
     else if (by_columns)
         keep_nothing(p, "between two windows nothing is left that their edges do not reach");
     else
@@ -311,12 +338,17 @@ static void explain(ky_plan *p)
 static int plan_window(ky_plan *p, ky_err *err)
 {
     int rc = check(p, err);
+    bool could = false;
 
     if (rc < 0 || (rc = start(p, err)) < 0)
         return rc;
     for (int i = 0; i < p->m->n_layers; i++)
         decide(p, i);
-    explain(p);
+    for (int i = 0; i < p->m->n_layers; i++)
+        could |= ky_plan_column(p, i)->kept;
+    if (!drop_worthless(p))
+        return ky_fail(err, KY_ENOMEM, "out of memory");
+    explain(p, could);
     if ((rc = place_all(p, err)) == KY_EFULL && p->why[0] == '\0') {
         keep_nothing(p, "a stream would keep too much");
         rc = place_all(p, err);

@@ -432,6 +432,22 @@ static void the_layout_tells_what_a_states_bytes_mean(void **state)
     }
 }
 
+/* 100 samples of one number, not 100 rows of the table. */
+static void what_costs_nothing_is_not_kept(void **state)
+{
+    ky_model *m =
+        build("Reshape target_shape=-1; Embedding input_dim=9 output_dim=32; LSTM units=2", 100, 1,
+              ky_kernels_get());
+    ky_plan *p;
+
+    (void)state;
+    assert_int_equal(ky_plan_new(m, KY_MEMORY_WINDOW, 0, 1, &p, NULL), KY_OK);
+    assert_true(ky_plan_state_bytes(p) <= 64 + 448);
+    assert_non_null(strstr(ky_plan_why_whole(p), "costs nothing"));
+    ky_plan_free(p);
+    ky_model_free(m);
+}
+
 /* Columns are what the weights made of the samples; samples alone are any model's. */
 static void a_state_that_keeps_columns_belongs_to_its_weights(void **state)
 {
@@ -1005,6 +1021,7 @@ int main(void)
         cmocka_unit_test(a_stream_has_one_input_and_one_output),
         cmocka_unit_test(windows_that_make_no_sense_are_refused),
         cmocka_unit_test(the_layout_tells_what_a_states_bytes_mean),
+        cmocka_unit_test(what_costs_nothing_is_not_kept),
         cmocka_unit_test(a_state_that_keeps_columns_belongs_to_its_weights),
         cmocka_unit_test(reach_follows_branches_and_strides),
         cmocka_unit_test(the_self_test_passes_every_layer_and_finds_a_broken_model),
