@@ -36,7 +36,7 @@ enum ky_opt_type {
     KY_OPT_FLAG, /* bool: present or not; as `no-x` it clears */
     KY_OPT_STR,  /* const char * */
     KY_OPT_INT,  /* int64_t, within [min,max] */
-    KY_OPT_NUM,  /* double, within [min,max] */
+    KY_OPT_NUM,  /* double, within [min,max]; a default of NaN is not shown */
     KY_OPT_TIME, /* int64_t microseconds: 10, 500ms, 2s, 5m, 1h, 1d; a bare number is seconds */
     KY_OPT_STRS, /* ky_strs: may be given several times */
 };

@@ -62,7 +62,8 @@ static void print_default(const ky_opt *o)
         printf(" [%lld]", (long long)*(int64_t *)o->at);
         break;
     case KY_OPT_NUM:
-        printf(" [%g]", *(double *)o->at);
+        if (!isnan(*(double *)o->at))
+            printf(" [%g]", *(double *)o->at);
         break;
     case KY_OPT_TIME:
         if (*(int64_t *)o->at != 0)

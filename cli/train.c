@@ -71,6 +71,70 @@ static void warn_of_dropout(const ky_model *m)
             first->cfg.rate, first->cfg.recurrent_dropout);
 }
 
+/* The class of this name, or without names of this number; -1: none. */
+static int class_named(const ky_model *m, const char *name, size_t len)
+{
+    int C = m->info.outputs == 1 ? 2 : m->info.outputs;
+
+    for (int c = 0; c < C; c++) {
+        char digits[16];
+        const char *label = digits;
+
+        snprintf(digits, sizeof digits, "%d", c);
+        if (m->meta.n_labels > 0)
+            label = c < m->meta.n_labels ? m->meta.labels[c] : "";
+        if (strlen(label) == len && memcmp(label, name, len) == 0)
+            return c;
+    }
+    return -1;
+}
+
+/* One NAME=W of the list. */
+static int weigh_class(const ky_model *m, const char *word, size_t len, double *weight, ky_err *err)
+{
+    const char *equals = memrchr(word, '=', len);
+    char *end = NULL;
+    double v = equals != NULL ? strtod(equals + 1, &end) : -1;
+    int shown = len > 60 ? 60 : (int)len, c;
+
+    if (equals == NULL || end != word + len || !(v >= 0) || !isfinite(v))
+        return ky_fail(err, KY_EINVAL, "--class-weight: '%.*s' is not NAME=NUMBER", shown, word);
+    if ((c = class_named(m, word, (size_t)(equals - word))) < 0)
+        return ky_fail(err, KY_EINVAL, "--class-weight: '%.*s': the model has no such class", shown,
+                       word);
+    weight[c] = v;
+    return KY_OK;
+}
+
+/* What rows of each class count: *ret [C], or NULL where nothing is said or they are balanced. */
+static int weigh_classes(const ky_training *t, const ky_model *m, int C, double **ret, ky_err *err)
+{
+    const char *word = t->class_weight;
+    int n = C > m->info.outputs + 1 ? C : m->info.outputs + 1, rc = KY_OK;
+    double *weight;
+
+    *ret = NULL;
+    if (word == NULL || strcmp(word, "balanced") == 0)
+        return KY_OK;
+    weight = malloc((size_t)n * sizeof *weight);
+    if (weight == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for the weights of %d classes", n);
+    for (int c = 0; c < n; c++)
+        weight[c] = 1;
+    for (bool more = true; more && rc == KY_OK;) {
+        size_t len = strcspn(word, ",");
+
+        rc = weigh_class(m, word, len, weight, err);
+        more = word[len] != 0;
+        word += len + more;
+    }
+    if (rc < 0)
+        free(weight);
+    else
+        *ret = weight;
+    return rc;
+}
+
 int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,
                     ky_train_result *ret, ky_err *err)
 {
@@ -79,8 +143,11 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
                 .lines = !t->quiet && !isatty(STDERR_FILENO) };
     ky_train_opts o;
     char note[160];
-    int rc;
+    double *weight;
+    int rc = weigh_classes(t, m, d->C, &weight, err);
 
+    if (rc < 0)
+        return rc;
     if (!t->quiet)
         warn_of_dropout(m);
     ky_train_defaults(&o);
@@ -91,17 +158,60 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     o.learning_rate = t->learning_rate;
     o.validation = t->validation;
     o.clip_norm = t->clip_norm;
+    o.clip_array = t->clip_array;
+    o.clip_value = t->clip_value;
+    o.l1 = t->l1;
+    o.l2 = t->l2;
+    o.loss.smoothing = t->smoothing;
+    o.optim = t->optim;
+    o.rate = t->rate;
+    o.balanced = t->class_weight != NULL && strcmp(t->class_weight, "balanced") == 0;
+    o.class_weight = weight;
     o.seed = (uint64_t)t->seed;
     o.fit_input = fit_input;
     o.progress = show;
     o.arg = &w;
     rc = ky_train(m, d, &o, ret, err);
+    free(weight);
     if (rc == KY_OK && w.begun) {
         snprintf(note, sizeof note, "best epoch %d, validation accuracy %.4f", ret->best_epoch,
                  ret->val_accuracy);
         ky_progress_end(&w.bar, w.bar.total * ret->epochs_run / (double)t->epochs, note);
     }
     return rc;
+}
+
+static void note_num(ky_json *e, const char *name, double v)
+{
+    if (v != 0)
+        ky_json_set(e, name, ky_json_of_num(v));
+}
+
+/* What is not as it is without options. */
+static void note_options(const ky_training *t, ky_json *e)
+{
+    if (t->optim.kind != KY_ADAM)
+        ky_json_set(e, "optimizer", ky_json_of_str(t->optimizer));
+    note_num(e, "momentum", t->optim.momentum);
+    note_num(e, "weight_decay", t->optim.weight_decay);
+    if (t->optim.nesterov)
+        ky_json_set(e, "nesterov", ky_json_of_bool(true));
+    if (t->optim.centered)
+        ky_json_set(e, "centered", ky_json_of_bool(true));
+    note_num(e, "clip_array", t->clip_array);
+    note_num(e, "clip_value", t->clip_value);
+    note_num(e, "l1", t->l1);
+    note_num(e, "l2", t->l2);
+    note_num(e, "label_smoothing", t->smoothing);
+    if (t->class_weight != NULL)
+        ky_json_set(e, "class_weight", ky_json_of_str(t->class_weight));
+    if (t->rate.kind == KY_DECAY_NONE)
+        return;
+    ky_json_set(e, "schedule", ky_json_of_str(t->schedule));
+    if (t->rate.kind != KY_DECAY_COSINE)
+        ky_json_set(e, "decay", ky_json_of_num(t->rate.factor));
+    if (t->rate.kind == KY_DECAY_PLATEAU)
+        ky_json_set(e, "decay_patience", ky_json_of_int(t->rate.patience));
 }
 
 void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *r,
@@ -118,6 +228,7 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
     ky_json_set(e, "batch", ky_json_of_int(t->batch));
     ky_json_set(e, "learning_rate", ky_json_of_num(t->learning_rate));
     ky_json_set(e, "clip_norm", ky_json_of_num(t->clip_norm));
+    note_options(t, e);
     ky_json_set(e, "validation", ky_json_of_num(t->validation));
     ky_json_set(e, "memory", ky_json_of_str(t->memory));
     ky_json_set(e, "best_epoch", ky_json_of_int(r->best_epoch));
@@ -315,8 +426,40 @@ static void go_to_background(void)
     sched_setscheduler(0, SCHED_IDLE, &none);
 }
 
+/* The words of the optimizer and the schedule, and what they mean where a number is not given. */
+static int check_optimizer(const ky_usage *u, ky_training *t)
+{
+    ky_err err;
+
+    if (ky_optim_find(t->optimizer, &t->optim.kind, &err) < 0 ||
+        ky_decay_find(t->schedule, &t->rate.kind, &err) < 0)
+        return ky_cli_usage(u, "%s", err.text);
+    if (isnan(t->weight_decay)) {
+        ky_optim_opts o;
+
+        ky_optim_defaults(t->optim.kind, &o);
+        t->weight_decay = o.weight_decay;
+    }
+    t->optim.weight_decay = t->weight_decay;
+    if (isnan(t->learning_rate))
+        t->learning_rate = ky_optim_rate(t->optim.kind);
+    if (isnan(t->clip_norm))
+        t->clip_norm = t->clip_array > 0 || t->clip_value > 0 ? 0 : 1;
+    if (!isnan(t->rate.factor) && t->rate.kind != KY_DECAY_EXPONENTIAL &&
+        t->rate.kind != KY_DECAY_PLATEAU)
+        return ky_cli_usage(u, "--decay goes with --schedule exponential or plateau");
+    if (isnan(t->rate.factor))
+        t->rate.factor = t->rate.kind == KY_DECAY_PLATEAU ? 0.1 : 0.95;
+    t->rate.patience = (int)t->decay_patience;
+    return -1;
+}
+
 static int check_words(const ky_usage *u, ky_training *t)
 {
+    int rc = check_optimizer(u, t);
+
+    if (rc >= 0)
+        return rc;
     if (t->out == NULL)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
     if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
@@ -363,6 +506,9 @@ int ky_cmd_train(int argc, char **argv)
     ky_training t = { .memory = "window",
                       .normalize = true,
                       .metric = "accuracy",
+                      .optimizer = "adam",
+                      .schedule = "constant",
+                      .decay_patience = 4,
                       .held_out = 0.25,
                       .least_rows = 20 };
     const char *words[1] = { NULL };
@@ -373,23 +519,50 @@ int ky_cmd_train(int argc, char **argv)
     t.batch = o.batch;
     t.patience = o.patience;
     t.seed = (int64_t)o.seed;
-    t.learning_rate = o.learning_rate;
     t.validation = o.validation;
-    t.clip_norm = o.clip_norm;
+    t.optim = o.optim;
+    t.learning_rate = t.clip_norm = t.weight_decay = t.rate.factor = NAN;
 
     const ky_opt opts[] = {
         { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
         { "model", 'm', KY_OPT_STR, &t.model, 0, 0, "FILE", "go on from this model instead" },
         { "output", 'o', KY_OPT_STR, &t.out, 0, 0, "FILE", "where the model is written" },
         { "epochs", 'e', KY_OPT_INT, &t.epochs, 1, 1e6, "N", "times over the data, at most" },
-        { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step of Adam" },
-        { "lr", 'l', KY_OPT_NUM, &t.learning_rate, 1e-12, 10, "X", "Adam's learning rate" },
+        { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step" },
+        { "optimizer", 0, KY_OPT_STR, &t.optimizer, 0, 0, "NAME", "adam, adamw, sgd or rmsprop" },
+        { "lr", 'l', KY_OPT_NUM, &t.learning_rate, 1e-12, 10, "X",
+          "learning rate; 0.001 where not given, with sgd 0.01" },
+        { "momentum", 0, KY_OPT_NUM, &t.optim.momentum, 0, 0.9999, "X", "of sgd and rmsprop" },
+        { "nesterov", 0, KY_OPT_FLAG, &t.optim.nesterov, 0, 0, NULL, "sgd: Nesterov's momentum" },
+        { "rho", 0, KY_OPT_NUM, &t.optim.rho, 0, 0.9999, "X",
+          "rmsprop: how much of its mean of squares a step keeps" },
+        { "centered", 0, KY_OPT_FLAG, &t.optim.centered, 0, 0, NULL,
+          "rmsprop: divide by the gradient's deviation" },
+        { "weight-decay", 0, KY_OPT_NUM, &t.weight_decay, 0, 10, "X",
+          "a step takes this share of lr * w from each weight; 0, with adamw 0.004" },
+        { "schedule", 0, KY_OPT_STR, &t.schedule, 0, 0, "NAME",
+          "of the learning rate: constant, exponential, cosine, plateau" },
+        { "decay", 0, KY_OPT_NUM, &t.rate.factor, 1e-6, 1, "X",
+          "what the rate is multiplied by: each epoch (exponential, 0.95), or when the validation "
+          "loss stays (plateau, 0.1)" },
+        { "decay-patience", 0, KY_OPT_INT, &t.decay_patience, 1, 1e6, "N",
+          "plateau: epochs without a lower validation loss" },
         { "seed", 's', KY_OPT_INT, &t.seed, 0, 9e15, "N",
           "same seed, data and options: the same file" },
         { "patience", 'p', KY_OPT_INT, &t.patience, 1, 1e6, "N",
           "epochs without a better validation loss before it stops" },
         { "clip", 0, KY_OPT_NUM, &t.clip_norm, 0, 1e9, "X",
-          "gradients longer than this are shortened to it; 0: never" },
+          "gradients longer than this are shortened to it; 0: never; 1 where nothing is given" },
+        { "clipnorm", 0, KY_OPT_NUM, &t.clip_array, 0, 1e9, "X",
+          "in place of --clip, each array of weights by itself" },
+        { "clipvalue", 0, KY_OPT_NUM, &t.clip_value, 0, 1e9, "X",
+          "in place of --clip, cut each element off here" },
+        { "l1", 0, KY_OPT_NUM, &t.l1, 0, 1e6, "X", "add X times the sum of |w| of kernels" },
+        { "l2", 0, KY_OPT_NUM, &t.l2, 0, 1e6, "X", "add X times the sum of w^2 of kernels" },
+        { "label-smoothing", 0, KY_OPT_NUM, &t.smoothing, 0, 0.9999, "X",
+          "share of each label that is spread over all classes" },
+        { "class-weight", 0, KY_OPT_STR, &t.class_weight, 0, 0, "balanced|NAME=W,...",
+          "what rows of a class count in the loss that is learned from" },
         { "validation", 0, KY_OPT_NUM, &t.validation, 0.001, 0.9, "X",
           "share held out to choose the epoch" },
         { "threads", 't', KY_OPT_INT, &t.threads, 0, 256, "N",

@@ -13,6 +13,12 @@ typedef struct ky_training {
     const char *data, *arch, *model, *out, *memory;
     int64_t epochs, batch, patience, seed, threads;
     double learning_rate, validation, clip_norm;
+    /* the optimizer and what becomes of the gradient */
+    const char *optimizer, *schedule, *class_weight;
+    ky_optim_opts optim;
+    ky_rate rate;
+    int64_t decay_patience;
+    double weight_decay, clip_array, clip_value, l1, l2, smoothing;
     bool normalize, json, quiet, background;
     /* the gate */
     ky_strs segments;

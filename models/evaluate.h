@@ -12,7 +12,9 @@
 typedef struct ky_dataset {
     int N, T, F, C;
     const float *x;        /* [N,T,F] */
-    const int32_t *y;      /* [N], 0..C-1 */
+    const int32_t *y;      /* [N], 0..C-1; NULL where there are targets instead */
+    const float *target;   /* [N,C] numbers to answer, or 0 and 1 of several labels; NULL */
+    const float *weight;   /* [N] of the rows in the loss that is learned from; NULL: 1 each */
     const uint32_t *group; /* [N] stream or person; NULL: every row its own */
     const int64_t *ts;     /* [N] time, us; NULL: none. Validation is then the latest part */
     bool carried; /* rows of a group are consecutive pieces of one stream: the state is carried

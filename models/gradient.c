@@ -22,14 +22,15 @@ typedef struct desk {
     ky_real **spare;  /* [n_most] where a tensor has a gradient already, NULL if none ever has */
     ky_real **tape;   /* [n_layers] */
     ky_real *scratch;
-    int32_t *y;   /* [rows] */
-    void **state; /* [rows] */
+    int32_t *y;      /* [rows] */
+    float *target;   /* [rows,outputs] */
+    ky_real *weight; /* [rows] */
+    void **state;    /* [rows] */
 } desk;
 
 typedef struct shard {
     ky_real *dw; /* [n_weights] */
-    double loss;
-    int hits, rows;
+    double loss, measure;
 } shard;
 
 struct ky_gradient {
@@ -42,7 +43,7 @@ struct ky_gradient {
     int n_most;           /* inputs of a call */
     bool joins;           /* some tensor has several readers */
     int T, outputs, rows; /* rows of a shard */
-    bool binary;
+    ky_loss loss;
     size_t *state_at; /* [n_layers] first real in a carried state */
     size_t state_reals;
     int n_desks, n_shards, n_used;
@@ -81,36 +82,43 @@ static int count_readers(const ky_model *m, int tensor)
     return n;
 }
 
-/* The loss takes what stands before the last activation. */
-static int take_off_head(ky_gradient *g, ky_err *err)
+/* The last layer as the loss takes it: cross-entropy without its activation. */
+static int take_off_activation(ky_gradient *g, ky_err *err)
 {
     ky_layer *last = g->layers + g->head;
-    enum ky_activation act = last->cfg.activation;
     bool softmax = strcmp(last->ops->class_name, "Softmax") == 0;
+    bool binary = last->cfg.activation == KY_SIGMOID && last->form == KY_POINTWISE;
 
-    if (last->tensor.timed || last->tensor.rank != 1)
-        return ky_fail(err, KY_EUNSUPPORTED,
-                       "layer '%s' answers at every step: only one answer a sequence is trained",
-                       last->name);
-    if (softmax || act == KY_SOFTMAX) {
-        g->outputs = last->out.d[0];
-    } else if (act == KY_SIGMOID && last->out.d[0] == 1 && last->form == KY_POINTWISE) {
-        g->outputs = 1;
-        g->binary = true;
-    } else {
+    if (g->loss.kind == KY_LOSS_CATEGORICAL && !softmax && last->cfg.activation != KY_SOFTMAX)
         return ky_fail(err, KY_EUNSUPPORTED,
                        "the last layer '%s' (%s) ends in neither softmax nor one sigmoid output",
                        last->name, last->ops->class_name);
-    }
-    if (count_readers(g->m, g->head) > 1)
+    if (g->loss.kind == KY_LOSS_BINARY && !binary)
         return ky_fail(err, KY_EUNSUPPORTED,
-                       "the last layer '%s' is also read by others, which cannot be trained",
-                       last->name);
+                       "the last layer '%s' (%s) does not end in sigmoid, which binary "
+                       "cross-entropy takes",
+                       last->name, last->ops->class_name);
     if (softmax)
         g->head = last->from[0];
     else
         last->cfg.activation = KY_LINEAR;
     return KY_OK;
+}
+
+static int take_off_head(ky_gradient *g, ky_err *err)
+{
+    const ky_layer *last = g->layers + g->head;
+
+    if (last->tensor.timed || last->tensor.rank != 1)
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "layer '%s' answers at every step: only one answer a sequence is trained",
+                       last->name);
+    if (count_readers(g->m, g->head) > 1)
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "the last layer '%s' is also read by others, which cannot be trained",
+                       last->name);
+    g->outputs = last->tensor.d[0];
+    return ky_loss_takes_logits(&g->loss) ? take_off_activation(g, err) : KY_OK;
 }
 
 static int check_activations(const ky_layer *l, ky_err *err)
@@ -258,10 +266,13 @@ static int set_desk(const ky_gradient *g, desk *k)
     k->dx = calloc(most, sizeof *k->dx);
     k->spare = calloc(most, sizeof *k->spare);
     k->y = calloc(R, sizeof *k->y);
+    k->target = calloc(R * (size_t)g->outputs, sizeof *k->target);
+    k->weight = calloc(R, sizeof *k->weight);
     k->state = calloc(R, sizeof *k->state);
     whole = k->act != NULL && k->d != NULL && k->reached != NULL && k->mask != NULL &&
             k->tensor != NULL && k->tape != NULL && k->in != NULL && k->dx != NULL &&
-            k->spare != NULL && k->y != NULL && k->state != NULL;
+            k->spare != NULL && k->y != NULL && k->target != NULL && k->weight != NULL &&
+            k->state != NULL;
     for (int t = -m->n_inputs; whole && t <= g->head; t++) {
         whole = !g->used[m->n_inputs + t] ||
                 (set_tensor(g, k, t) && (t < 0 || set_call(g, k, t, &scratch)));
@@ -295,6 +306,8 @@ static void clear_desk(const ky_gradient *g, desk *k)
     free(k->spare);
     free(k->scratch);
     free(k->y);
+    free(k->target);
+    free(k->weight);
     free(k->state);
 }
 
@@ -323,8 +336,8 @@ full:
                    g->m->name, batch, g->T);
 }
 
-int ky_gradient_new(const ky_model *m, int T, int batch, bool carried, ky_pool *pool,
-                    ky_gradient **ret, ky_err *err)
+int ky_gradient_new(const ky_model *m, const ky_loss *loss, int T, int batch, bool carried,
+                    ky_pool *pool, ky_gradient **ret, ky_err *err)
 {
     size_t n = (size_t)m->n_inputs + (size_t)m->n_layers;
     ky_gradient *g = calloc(1, sizeof *g);
@@ -335,7 +348,7 @@ int ky_gradient_new(const ky_model *m, int T, int batch, bool carried, ky_pool *
         return ky_fail(err, g == NULL ? KY_ENOMEM : KY_EUNSUPPORTED, "model '%s' has no layers",
                        m->name);
     }
-    *g = (ky_gradient){ .m = m, .pool = pool, .T = T };
+    *g = (ky_gradient){ .m = m, .pool = pool, .loss = *loss, .T = T };
     g->layers = calloc((size_t)m->n_layers, sizeof *g->layers);
     g->state_at = calloc((size_t)m->n_layers, sizeof *g->state_at);
     g->steps = calloc(n, sizeof *g->steps);
@@ -385,7 +398,7 @@ size_t ky_gradient_state_reals(const ky_gradient *g)
 static void gather(const ky_gradient *g, desk *k, const uint32_t *row, int n)
 {
     const ky_dataset *d = g->b->d;
-    size_t len = (size_t)d->T * (size_t)d->F;
+    size_t len = (size_t)d->T * (size_t)d->F, outputs = (size_t)g->outputs;
 
     for (int r = 0; r < n; r++) {
         const float *from = d->x + row[r] * len;
@@ -393,7 +406,13 @@ static void gather(const ky_gradient *g, desk *k, const uint32_t *row, int n)
 
         for (size_t i = 0; i < len; i++)
             to[i] = from[i];
-        k->y[r] = d->y[row[r]];
+        if (d->target != NULL)
+            memcpy(k->target + (size_t)r * outputs, d->target + row[r] * outputs,
+                   outputs * sizeof *k->target);
+        else
+            k->y[r] = d->y[row[r]];
+        if (d->weight != NULL)
+            k->weight[r] = d->weight[row[r]];
     }
 }
 
@@ -506,17 +525,29 @@ static void run_shard(void *arg, int s, int worker)
     ky_real scale = (ky_real)1 / (ky_real)g->b->n;
     const ky_real *z = k->act[g->m->n_inputs + g->head];
     ky_real *dz = k->d[g->m->n_inputs + g->head];
+    ky_wanted wanted;
     ky_rng rng;
 
     ky_rng_seed(&rng, shard_seed(g->b->seed, s));
     memset(h->dw, 0, g->m->n_weights * sizeof *h->dw);
     gather(g, k, g->b->row + first_row, n);
     forward(g, k, first_row, n, &rng);
-    if (g->binary)
-        h->loss = ky_loss_sigmoid(g->m->kernels, z, k->y, scale, dz, &h->hits, n);
-    else
-        h->loss = ky_loss_softmax(g->m->kernels, z, k->y, scale, dz, &h->hits, n, g->outputs);
+    wanted = (ky_wanted){ .y = k->y,
+                          .target = g->b->d->target != NULL ? k->target : NULL,
+                          .weight = g->b->d->weight != NULL ? k->weight : NULL };
+    h->loss =
+        ky_loss_rows(&g->loss, g->m->kernels, z, &wanted, scale, dz, &h->measure, n, g->outputs);
     backward(g, k, n, h->dw, &rng);
+}
+
+ky_loss ky_gradient_loss(const ky_model *m)
+{
+    const ky_layer *last =
+        m->n_outputs == 1 && m->outputs[0] >= 0 ? m->layers + m->outputs[0] : NULL;
+    bool binary = last != NULL && last->cfg.activation == KY_SIGMOID && last->tensor.rank == 1 &&
+                  last->tensor.d[0] == 1 && last->form == KY_POINTWISE;
+
+    return (ky_loss){ .kind = binary ? KY_LOSS_BINARY : KY_LOSS_CATEGORICAL };
 }
 
 int ky_gradient_shards(const ky_gradient *g)
@@ -524,17 +555,17 @@ int ky_gradient_shards(const ky_gradient *g)
     return g->n_used;
 }
 
-double ky_gradient_batch(ky_gradient *g, const ky_batch *b, int *hits)
+double ky_gradient_batch(ky_gradient *g, const ky_batch *b, double *measure)
 {
     double loss = 0;
 
     g->b = b;
     g->n_used = (b->n + g->rows - 1) / g->rows;
     ky_pool_run(g->pool, g->n_used, run_shard, g);
-    *hits = 0;
+    *measure = 0;
     for (int s = 0; s < g->n_used; s++) {
         loss += g->shards[s].loss;
-        *hits += g->shards[s].hits;
+        *measure += g->shards[s].measure;
     }
     return loss;
 }

@@ -9,6 +9,7 @@
 
 #include "models/blueprint.h"
 #include "models/evaluate.h"
+#include "models/loss.h"
 #include "models/pool.h"
 
 typedef struct ky_gradient ky_gradient;
@@ -25,14 +26,16 @@ typedef struct ky_batch {
 /**
  * @param m       borrowed, packed with `training`; its weights and packed weights are read at
  *                each batch
+ * @param loss    copied
  * @param T       steps a row
  * @param batch   most rows of a batch
  * @param pool    borrowed
  * @param carried the state goes on from batch to batch
- * @return KY_EUNSUPPORTED if a layer cannot be trained, or the last one ends in no probabilities
+ * @return KY_EUNSUPPORTED if a layer cannot be trained, or the last one does not end as the loss
+ *         wants it
  */
-int ky_gradient_new(const ky_model *m, int T, int batch, bool carried, ky_pool *pool,
-                    ky_gradient **ret, ky_err *err);
+int ky_gradient_new(const ky_model *m, const ky_loss *loss, int T, int batch, bool carried,
+                    ky_pool *pool, ky_gradient **ret, ky_err *err);
 void ky_gradient_free(ky_gradient *g);
 
 /** Reals of one stream's carried state, a multiple of 64 bytes: zeros to begin with. */
@@ -41,8 +44,11 @@ size_t ky_gradient_state_reals(const ky_gradient *g);
 /** Shards that the last batch was cut into. */
 int ky_gradient_shards(const ky_gradient *g);
 
-/** Forward and backward; the sum of the rows' losses, and how many were right. */
-double ky_gradient_batch(ky_gradient *g, const ky_batch *b, int *hits);
+/** Forward and backward; the sums of the rows' losses and of what ky_loss_rows measures. */
+double ky_gradient_batch(ky_gradient *g, const ky_batch *b, double *measure);
+
+/** The loss of a model of classes: by its outputs. */
+ky_loss ky_gradient_loss(const ky_model *m);
 
 /**
  * Adds up the last batch's gradient for weights [at, at+n) and returns it, d(mean loss)/dw; at

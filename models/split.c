@@ -122,7 +122,7 @@ static int64_t place_of(const ky_dataset *d, int i)
 
 static int64_t class_of(const ky_dataset *d, int i)
 {
-    return d->y[i];
+    return d->y != NULL ? d->y[i] : 0; /* targets are of one kind */
 }
 
 int ky_split(const ky_dataset *d, double share, uint64_t seed, uint8_t *held, ky_err *err)

@@ -1,6 +1,7 @@
 #include "models/train.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,23 +20,31 @@ enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT };
 
 typedef struct range {
     size_t at, n;
-    float momentum; /* of moving statistics; < 0: Adam */
+    float momentum;  /* of moving statistics; < 0: the optimizer's */
+    bool kernel;     /* l1 and l2 are for it */
+    ky_real shorten; /* as the trainer's, where arrays are clipped by themselves */
 } range;
 
 typedef struct trainer {
     ky_model *m;
-    const ky_dataset *d;
+    ky_dataset d; /* as given, and the weights of its rows */
     const ky_train_opts *o;
+    ky_loss loss;
     ky_pool *pool;
     ky_gradient *g;
     ky_schedule *order;
-    ky_adam adam;
-    range *ranges; /* what learns, ascending */
+    ky_optim optim;
+    ky_rate rate;
+    double rate_used; /* of the last step */
+    range *ranges;    /* what learns, ascending */
     int n_ranges, n_chunks;
-    double *squares; /* [n_chunks] of the gradient */
-    ky_real shorten; /* what the gradient is multiplied by, 1 or less */
-    uint32_t *rows;  /* [n_train] */
+    double *squares;   /* [n_chunks] of the gradient */
+    double *penalties; /* [n_chunks] */
+    ky_real shorten;   /* what the gradient is multiplied by, 1 or less */
+    uint32_t *rows;    /* [n_train] */
     int n_train;
+    float *weight;            /* [N] of the rows, where classes have weights */
+    float *answers;           /* [val.N, outputs] */
     ky_dataset val;           /* the rows held out, copied */
     ky_turn *turns;           /* [batch] */
     uint32_t *row;            /* [batch] */
@@ -59,8 +68,10 @@ void ky_train_defaults(ky_train_opts *o)
         .learning_rate = 1e-3,
         .validation = 0.15,
         .clip_norm = 1,
+        .rate = { .factor = 1, .patience = 1 },
         .seed = 1,
     };
+    ky_optim_defaults(KY_ADAM, &o->optim);
 }
 
 /* ---- before the first epoch ---- */
@@ -70,59 +81,113 @@ static int check_options(const ky_train_opts *o, ky_err *err)
     if (o->epochs < 1 || o->batch < 1 || o->patience < 1)
         return ky_fail(err, KY_EINVAL, "epochs %d, batch %d, patience %d: each must be at least 1",
                        o->epochs, o->batch, o->patience);
-    if (!(o->learning_rate > 0) || !isfinite(o->learning_rate))
-        return ky_fail(err, KY_EINVAL, "learning rate %g: must be above 0", o->learning_rate);
     if (!(o->validation > 0 && o->validation < 1))
         return ky_fail(err, KY_EINVAL, "validation share %g: must be between 0 and 1",
                        o->validation);
-    if (!(o->clip_norm >= 0))
-        return ky_fail(err, KY_EINVAL, "gradient norm %g to clip at: must not be negative",
-                       o->clip_norm);
+    if (!(o->clip_norm >= 0 && o->clip_array >= 0 && o->clip_value >= 0))
+        return ky_fail(err, KY_EINVAL, "gradient %g, %g, %g to clip at: must not be negative",
+                       o->clip_norm, o->clip_array, o->clip_value);
+    if ((o->clip_norm > 0) + (o->clip_array > 0) + (o->clip_value > 0) > 1)
+        return ky_fail(err, KY_EINVAL,
+                       "the gradient can be clipped by its norm, that of each array, or by value: "
+                       "only one of them");
+    if (!(o->l1 >= 0 && o->l2 >= 0) || !isfinite(o->l1) || !isfinite(o->l2))
+        return ky_fail(err, KY_EINVAL, "l1 %g, l2 %g: must not be negative", o->l1, o->l2);
     return KY_OK;
 }
 
-static int check_data(const ky_model *m, const ky_dataset *d, ky_err *err)
+/* The loss of these data, and whether its options go with it. */
+static int set_loss(trainer *t, ky_err *err)
+{
+    bool targets = t->d.target != NULL;
+
+    t->loss = targets ? t->o->loss : ky_gradient_loss(t->m);
+    t->loss.smoothing = t->o->loss.smoothing;
+    if (targets && t->loss.kind == KY_LOSS_CATEGORICAL)
+        return ky_fail(err, KY_EINVAL, "categorical cross-entropy wants classes, not targets");
+    if (!(t->loss.smoothing >= 0 && t->loss.smoothing < 1))
+        return ky_fail(err, KY_EINVAL, "label smoothing %g: must be at least 0 and below 1",
+                       t->loss.smoothing);
+    if (t->loss.smoothing > 0 && !ky_loss_takes_logits(&t->loss))
+        return ky_fail(err, KY_EINVAL, "only labels can be smoothed, not the targets of %s",
+                       ky_loss_name(t->loss.kind));
+    if (targets && (t->o->balanced || t->o->class_weight != NULL))
+        return ky_fail(err, KY_EINVAL, "only classes have weights, targets have not");
+    t->now.measure = t->out.measure = ky_loss_takes_logits(&t->loss) ? "accuracy" : "mae";
+    return KY_OK;
+}
+
+/* Targets fit the outputs, and the loss. */
+static int check_targets(const ky_model *m, const ky_dataset *d, const ky_loss *loss, ky_err *err)
+{
+    if (d->C != m->info.outputs)
+        return ky_fail(err, KY_ESHAPE, "the data have %d targets a row, model '%s' has %d outputs",
+                       d->C, m->name, m->info.outputs);
+    for (size_t i = 0; i < (size_t)d->N * (size_t)d->C; i++) {
+        size_t row = i / (size_t)d->C, at = i % (size_t)d->C;
+
+        if (!isfinite(d->target[i]))
+            return ky_fail(err, KY_EINVAL, "row %zu, target %zu is not a finite number", row, at);
+        if (loss->kind == KY_LOSS_BINARY && !(d->target[i] >= 0 && d->target[i] <= 1))
+            return ky_fail(err, KY_EINVAL, "row %zu, label %zu is %g, not within 0..1", row, at,
+                           (double)d->target[i]);
+    }
+    return KY_OK;
+}
+
+static int check_classes(const ky_model *m, const ky_dataset *d, ky_err *err)
 {
     int classes = m->info.outputs == 1 ? 2 : m->info.outputs;
+
+    if (d->C > classes)
+        return ky_fail(err, KY_ESHAPE, "the data have %d classes, model '%s' tells %d apart", d->C,
+                       m->name, classes);
+    for (int i = 0; i < d->N; i++)
+        if (d->y[i] < 0 || d->y[i] >= d->C)
+            return ky_fail(err, KY_EINVAL, "row %d: class %d is not within 0..%d", i, d->y[i],
+                           d->C - 1);
+    return KY_OK;
+}
+
+static int check_data(const ky_model *m, const ky_dataset *d, const ky_loss *loss, ky_err *err)
+{
     size_t row = (size_t)d->T * (size_t)d->F;
+    int rc;
 
     if (d->F != m->info.features)
         return ky_fail(err, KY_ESHAPE, "the data have %d values a step, model '%s' takes %d", d->F,
                        m->name, m->info.features);
-    if (d->C > classes)
-        return ky_fail(err, KY_ESHAPE, "the data have %d classes, model '%s' tells %d apart", d->C,
-                       m->name, classes);
-    for (int i = 0; i < d->N; i++) {
-        if (d->y[i] < 0 || d->y[i] >= d->C)
-            return ky_fail(err, KY_EINVAL, "row %d: class %d is not within 0..%d", i, d->y[i],
-                           d->C - 1);
-        for (size_t j = 0; j < row; j++)
-            if (!isfinite(d->x[(size_t)i * row + j]))
-                return ky_fail(err, KY_EINVAL, "row %d, step %zu, value %zu is not a finite number",
-                               i, j / (size_t)d->F, j % (size_t)d->F);
-    }
+    rc = d->target != NULL ? check_targets(m, d, loss, err) : check_classes(m, d, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < (size_t)d->N * row; i++)
+        if (!isfinite(d->x[i]))
+            return ky_fail(err, KY_EINVAL, "row %zu, step %zu, value %zu is not a finite number",
+                           i / row, i % row / (size_t)d->F, i % (size_t)d->F);
     return KY_OK;
 }
 
 /* Rows of the one side become a list, those of the other a dataset of their own. */
 static int set_sides(trainer *t, const uint8_t *held, int n_held, ky_err *err)
 {
-    const ky_dataset *d = t->d;
-    size_t len = (size_t)d->T * (size_t)d->F, n = (size_t)n_held;
+    const ky_dataset *d = &t->d;
+    size_t len = (size_t)d->T * (size_t)d->F, n = (size_t)n_held, outputs = (size_t)d->C;
     float *x = malloc(n * len * sizeof *x);
-    int32_t *y = malloc(n * sizeof *y);
+    int32_t *y = d->target == NULL ? malloc(n * sizeof *y) : NULL;
+    float *target = d->target != NULL ? malloc(n * outputs * sizeof *target) : NULL;
     uint32_t *group = d->group != NULL ? malloc(n * sizeof *group) : NULL;
     int64_t *ts = d->ts != NULL ? malloc(n * sizeof *ts) : NULL;
 
     t->val = *d;
     t->val.x = x;
     t->val.y = y;
+    t->val.target = target;
     t->val.group = group;
     t->val.ts = ts;
     t->val.N = 0;
     t->rows = malloc((size_t)d->N * sizeof *t->rows);
-    if (x == NULL || y == NULL || t->rows == NULL || (d->group != NULL && group == NULL) ||
-        (d->ts != NULL && ts == NULL))
+    if (x == NULL || (y == NULL && target == NULL) || t->rows == NULL ||
+        (d->group != NULL && group == NULL) || (d->ts != NULL && ts == NULL))
         return ky_fail(err, KY_ENOMEM, "no memory to hold out %d of %d rows", n_held, d->N);
     for (int i = 0; i < d->N; i++) {
         if (!held[i]) {
@@ -130,7 +195,11 @@ static int set_sides(trainer *t, const uint8_t *held, int n_held, ky_err *err)
             continue;
         }
         memcpy(x + (size_t)t->val.N * len, d->x + (size_t)i * len, len * sizeof *x);
-        y[t->val.N] = d->y[i];
+        if (target != NULL)
+            memcpy(target + (size_t)t->val.N * outputs, d->target + (size_t)i * outputs,
+                   outputs * sizeof *target);
+        else
+            y[t->val.N] = d->y[i];
         if (group != NULL)
             group[t->val.N] = d->group[i];
         if (ts != NULL)
@@ -147,12 +216,12 @@ static uint64_t draw_seed(const trainer *t, int what)
 
 static int split(trainer *t, ky_err *err)
 {
-    uint8_t *held = malloc((size_t)(t->d->N > 0 ? t->d->N : 1));
+    uint8_t *held = malloc((size_t)(t->d.N > 0 ? t->d.N : 1));
     int rc;
 
     if (held == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory to split %d rows", t->d->N);
-    rc = ky_split(t->d, t->o->validation, draw_seed(t, DRAW_SPLIT), held, err);
+        return ky_fail(err, KY_ENOMEM, "no memory to split %d rows", t->d.N);
+    rc = ky_split(&t->d, t->o->validation, draw_seed(t, DRAW_SPLIT), held, err);
     if (rc > 0)
         rc = set_sides(t, held, rc, err);
     free(held);
@@ -162,14 +231,14 @@ static int split(trainer *t, ky_err *err)
 /* Mean and variance of each value over the training rows, in double and in order. */
 static void moments(const trainer *t, double *mean, double *var)
 {
-    size_t F = (size_t)t->d->F, steps = (size_t)t->d->T;
+    size_t F = (size_t)t->d.F, steps = (size_t)t->d.T;
     double n = (double)t->n_train * (double)steps;
 
     for (int pass = 0; pass < 2; pass++) {
         double *into = pass == 0 ? mean : var;
 
         for (int i = 0; i < t->n_train; i++) {
-            const float *x = t->d->x + t->rows[i] * steps * F;
+            const float *x = t->d.x + t->rows[i] * steps * F;
 
             for (size_t j = 0; j < steps * F; j++) {
                 double v = x[j] - (pass == 0 ? 0 : mean[j % F]);
@@ -192,7 +261,7 @@ static double usable_variance(double var, double mean)
 static int fit_input(trainer *t, ky_err *err)
 {
     ky_layer *l = t->m->layers;
-    size_t F = (size_t)t->d->F;
+    size_t F = (size_t)t->d.F;
     double *mean;
 
     if (strcmp(l->ops->class_name, "BatchNormalization") != 0 || l->trainable || l->cfg.scale ||
@@ -213,30 +282,83 @@ static int fit_input(trainer *t, ky_err *err)
     return KY_OK;
 }
 
-/* Which weights learn: Adam's, neighbours joined, and moving statistics. */
+/* What a row of class c counts in the loss: as given, or so that every class of the rows that are
+ * learned from counts the same. */
+static void weigh_classes(const trainer *t, double *weight)
+{
+    int C = t->d.C, seen = 0;
+
+    for (int c = 0; c < C; c++)
+        weight[c] = t->o->class_weight != NULL ? t->o->class_weight[c] : 0;
+    if (t->o->class_weight != NULL)
+        return;
+    for (int i = 0; i < t->n_train; i++)
+        weight[t->d.y[t->rows[i]]]++;
+    for (int c = 0; c < C; c++)
+        seen += weight[c] > 0;
+    for (int c = 0; c < C; c++)
+        weight[c] = weight[c] > 0 ? t->n_train / (seen * weight[c]) : 0;
+}
+
+static int set_weights(trainer *t, ky_err *err)
+{
+    double *weight;
+
+    if (!t->o->balanced && t->o->class_weight == NULL)
+        return KY_OK;
+    for (int c = 0; t->o->class_weight != NULL && c < t->d.C; c++)
+        if (!(t->o->class_weight[c] >= 0) || !isfinite(t->o->class_weight[c]))
+            return ky_fail(err, KY_EINVAL, "class %d has weight %g: must not be negative", c,
+                           t->o->class_weight[c]);
+    weight = calloc((size_t)t->d.C + 1, sizeof *weight);
+    t->weight = calloc((size_t)t->d.N, sizeof *t->weight);
+    if (weight == NULL || t->weight == NULL) {
+        free(weight);
+        return ky_fail(err, KY_ENOMEM, "no memory for the weights of %d rows", t->d.N);
+    }
+    weigh_classes(t, weight);
+    for (int i = 0; i < t->d.N; i++)
+        t->weight[i] = (float)weight[t->d.y[i]];
+    t->d.weight = t->weight;
+    free(weight);
+    return KY_OK;
+}
+
+/* What Keras's kernel_regularizer is for; of separable and depthwise ones, their own. */
+static bool is_kernel(const char *name)
+{
+    static const char *const names[] = { "kernel", "forward_kernel", "backward_kernel",
+                                         "depthwise_kernel", "pointwise_kernel" };
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Which weights learn: the optimizer's, and moving statistics. */
 static int set_ranges(trainer *t, ky_err *err)
 {
     t->n_chunks = (int)((t->m->n_weights + CHUNK - 1) / CHUNK);
     t->squares = calloc((size_t)t->n_chunks + 1, sizeof *t->squares);
+    t->penalties = calloc((size_t)t->n_chunks + 1, sizeof *t->penalties);
     t->ranges = calloc((size_t)t->m->n_layers * KY_MAX_WEIGHTS + 1, sizeof *t->ranges);
-    if (t->ranges == NULL || t->squares == NULL)
+    if (t->ranges == NULL || t->squares == NULL || t->penalties == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory to train model '%s'", t->m->name);
     for (int i = 0; i < t->m->n_layers; i++) {
         const ky_layer *l = t->m->layers + i;
 
-        for (int j = 0; l->trainable && j < l->n_weights; j++) {
+        /* Calls of one layer learn its weights once. */
+        for (int j = 0; l->trainable && l->shares == i && j < l->n_weights; j++) {
             const ky_weight *w = l->weights + j;
-            range *last = t->n_ranges > 0 ? t->ranges + t->n_ranges - 1 : NULL;
-            size_t at = l->weights_at + w->at;
 
             if (!w->trainable && strncmp(w->name, "moving_", 7) != 0)
                 continue; /* statistics that do not move */
-            if (w->trainable && last != NULL && last->momentum < 0 && last->at + last->n == at)
-                last->n += w->len;
-            else
-                t->ranges[t->n_ranges++] = (range){
-                    .at = at, .n = w->len, .momentum = w->trainable ? -1 : l->cfg.momentum
-                };
+            t->ranges[t->n_ranges++] = (range){ .at = l->weights_at + w->at,
+                                                .n = w->len,
+                                                .momentum = w->trainable ? -1 : l->cfg.momentum,
+                                                .kernel = w->trainable && is_kernel(w->name),
+                                                .shorten = 1 };
         }
     }
     return KY_OK;
@@ -245,7 +367,7 @@ static int set_ranges(trainer *t, ky_err *err)
 static int set_batches(trainer *t, ky_err *err)
 {
     size_t batch = (size_t)t->o->batch, reals = ky_gradient_state_reals(t->g);
-    int rc = ky_schedule_new(t->d, t->rows, t->n_train, t->o->batch, &t->order, err);
+    int rc = ky_schedule_new(&t->d, t->rows, t->n_train, t->o->batch, &t->order, err);
 
     if (rc < 0)
         return rc;
@@ -253,9 +375,10 @@ static int set_batches(trainer *t, ky_err *err)
     t->row = calloc(batch, sizeof *t->row);
     t->state = calloc(batch, sizeof *t->state);
     t->best = calloc(t->m->n_weights + 1, sizeof *t->best);
+    t->answers = calloc((size_t)t->val.N * (size_t)t->m->info.outputs + 1, sizeof *t->answers);
     t->states = aligned_alloc(64, batch * (reals * sizeof *t->states + 64));
     if (t->turns == NULL || t->row == NULL || t->state == NULL || t->states == NULL ||
-        t->best == NULL)
+        t->best == NULL || t->answers == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for batches of %d rows", t->o->batch);
     return KY_OK;
 }
@@ -264,8 +387,11 @@ static int prepare(trainer *t, ky_err *err)
 {
     int rc;
 
-    if ((rc = check_options(t->o, err)) < 0 || (rc = check_data(t->m, t->d, err)) < 0 ||
-        (rc = split(t, err)) < 0)
+    t->rate = t->o->rate;
+    t->rate.first = t->o->learning_rate;
+    if ((rc = check_options(t->o, err)) < 0 || (rc = ky_rate_init(&t->rate, err)) < 0 ||
+        (rc = set_loss(t, err)) < 0 || (rc = check_data(t->m, &t->d, &t->loss, err)) < 0 ||
+        (rc = split(t, err)) < 0 || (rc = set_weights(t, err)) < 0)
         return rc;
     if (t->o->fit_input && (rc = fit_input(t, err)) < 0)
         return rc;
@@ -275,9 +401,9 @@ static int prepare(trainer *t, ky_err *err)
     t->pool = ky_pool_new(t->o->threads);
     if (t->pool == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for threads");
-    rc = ky_gradient_new(t->m, t->d->T, t->o->batch, t->d->carried, t->pool, &t->g, err);
+    rc = ky_gradient_new(t->m, &t->loss, t->d.T, t->o->batch, t->d.carried, t->pool, &t->g, err);
     if (rc < 0 || (rc = set_ranges(t, err)) < 0 || (rc = set_batches(t, err)) < 0 ||
-        (rc = ky_adam_init(&t->adam, t->m->n_weights, t->o->learning_rate, err)) < 0)
+        (rc = ky_optim_init(&t->optim, &t->o->optim, t->m->n_weights, err)) < 0)
         return rc;
     ky_rng_seed(&t->rng, draw_seed(t, DRAW_ORDER));
     t->out.history = ky_json_array();
@@ -303,21 +429,79 @@ static size_t overlap(const range *a, int chunk, size_t *from)
     return *from < to ? to - *from : 0;
 }
 
-/* Adds up the shards' gradients of a chunk, and the squares of the sums. */
+static int sign(ky_real w)
+{
+    return (w > 0) - (w < 0);
+}
+
+/* What kernels cost by their size, and where dw is not NULL its gradient. */
+static double penalize(const trainer *t, const ky_real *w, ky_real *dw, size_t n)
+{
+    ky_real l1 = (ky_real)t->o->l1, l2 = (ky_real)(2 * t->o->l2);
+    double sum = 0, squares = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += fabs((double)w[i]);
+        squares += (double)w[i] * (double)w[i];
+        if (dw != NULL)
+            dw[i] += l1 * (ky_real)sign(w[i]) + l2 * w[i];
+    }
+    return t->o->l1 * sum + t->o->l2 * squares;
+}
+
+static void cut_off(ky_real *dw, size_t n, ky_real most)
+{
+    for (size_t i = 0; i < n; i++)
+        dw[i] = dw[i] > most ? most : dw[i] < -most ? -most : dw[i];
+}
+
+/* Adds up the shards' gradients of a chunk with that of the penalty, and the squares of the
+ * sums. */
 static void sum_chunk(void *arg, int i, int worker)
 {
     trainer *t = arg;
-    double squares = 0;
+    bool penalized = t->o->l1 > 0 || t->o->l2 > 0;
+    double squares = 0, penalty = 0;
 
     (void)worker;
     for (int r = 0; r < t->n_ranges; r++) {
-        size_t from, n = overlap(t->ranges + r, i, &from);
-        const ky_real *dw = n > 0 ? ky_gradient_sum(t->g, from, n) : NULL;
+        const range *a = t->ranges + r;
+        size_t from, n = overlap(a, i, &from);
+        ky_real *dw;
 
-        for (size_t j = 0; j < n && t->ranges[r].momentum < 0; j++)
+        if (n == 0)
+            continue;
+        ky_gradient_sum(t->g, from, n);
+        dw = ky_gradient_at(t->g, from);
+        if (a->kernel && penalized)
+            penalty += penalize(t, t->m->weights + from, dw, n);
+        if (a->momentum < 0 && t->o->clip_value > 0)
+            cut_off(dw, n, (ky_real)t->o->clip_value);
+        for (size_t j = 0; j < n && a->momentum < 0; j++)
             squares += (double)dw[j] * (double)dw[j];
     }
     t->squares[i] = squares;
+    t->penalties[i] = penalty;
+}
+
+/* What a gradient is multiplied by so that its norm is at most this. */
+static ky_real shorten_to(double norm, double squares)
+{
+    return norm > 0 && squares > norm * norm ? (ky_real)(norm / sqrt(squares)) : 1;
+}
+
+/* The norm of one array's gradient. */
+static void clip_range(void *arg, int i, int worker)
+{
+    trainer *t = arg;
+    range *a = t->ranges + i;
+    const ky_real *dw = ky_gradient_at(t->g, a->at);
+    double squares = 0;
+
+    (void)worker;
+    for (size_t j = 0; j < a->n && a->momentum < 0; j++)
+        squares += (double)dw[j] * (double)dw[j];
+    a->shorten = shorten_to(t->o->clip_array, squares);
 }
 
 static void step_chunk(void *arg, int i, int worker)
@@ -329,6 +513,7 @@ static void step_chunk(void *arg, int i, int worker)
         const range *a = t->ranges + r;
         size_t from, n = overlap(a, i, &from);
         ky_real *w = t->m->weights + from, *dw;
+        ky_real shorten = t->shorten < 1 ? t->shorten : a->shorten;
 
         if (n == 0)
             continue;
@@ -337,32 +522,37 @@ static void step_chunk(void *arg, int i, int worker)
             follow(w, dw, n, a->momentum, ky_gradient_shards(t->g));
             continue;
         }
-        for (size_t j = 0; j < n && t->shorten < 1; j++)
-            dw[j] *= t->shorten;
-        ky_adam_apply(&t->adam, t->m->kernels, from, n, w, dw);
+        for (size_t j = 0; j < n && shorten < 1; j++)
+            dw[j] *= shorten;
+        ky_optim_apply(&t->optim, t->m->kernels, from, n, w, dw);
     }
 }
 
-/* One step of all weights along the gradient of the last batch. */
-static void step(trainer *t)
+/* One step of all weights along the gradient of the last batch; returns the penalty that was part
+ * of the loss. */
+static double step(trainer *t, double rate)
 {
-    double squares = 0;
+    double squares = 0, penalty = 0;
 
     ky_pool_run(t->pool, t->n_chunks, sum_chunk, t);
-    for (int i = 0; i < t->n_chunks; i++)
+    for (int i = 0; i < t->n_chunks; i++) {
         squares += t->squares[i];
-    t->shorten = 1;
-    if (t->o->clip_norm > 0 && squares > t->o->clip_norm * t->o->clip_norm)
-        t->shorten = (ky_real)(t->o->clip_norm / sqrt(squares));
-    ky_adam_begin(&t->adam);
+        penalty += t->penalties[i];
+    }
+    t->shorten = shorten_to(t->o->clip_norm, squares);
+    if (t->o->clip_array > 0)
+        ky_pool_run(t->pool, t->n_ranges, clip_range, t);
+    ky_optim_begin(&t->optim, rate);
     ky_pool_run(t->pool, t->n_chunks, step_chunk, t);
+    return penalty;
 }
 
-static int learn(trainer *t, int batch, double *loss, int *hits, ky_err *err)
+static int learn(trainer *t, int batch, double *loss, double *measure, ky_err *err)
 {
-    ky_batch b = { .d = t->d, .row = t->row, .state = t->d->carried ? t->state : NULL };
+    ky_batch b = { .d = &t->d, .row = t->row, .state = t->d.carried ? t->state : NULL };
     size_t reals = ky_gradient_state_reals(t->g);
     int place[3] = { DRAW_DROPOUT, t->now.epoch, batch };
+    double done;
 
     b.n = ky_schedule_batch(t->order, batch, t->turns);
     b.seed = ky_hash(t->o->seed, place, sizeof place);
@@ -372,8 +562,10 @@ static int learn(trainer *t, int batch, double *loss, int *hits, ky_err *err)
         if (t->turns[r].fresh)
             memset(t->state[r], 0, reals * sizeof *t->states);
     }
-    *loss = ky_gradient_batch(t->g, &b, hits);
-    step(t);
+    *loss = ky_gradient_batch(t->g, &b, measure);
+    done = (t->now.epoch - 1 + (double)batch / t->now.batches) / t->o->epochs;
+    t->rate_used = ky_rate_at(&t->rate, done);
+    *loss += b.n * step(t, t->rate_used);
     return ky_model_pack(t->m, err) < 0 ? KY_ENOMEM : b.n;
 }
 
@@ -393,13 +585,13 @@ static int run_batches(trainer *t, ky_err *err)
 
     t->now.batches = ky_schedule_begin(t->order, &t->rng);
     for (int i = 0; i < t->now.batches && !t->interrupted; i++) {
-        double batch_loss;
-        int hits, n = learn(t, i, &batch_loss, &hits, err);
+        double batch_loss, measure;
+        int n = learn(t, i, &batch_loss, &measure, err);
 
         if (n < 0)
             return n;
         loss += batch_loss;
-        right += hits;
+        right += measure;
         rows += n;
         t->now.batch = i + 1;
         t->now.loss = loss / rows;
@@ -410,28 +602,52 @@ static int run_batches(trainer *t, ky_err *err)
     return KY_OK;
 }
 
+/* What the kernels cost, chunk by chunk as in a step. */
+static double penalty_now(const trainer *t)
+{
+    double sum = 0;
+
+    for (int i = 0; i < t->n_chunks && (t->o->l1 > 0 || t->o->l2 > 0); i++) {
+        double penalty = 0;
+
+        for (int r = 0; r < t->n_ranges; r++) {
+            size_t from, n = overlap(t->ranges + r, i, &from);
+
+            if (n > 0 && t->ranges[r].kernel)
+                penalty += penalize(t, t->m->weights + from, NULL, n);
+        }
+        sum += penalty;
+    }
+    return sum;
+}
+
 static int validate(trainer *t, ky_err *err)
 {
-    ky_score s;
-    int rc = ky_evaluate(t->m, &t->val, t->o->threads, &s, err);
+    const ky_wanted wanted = { .y = t->val.y, .target = t->val.target };
+    int rc = ky_answer(t->m, &t->val, KY_PATH_SERVED, t->o->threads, t->answers, err);
 
     if (rc < 0)
         return rc;
-    free(s.confusion);
-    t->now.val_loss = s.log_loss;
-    t->now.val_accuracy = s.accuracy;
+    t->now.val_loss = ky_loss_answers(&t->loss, t->answers, &wanted, &t->now.val_accuracy, t->val.N,
+                                      t->m->info.outputs);
+    t->now.val_loss += penalty_now(t);
+    ky_rate_next(&t->rate, t->now.val_loss);
     return KY_OK;
 }
 
 static void write_history(trainer *t)
 {
     ky_json *e = ky_json_object();
+    char name[32];
 
+    snprintf(name, sizeof name, "val_%s", t->now.measure);
     ky_json_set(e, "epoch", ky_json_of_int(t->now.epoch));
     ky_json_set(e, "loss", ky_json_of_num(t->now.loss));
-    ky_json_set(e, "accuracy", ky_json_of_num(t->now.accuracy));
+    ky_json_set(e, t->now.measure, ky_json_of_num(t->now.accuracy));
     ky_json_set(e, "val_loss", ky_json_of_num(t->now.val_loss));
-    ky_json_set(e, "val_accuracy", ky_json_of_num(t->now.val_accuracy));
+    ky_json_set(e, name, ky_json_of_num(t->now.val_accuracy));
+    if (t->rate.kind != KY_DECAY_NONE)
+        ky_json_set(e, "learning_rate", ky_json_of_num(t->rate_used));
     ky_json_append(t->out.history, e);
 }
 
@@ -485,13 +701,17 @@ static void clear(trainer *t)
     ky_gradient_free(t->g);
     ky_schedule_free(t->order);
     ky_pool_free(t->pool);
-    ky_adam_done(&t->adam);
+    ky_optim_done(&t->optim);
     free((void *)t->val.x);
     free((void *)t->val.y);
+    free((void *)t->val.target);
+    free(t->weight);
+    free(t->answers);
     free((void *)t->val.group);
     free((void *)t->val.ts);
     free(t->ranges);
     free(t->squares);
+    free(t->penalties);
     free(t->rows);
     free(t->turns);
     free(t->row);
@@ -503,7 +723,7 @@ static void clear(trainer *t)
 int ky_train(ky_model *m, const ky_dataset *d, const ky_train_opts *o, ky_train_result *ret,
              ky_err *err)
 {
-    trainer t = { .m = m, .d = d, .o = o, .now.epochs = o->epochs };
+    trainer t = { .m = m, .d = *d, .o = o, .now.epochs = o->epochs };
     int rc, packed;
 
     t.begun_ns = ky_clock_mono_ns();

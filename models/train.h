@@ -1,13 +1,15 @@
 /*
- * Training: softmax cross-entropy, Adam, dropout, early stopping on a validation part,
- * one seed for everything. The same data, seed and arguments give the same weights to
- * the bit, whatever the number of threads or the kernel set.
+ * Training: a loss, an optimizer, dropout, early stopping on a validation part, one seed
+ * for everything. The same data, seed and arguments give the same weights to the bit,
+ * whatever the number of threads or the kernel set.
  */
 #ifndef KY_TRAIN_H
 #define KY_TRAIN_H
 
 #include "models/blueprint.h"
 #include "models/evaluate.h"
+#include "models/loss.h"
+#include "models/optim.h"
 
 typedef struct ky_train_progress ky_train_progress;
 
@@ -17,6 +19,15 @@ typedef struct ky_train_opts {
     bool fit_input; /* fit the input normalisation (a new model); false: keep it (warm start) */
     double learning_rate, validation; /* validation: share of the rows, (0,1) */
     double clip_norm;                 /* gradients longer than this are shortened to it; 0: never */
+    double clip_array; /* the same of each array of weights by itself (Keras: clipnorm) */
+    double clip_value; /* elements of the gradient are cut off here (Keras: clipvalue); 0: never */
+    double l1, l2;     /* kernels' l1 sum |w| + l2 sum w^2 is added to the loss, also the
+                          validation's (Keras: kernel_regularizer) */
+    ky_optim_opts optim;
+    ky_rate rate;  /* kind, factor and patience of its schedule; learning_rate is its first */
+    ky_loss loss;  /* of data with targets; of classes only its smoothing is read */
+    bool balanced; /* rows count by rows / (classes * rows of its class) in the loss */
+    const double *class_weight; /* [C] rows count so much instead; NULL: 1. Validation: always 1 */
     uint64_t seed;
     /** Called after each batch and epoch; nonzero ends the training with the best weights. */
     int (*progress)(const ky_train_progress *p, void *arg);
@@ -25,7 +36,8 @@ typedef struct ky_train_opts {
 
 struct ky_train_progress {
     int epoch, epochs, batch, batches; /* batch == batches: the epoch is over, val_* are set */
-    double loss, accuracy, val_loss, val_accuracy;
+    double loss, accuracy, val_loss, val_accuracy; /* accuracy: what `measure` says */
+    const char *measure;                           /* "accuracy", "mae" (mean absolute error) */
     double seconds;
 };
 
@@ -33,6 +45,7 @@ typedef struct ky_train_result {
     int epochs_run, best_epoch;
     double val_loss, val_accuracy, seconds;
     bool stopped_early;
+    const char *measure;
     ky_json *history; /* array of epochs, owned by the caller */
 } ky_train_result;
 

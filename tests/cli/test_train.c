@@ -168,6 +168,62 @@ static void the_same_seed_writes_the_same_file(void **state)
     assert_false(same_bytes("a.h5", "c.h5"));
 }
 
+/* Each option changes what is learned, and the file says what it was. */
+static void options_of_learning_are_heeded_and_noted(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {
+        "--optimizer|adamw",
+        "--optimizer|sgd|--lr|0.1",
+        "--optimizer|sgd|--momentum|0.9",
+        "--optimizer|sgd|--momentum|0.9|--nesterov",
+        "--optimizer|rmsprop",
+        "--optimizer|rmsprop|--rho|0.5",
+        "--optimizer|rmsprop|--centered",
+        "--weight-decay|0.1",
+        "--schedule|exponential|--decay|0.5",
+        "--schedule|cosine",
+        "--schedule|plateau|--decay-patience|1|--decay|0.001|--lr|1",
+        "--clip|0.001",
+        "--clipnorm|0.001",
+        "--clipvalue|0.001",
+        "--l1|0.01",
+        "--l2|0.01",
+        "--label-smoothing|0.1",
+        "--class-weight|slow=3,fast=0.5",
+    };
+    enum { WAYS = sizeof ways / sizeof *ways };
+    uint64_t hash[WAYS + 1];
+    char command[512], path[4096];
+
+    for (int i = 0; i <= WAYS; i++) {
+        ky_model *m = NULL;
+
+        snprintf(command, sizeof command, "train|tones.h5|--arch|" ARCH "|-o|way.h5|-e|4|-q%s%s",
+                 i > 0 ? "|" : "", i > 0 ? ways[i - 1] : "");
+        run_well(command);
+        assert_int_equal(ky_model_load(in_dir("way.h5", path), &m, NULL), KY_OK);
+        hash[i] = ky_model_facts(m)->hash;
+        for (int before = 0; before < i; before++)
+            if (hash[before] == hash[i])
+                fail_msg("'%s' changes nothing", ways[i - 1]);
+        ky_model_free(m);
+    }
+    run_well("train|tones.h5|--arch|" ARCH "|-o|way.h5|-e|1|-q|--optimizer|rmsprop|--momentum|0.5|"
+             "--l2|0.25|--schedule|plateau|--class-weight|balanced");
+    ky_model *m = NULL;
+    assert_int_equal(ky_model_load(in_dir("way.h5", path), &m, NULL), KY_OK);
+    const ky_json *e = m->meta.extra;
+    assert_string_equal(ky_json_str(ky_json_get(e, "optimizer"), ""), "rmsprop");
+    assert_true(ky_json_num(ky_json_get(e, "momentum"), 0) == 0.5);
+    assert_true(ky_json_num(ky_json_get(e, "l2"), 0) == 0.25);
+    assert_true(ky_json_num(ky_json_get(e, "learning_rate"), 0) == 0.001);
+    assert_true(ky_json_num(ky_json_get(e, "decay"), 0) == 0.1);
+    assert_string_equal(ky_json_str(ky_json_get(e, "schedule"), ""), "plateau");
+    assert_string_equal(ky_json_str(ky_json_get(e, "class_weight"), ""), "balanced");
+    ky_model_free(m);
+}
+
 static void the_test_part_has_no_say(void **state)
 {
     (void)state;
@@ -582,6 +638,16 @@ static const spoilt table[] = {
     { "no dataset 'X_test'", "predict|good.h5|words.h5:X_test|-o|new.h5", missing },
     { "lstn", "train|tones.h5|--arch|lstn:4, dense|-o|new.h5|-q", missing },
     { "cannot be written", "train|tones.h5|--arch|" ARCH "|-o|no/such/new.h5|-q", missing },
+    { "only one of them", TRAIN_BAD "|--clip|1|--clipnorm|1", plain_data },
+    { "only one of them", TRAIN_BAD "|--clipvalue|1|--clipnorm|1", plain_data },
+    { "adam has no momentum", TRAIN_BAD "|--momentum|0.9", plain_data },
+    { "for sgd with momentum", TRAIN_BAD "|--optimizer|sgd|--nesterov", plain_data },
+    { "sgd cannot be centered", TRAIN_BAD "|--optimizer|sgd|--centered", plain_data },
+    { "'7=1': the model has no such class", TRAIN_BAD "|--class-weight|0=2,7=1", plain_data },
+    { "'0' is not NAME=NUMBER", TRAIN_BAD "|--class-weight|0", plain_data },
+    { "'0=-1' is not NAME=NUMBER", TRAIN_BAD "|--class-weight|0=-1", plain_data },
+    { "'0=x' is not NAME=NUMBER", TRAIN_BAD "|--class-weight|0=x", plain_data },
+    { "'' is not NAME=NUMBER", TRAIN_BAD "|--class-weight|0=1,", plain_data },
     { "ends in .h5", "train|tones.h5|--arch|" ARCH "|-o|new.keras|-q", missing },
 };
 
@@ -647,6 +713,19 @@ static void wrong_usage_ends_with_two(void **state)
         "train|tones.h5|--arch|dense|-o|m.h5|--epochs|0",
         "train|tones.h5|--arch|dense|-o|m.h5|--memory|disk",
         "train|tones.h5|--arch|dense|-o|m.h5|--lr|fast",
+        "train|tones.h5|--arch|dense|-o|m.h5|--optimizer|adagrad",
+        "train|tones.h5|--arch|dense|-o|m.h5|--momentum|1",
+        "train|tones.h5|--arch|dense|-o|m.h5|--rho|1",
+        "train|tones.h5|--arch|dense|-o|m.h5|--weight-decay|-1",
+        "train|tones.h5|--arch|dense|-o|m.h5|--schedule|steps",
+        "train|tones.h5|--arch|dense|-o|m.h5|--decay|0.5",
+        "train|tones.h5|--arch|dense|-o|m.h5|--schedule|exponential|--decay|2",
+        "train|tones.h5|--arch|dense|-o|m.h5|--decay-patience|0",
+        "train|tones.h5|--arch|dense|-o|m.h5|--clipnorm|-1",
+        "train|tones.h5|--arch|dense|-o|m.h5|--clipvalue|x",
+        "train|tones.h5|--arch|dense|-o|m.h5|--l1|-1",
+        "train|tones.h5|--arch|dense|-o|m.h5|--l2|nan",
+        "train|tones.h5|--arch|dense|-o|m.h5|--label-smoothing|1",
         "eval|m.h5",
         "predict|m.h5|tones.h5",
     };
@@ -665,6 +744,7 @@ int main(void)
         cmocka_unit_test(a_model_is_trained_scored_and_asked),
         cmocka_unit_test(windows_of_a_convolution_are_the_same_stepped),
         cmocka_unit_test(the_same_seed_writes_the_same_file),
+        cmocka_unit_test(options_of_learning_are_heeded_and_noted),
         cmocka_unit_test(the_test_part_has_no_say),
         cmocka_unit_test(the_file_keeps_how_the_model_came_about),
         cmocka_unit_test(labels_may_be_names_or_any_whole_numbers),

@@ -142,15 +142,18 @@ static double accuracy(const ky_model *m, const ky_dataset *d)
 
 /* -- loss and optimizer ----------------------------------------------------------------- */
 
+static const ky_loss categorical = { .kind = KY_LOSS_CATEGORICAL };
+
 static void softmax_loss_is_that_worked_out_by_hand(void **state)
 {
     (void)state;
     const ky_real z[] = { 1, 2, 3, 0, 0, 0 };
     const int32_t y[] = { 2, 0 };
+    const ky_wanted w = { .y = y };
     ky_real dz[6];
-    int hits;
+    double hits;
 
-    double l = ky_loss_softmax(ky_kernels_get(), z, y, (ky_real)0.5, dz, &hits, 2, 3);
+    double l = ky_loss_rows(&categorical, ky_kernels_get(), z, &w, (ky_real)0.5, dz, &hits, 2, 3);
 
     /* -log(e^3 / (e + e^2 + e^3)) and log 3; float probabilities are good to 1e-6 */
     assert_float_equal(l, 0.4076059644 + 1.0986122887, 2e-6);
@@ -159,7 +162,7 @@ static void softmax_loss_is_that_worked_out_by_hand(void **state)
     assert_float_equal(dz[2], (0.6652409558 - 1) / 2, 1e-6);
     assert_float_equal(dz[3], (1 / 3.0 - 1) / 2, 1e-6);
     assert_float_equal(dz[5], 1 / 6.0, 1e-6);
-    assert_int_equal(hits, 2); /* of equal ones the first is said */
+    assert_true(hits == 2); /* of equal ones the first is said */
 }
 
 static void a_row_that_is_utterly_wrong_keeps_its_gradient(void **state)
@@ -167,49 +170,200 @@ static void a_row_that_is_utterly_wrong_keeps_its_gradient(void **state)
     (void)state;
     const ky_real z[] = { 0, 200 };
     const int32_t y[] = { 0 };
+    const ky_wanted w = { .y = y };
     ky_real dz[2];
-    int hits;
+    double hits;
 
-    double l = ky_loss_softmax(ky_kernels_get(), z, y, 1, dz, &hits, 1, 2);
+    double l = ky_loss_rows(&categorical, ky_kernels_get(), z, &w, 1, dz, &hits, 1, 2);
 
     assert_float_equal(l, 16.1180956510, 1e-6); /* -log 1e-7 */
     assert_float_equal(dz[0], -1, 1e-7);
     assert_float_equal(dz[1], 1, 1e-7);
-    assert_int_equal(hits, 0);
+    assert_true(hits == 0);
 }
 
 static void sigmoid_loss_is_that_worked_out_by_hand(void **state)
 {
     (void)state;
+    const ky_loss binary = { .kind = KY_LOSS_BINARY };
     const ky_real z[] = { 0.5f, 0.5f };
     const int32_t y[] = { 1, 0 };
+    const ky_wanted w = { .y = y };
     ky_real dz[2];
-    int hits;
+    double hits;
 
-    double l = ky_loss_sigmoid(ky_kernels_get(), z, y, 1, dz, &hits, 2);
+    double l = ky_loss_rows(&binary, ky_kernels_get(), z, &w, 1, dz, &hits, 2, 1);
 
     assert_float_equal(l, 0.4740769842 + 0.9740769842, 2e-6);
     assert_float_equal(dz[0], 0.6224593312 - 1, 1e-6);
     assert_float_equal(dz[1], 0.6224593312, 1e-6);
-    assert_int_equal(hits, 1);
+    assert_true(hits == 1);
 }
 
-static void adam_steps_as_worked_out_by_hand(void **state)
+/* Means of two rows, from Keras 3.15; the logits' answers are p = softmax(z) or sigmoid(z). */
+static void losses_are_those_of_keras(void **state)
 {
     (void)state;
-    const ky_real g[] = { 0.5f, -0.2f, 3 };
-    const double want[] = { 0.9000006325, 0.8654402507, 0.7978462454 };
-    ky_real w[] = { 7, 1, 7 };
-    ky_adam a;
-    assert_int_equal(ky_adam_init(&a, 3, 0.1, NULL), KY_OK);
+    const ky_real z[] = { 1, 2, 3, 0.5f, -1, 0.25f };
+    const float labels[] = { 1, 0, 1, 0, 0, 1 }, values[] = { 0.5f, 4, 2.75f, 0, -1, -0.5f };
+    const int32_t y[] = { 2, 0 };
+    const struct {
+        ky_loss loss;
+        const float *target;
+        double want, measure;
+    } cases[] = {
+        { { KY_LOSS_CATEGORICAL, 0 }, NULL, 0.5508591532707214, 1 },
+        { { KY_LOSS_CATEGORICAL, 0.1 }, NULL, 0.6300258636474609, 1 },
+        { { KY_LOSS_BINARY, 0 }, labels, 0.7253425121307373, 4 / 6.0 },
+        { { KY_LOSS_BINARY, 0.2 }, labels, 0.771175742149353, 4 / 6.0 },
+        { { KY_LOSS_MSE, 0 }, values, 0.8541666865348816, 4 / 6.0 },
+        { { KY_LOSS_MAE, 0 }, values, 0.6666666865348816, 4 / 6.0 },
+        { { KY_LOSS_HUBER, 0 }, values, 0.34375, 4 / 6.0 },
+    };
 
-    for (int i = 0; i < 3; i++) {
-        ky_adam_begin(&a);
-        ky_adam_apply(&a, ky_kernels_get(), 1, 1, w + 1, g + i);
-        assert_float_equal(w[1], want[i], 2e-6); /* a few roundings of floats near 1 */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const ky_loss *l = &cases[i].loss;
+        const ky_wanted w = { .y = y, .target = cases[i].target };
+        const ky_kernels *k = ky_kernels_get();
+        ky_real dz[6];
+        float p[6];
+        double seen;
+
+        double sum = ky_loss_rows(l, k, z, &w, 1, dz, &seen, 2, 3);
+        assert_float_equal(sum / 2, cases[i].want, 1e-6);
+        assert_float_equal(seen / 2, cases[i].measure, 1e-6);
+
+        memcpy(p, z, sizeof p);
+        if (l->kind == KY_LOSS_CATEGORICAL)
+            k->softmax(2, 3, z, 3, p, 3);
+        else if (l->kind == KY_LOSS_BINARY)
+            k->activate(KY_SIGMOID, z, p, 6);
+        assert_float_equal(ky_loss_answers(l, p, &w, &seen, 2, 3), cases[i].want, 1e-6);
+        assert_float_equal(seen, cases[i].measure, 1e-6);
     }
-    assert_true(w[0] == 7 && w[2] == 7);
-    ky_adam_done(&a);
+}
+
+static void a_row_counts_by_its_weight(void **state)
+{
+    (void)state;
+    const ky_real z[] = { 1, 2, 3, 0, 0, 0 }, weight[] = { 3, 0.5f };
+    const int32_t y[] = { 2, 0 };
+    const ky_wanted w = { .y = y, .weight = weight };
+    ky_real dz[6];
+    double hits;
+
+    double l = ky_loss_rows(&categorical, ky_kernels_get(), z, &w, 1, dz, &hits, 2, 3);
+
+    assert_float_equal(l, 3 * 0.4076059644 + 0.5 * 1.0986122887, 2e-6);
+    assert_float_equal(dz[0], 3 * 0.0900305732, 1e-6);
+    assert_float_equal(dz[5], 0.5 / 3, 1e-6);
+    assert_true(hits == 2);
+}
+
+/* Two weights, 1 and -0.5, after gradients (0.5,-0.2), (-0.2,0.1), (3,-1) at the learning rate
+ * 0.1, as Keras 3.15 has them after each. */
+static void optimizers_step_as_those_of_keras(void **state)
+{
+    (void)state;
+    const ky_real g[3][2] = { { 0.5f, -0.2f }, { -0.2f, 0.1f }, { 3, -1 } };
+    const struct {
+        ky_optim_opts o;
+        double want[3][2];
+    } cases[] = {
+        { { .kind = KY_ADAM },
+          { { 0.9000012874603271, -0.40000224113464355 },
+            { 0.8654412627220154, -0.3733691871166229 },
+            { 0.7978475093841553, -0.30653634667396545 } } },
+        { { .kind = KY_ADAMW, .weight_decay = 0.004 },
+          { { 0.8996012806892395, -0.39980223774909973 },
+            { 0.8646814227104187, -0.37300926446914673 },
+            { 0.796741783618927, -0.30602723360061646 } } },
+        { { .kind = KY_SGD },
+          { { 0.949999988079071, -0.47999998927116394 },
+            { 0.9699999690055847, -0.4899999797344208 },
+            { 0.6699999570846558, -0.38999998569488525 } } },
+        { { .kind = KY_SGD, .momentum = 0.9 },
+          { { 0.949999988079071, -0.47999998927116394 },
+            { 0.925000011920929, -0.47200000286102295 },
+            { 0.6024999618530273, -0.36480000615119934 } } },
+        { { .kind = KY_SGD, .momentum = 0.9, .nesterov = true },
+          { { 0.9049999713897705, -0.4620000123977661 },
+            { 0.9024999737739563, -0.46480000019073486 },
+            { 0.31224995851516724, -0.2683199942111969 } } },
+        { { .kind = KY_SGD, .weight_decay = 0.1 },
+          { { 0.9399999976158142, -0.4749999940395355 },
+            { 0.9505999684333801, -0.48024997115135193 },
+            { 0.6410939693450928, -0.37544748187065125 } } },
+        { { .kind = KY_RMSPROP, .rho = 0.9 },
+          { { 0.68377286195755, -0.18377617001533508 },
+            { 0.8066316843032837, -0.3312165439128876 },
+            { 0.4945124685764313, -0.021338343620300293 } } },
+        { { .kind = KY_RMSPROP, .rho = 0.9, .momentum = 0.9 },
+          { { 0.68377286195755, -0.18377617001533508 },
+            { 0.5220272541046143, -0.04661509394645691 },
+            { 0.06433695554733276, 0.3867080807685852 } } },
+        { { .kind = KY_RMSPROP, .rho = 0.9, .centered = true },
+          { { 0.6666674017906189, -0.1666712760925293 },
+            { 0.7910011410713196, -0.31514811515808105 },
+            { 0.45967501401901245, 0.013386696577072144 } } },
+        { { .kind = KY_RMSPROP, .rho = 0.9, .centered = true, .momentum = 0.5 },
+          { { 0.6666674017906189, -0.1666712760925293 },
+            { 0.6243348121643066, -0.1484837532043457 },
+            { 0.27184242010116577, 0.1891448199748993 } } },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ky_real w[] = { 7, 1, -0.5f, 7 };
+        ky_optim a;
+        assert_int_equal(ky_optim_init(&a, &cases[i].o, 4, NULL), KY_OK);
+
+        for (int step = 0; step < 3; step++) {
+            ky_optim_begin(&a, 0.1);
+            ky_optim_apply(&a, ky_kernels_get(), 1, 2, w + 1, g[step]);
+            for (int j = 0; j < 2; j++) /* a few roundings of floats near 1 */
+                assert_float_equal(w[1 + j], cases[i].want[step][j], 4e-6);
+        }
+        assert_true(w[0] == 7 && w[3] == 7);
+        ky_optim_done(&a);
+    }
+}
+
+static void the_rate_falls_along_a_cosine_as_in_keras(void **state)
+{
+    (void)state;
+    ky_rate r = { .kind = KY_DECAY_COSINE, .first = 0.1 };
+    assert_int_equal(ky_rate_init(&r, NULL), KY_OK);
+
+    /* CosineDecay(0.1, 10) of Keras 3.15 at steps 0, 1, 5, 9, in floats */
+    assert_float_equal(ky_rate_at(&r, 0), 0.1, 1e-15);
+    assert_float_equal(ky_rate_at(&r, 0.1), 0.0975528284907341, 2e-8);
+    assert_float_equal(ky_rate_at(&r, 0.5), 0.05, 1e-15);
+    assert_float_equal(ky_rate_at(&r, 0.9), 0.0024471760261803865, 2e-8);
+}
+
+static void the_rate_falls_by_epochs_or_where_the_loss_stays(void **state)
+{
+    (void)state;
+    /* 0.49995 is not lower than 0.5 by 1e-4: the second epoch of three that stay */
+    const double losses[] = { 1, 0.5, 0.6, 0.49995, 0.7, 0.4, 0.5, 0.5 };
+    const double plateau[] = { 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25 };
+    ky_rate p = { .kind = KY_DECAY_PLATEAU, .first = 1, .factor = 0.5, .patience = 2 };
+    ky_rate e = { .kind = KY_DECAY_EXPONENTIAL, .first = 1, .factor = 0.5 };
+    ky_rate c = { .kind = KY_DECAY_NONE, .first = 1 };
+    double power = 1;
+    assert_int_equal(ky_rate_init(&p, NULL), KY_OK);
+    assert_int_equal(ky_rate_init(&e, NULL), KY_OK);
+    assert_int_equal(ky_rate_init(&c, NULL), KY_OK);
+
+    for (int i = 0; i < 8; i++) {
+        assert_true(ky_rate_at(&e, i / 8.0) == power);
+        ky_rate_next(&p, losses[i]);
+        ky_rate_next(&e, losses[i]);
+        ky_rate_next(&c, losses[i]);
+        power /= 2;
+        assert_true(ky_rate_at(&p, (i + 1) / 8.0) == plateau[i]);
+        assert_true(ky_rate_at(&c, (i + 1) / 8.0) == 1);
+    }
 }
 
 /* -- gradient of a whole model ------------------------------------------------------------ */
@@ -229,7 +383,7 @@ static void loss_changes_along_the_gradient(const char *arch, int classes)
     ky_real *dir = calloc(m->n_weights, sizeof *dir), *w0 = calloc(m->n_weights, sizeof *w0);
     double slope = 0, loss[2];
     const double eps = 2e-3;
-    int hits;
+    double hits;
     for (uint32_t i = 0; i < 40; i++)
         row[i] = i;
     const ky_batch b = { .d = &t.d, .row = row, .n = 40, .seed = 1 };
@@ -240,7 +394,8 @@ static void loss_changes_along_the_gradient(const char *arch, int classes)
     }
     m->training = true;
     assert_int_equal(ky_model_pack(m, NULL), KY_OK);
-    assert_int_equal(ky_gradient_new(m, 12, 40, false, pool, &g, NULL), KY_OK);
+    const ky_loss by_outputs = ky_gradient_loss(m);
+    assert_int_equal(ky_gradient_new(m, &by_outputs, 12, 40, false, pool, &g, NULL), KY_OK);
     memcpy(w0, m->weights, m->n_weights * sizeof *w0);
     ky_rng_seed(&rng, 2);
 
@@ -328,11 +483,11 @@ static void two_classes_are_learned_with_one_output(void **state)
     unmake(&fresh);
 }
 
-static void learned_weights(const char *arch, const ky_dataset *d, int threads, uint64_t seed,
-                            ky_real **ret, size_t *n)
+static void learned_with(const char *arch, const ky_dataset *d, const ky_train_opts *given,
+                         int threads, uint64_t seed, ky_real **ret, size_t *n)
 {
     ky_model *m = build(arch, d, seed);
-    ky_train_opts o = options(2);
+    ky_train_opts o = *given;
     o.threads = threads;
     o.seed = seed;
     o.batch = 40; /* shards of 14, 14 and 12 rows */
@@ -343,6 +498,14 @@ static void learned_weights(const char *arch, const ky_dataset *d, int threads, 
     memcpy(*ret, m->weights, *n * sizeof **ret);
     ky_json_free(r.history);
     ky_model_free(m);
+}
+
+static void learned_weights(const char *arch, const ky_dataset *d, int threads, uint64_t seed,
+                            ky_real **ret, size_t *n)
+{
+    ky_train_opts o = options(2);
+
+    learned_with(arch, d, &o, threads, seed, ret, n);
 }
 
 /* Each layer that learns, draws or keeps statistics. */
@@ -371,6 +534,84 @@ static void the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels(void
     assert_memory_not_equal(first, w, n * sizeof *w);
     free(w);
     free(first);
+    unmake(&t);
+}
+
+/* A row of options for each optimizer, and for each thing that is done to a gradient. */
+static void set_options(int i, ky_train_opts *o)
+{
+    *o = options(2);
+    o->clip_norm = 0;
+    if (i < 4)
+        ky_optim_defaults((enum ky_optimizer)i, &o->optim);
+    if (i == 4) {
+        ky_optim_defaults(KY_SGD, &o->optim);
+        o->optim.momentum = 0.9;
+        o->optim.nesterov = true;
+        o->clip_array = 0.1;
+        o->rate = (ky_rate){ .kind = KY_DECAY_COSINE };
+    }
+    if (i == 5) {
+        ky_optim_defaults(KY_RMSPROP, &o->optim);
+        o->optim.momentum = 0.5;
+        o->optim.centered = true;
+        o->optim.weight_decay = 0.01;
+        o->clip_value = 0.05;
+        o->l1 = 1e-3;
+        o->l2 = 1e-3;
+        o->balanced = true;
+        o->loss.smoothing = 0.1;
+    }
+}
+
+static void every_way_of_learning_gives_the_same_bytes_everywhere(void **state)
+{
+    (void)state;
+    const char *was = ky_kernels_get()->name;
+    made t = tones(120, 1);
+    ky_real *first[6], *w;
+    size_t n;
+
+    for (int i = 0; i < 6; i++) {
+        ky_train_opts o;
+        set_options(i, &o);
+        learned_with(mixed, &t.d, &o, 1, 4, &first[i], &n);
+        for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+            assert_true(ky_kernels_use((*k)->name));
+            learned_with(mixed, &t.d, &o, 3, 4, &w, &n);
+            assert_memory_equal(first[i], w, n * sizeof *w);
+            free(w);
+        }
+        assert_true(ky_kernels_use(was));
+        for (int before = 0; before < i; before++)
+            assert_memory_not_equal(first[before], first[i], n * sizeof *w);
+    }
+    for (int i = 0; i < 6; i++)
+        free(first[i]);
+    unmake(&t);
+}
+
+/* What the defaults learned before there was anything else to choose, on numbers that no C library
+ * has a hand in. */
+static void defaults_learn_the_bytes_they_always_have(void **state)
+{
+    (void)state;
+    made t = make(60, 8, 2, 3);
+    ky_real *w;
+    size_t n;
+    ky_rng rng;
+    ky_rng_seed(&rng, 11);
+    for (int i = 0; i < 60 * 16; i++)
+        t.x[i] = (float)ky_rng_uniform(&rng);
+    for (int i = 0; i < 60; i++) {
+        t.y[i] = i % 3;
+        t.x[16 * i] += (float)t.y[i];
+    }
+
+    learned_weights("conv1d:4x3 relu, lstm:5, dense", &t.d, 2, 3, &w, &n);
+
+    assert_int_equal(ky_hash(KY_HASH0, w, n * sizeof *w), UINT64_C(0x08e71a3810f3bd19));
+    free(w);
     unmake(&t);
 }
 
@@ -464,6 +705,155 @@ static void gradients_longer_than_the_norm_are_shortened(void **state)
     }
     assert_float_equal(moved[0], 1e-3, 1e-4); /* Adam's first step is the learning rate */
     assert_true(moved[1] < 1e-4);
+    unmake(&t);
+}
+
+/* -- what the gradient becomes before the step ----------------------------------------------- */
+
+enum { LSTM_KERNEL = 2 * 16, LSTM_ALL = 2 * 16 + 4 * 16 + 16, DENSE_KERNEL = 4 * 3 };
+enum { ONE_STEP = LSTM_ALL + DENSE_KERNEL + 3 };
+
+/* "lstm:4, dense" behind its normalisation takes one step of SGD at rate 1: the gradient is what
+ * it moves by, where the arrays begin at these places. */
+static const int arrays[] = {
+    0, LSTM_KERNEL, LSTM_ALL - 16, LSTM_ALL, LSTM_ALL + DENSE_KERNEL, ONE_STEP
+};
+
+static void one_step(const made *t, const ky_train_opts *given, double *before, double *moved)
+{
+    ky_train_opts o = *given;
+    ky_model *m = build("lstm:4, dense", &t->d, 1);
+    const ky_real *w = m->weights + m->layers[1].weights_at;
+
+    for (int i = 0; i < ONE_STEP; i++)
+        before[i] = (double)w[i];
+    ky_optim_defaults(KY_SGD, &o.optim);
+    o.learning_rate = 1;
+    o.batch = 1000;
+    ky_train_result r = train(m, &t->d, &o);
+    for (int i = 0; i < ONE_STEP; i++)
+        moved[i] = before[i] - (double)w[i];
+    ky_json_free(r.history);
+    ky_model_free(m);
+}
+
+static double norm_of(const double *g, int from, int to)
+{
+    double squares = 0;
+
+    for (int i = from; i < to; i++)
+        squares += g[i] * g[i];
+    return sqrt(squares);
+}
+
+static void gradients_are_clipped_by_value_by_array_and_as_a_whole(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    double w[ONE_STEP], g[ONE_STEP], by[3][ONE_STEP], whole, most = 0;
+    o.clip_norm = 0;
+    one_step(&t, &o, w, g);
+    o.clip_value = 0.01;
+    one_step(&t, &o, w, by[0]);
+    o.clip_value = 0;
+    o.clip_array = 0.05;
+    one_step(&t, &o, w, by[1]);
+    o.clip_array = 0;
+    o.clip_norm = 0.05;
+    one_step(&t, &o, w, by[2]);
+
+    whole = norm_of(g, 0, ONE_STEP);
+    for (int i = 0; i < ONE_STEP; i++)
+        most = fmax(most, fabs(g[i]));
+    assert_true(whole > 0.06 && most > 0.02); /* something to clip */
+    for (int a = 0; a < 5; a++) {
+        double norm = norm_of(g, arrays[a], arrays[a + 1]);
+
+        for (int i = arrays[a]; i < arrays[a + 1]; i++) { /* moved from floats near 1: 1e-7 */
+            assert_float_equal(by[0][i], fmax(-0.01, fmin(0.01, g[i])), 5e-7);
+            assert_float_equal(by[1][i], g[i] * fmin(1, 0.05 / norm), 5e-7);
+            assert_float_equal(by[2][i], g[i] * 0.05 / whole, 5e-7);
+        }
+    }
+    unmake(&t);
+}
+
+static void kernels_alone_are_penalized_and_the_loss_says_so(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    double w[ONE_STEP], g[ONE_STEP], penalized[ONE_STEP], cost = 0, loss[2];
+    o.clip_norm = 0;
+    one_step(&t, &o, w, g);
+    o.l1 = 0.01;
+    o.l2 = 0.1;
+    one_step(&t, &o, w, penalized);
+
+    for (int i = 0; i < ONE_STEP; i++) {
+        bool kernel = i < LSTM_KERNEL || (i >= LSTM_ALL && i < LSTM_ALL + DENSE_KERNEL);
+        double slope = kernel ? 0.01 * ((w[i] > 0) - (w[i] < 0)) + 0.2 * w[i] : 0;
+
+        assert_float_equal(penalized[i], g[i] + slope, 5e-7);
+        cost += kernel ? 0.01 * fabs(w[i]) + 0.1 * w[i] * w[i] : 0;
+    }
+    for (int i = 0; i < 2; i++) { /* the loss of an epoch of one batch is that before its step */
+        ky_train_opts p = options(1);
+        ky_model *m = build("lstm:4, dense", &t.d, 1);
+        p.batch = 1000;
+        p.l1 = i * 0.01;
+        p.l2 = i * 0.1;
+        ky_train_result r = train(m, &t.d, &p);
+        loss[i] = ky_json_num(ky_json_get(ky_json_at(r.history, 0), "loss"), 0);
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+    assert_float_equal(loss[1] - loss[0], cost, 1e-6);
+    unmake(&t);
+}
+
+static void class_weights_divide_the_gradient_among_the_classes(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    double w[ONE_STEP], g[ONE_STEP], part[ONE_STEP], sum[ONE_STEP] = { 0 }, weight[3];
+    o.clip_norm = 0;
+    one_step(&t, &o, w, g);
+    o.class_weight = weight;
+
+    for (int c = 0; c < 3; c++) {
+        for (int i = 0; i < 3; i++)
+            weight[i] = i == c ? 2 : 0;
+        one_step(&t, &o, w, part);
+        for (int i = 0; i < ONE_STEP; i++)
+            sum[i] += part[i] / 2;
+    }
+
+    for (int i = 0; i < ONE_STEP; i++)
+        assert_float_equal(sum[i], g[i], 1e-6);
+    unmake(&t);
+}
+
+static void balanced_classes_count_by_how_rare_they_are(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    double w[ONE_STEP], given[ONE_STEP], balanced[ONE_STEP];
+    const double weight[] = { 54 / (3 * 27.0), 54 / (3 * 18.0), 54 / (3 * 9.0) };
+    for (int i = 0; i < 60; i++)
+        t.y[i] = i < 30 ? 0 : i < 50 ? 1 : 2;
+    o.validation = 0.1; /* 3, 2 and 1 row of the 30, 20 and 10 */
+    o.class_weight = weight;
+    one_step(&t, &o, w, given);
+    o.class_weight = NULL;
+    o.balanced = true;
+
+    one_step(&t, &o, w, balanced);
+
+    assert_memory_equal(given, balanced, sizeof given);
     unmake(&t);
 }
 
@@ -702,6 +1092,69 @@ static void spoil_epochs(made *t, ky_train_opts *o)
     o->epochs = 0;
 }
 
+static void spoil_clips(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->clip_value = 1;
+}
+
+static void spoil_l2(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->l2 = -1;
+}
+
+static void spoil_smoothing(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->loss.smoothing = 1;
+}
+
+static void spoil_momentum(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->optim.momentum = 0.9;
+}
+
+static void spoil_nesterov(made *t, ky_train_opts *o)
+{
+    (void)t;
+    ky_optim_defaults(KY_SGD, &o->optim);
+    o->optim.nesterov = true;
+}
+
+static void spoil_centered(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->optim.centered = true;
+}
+
+static void spoil_weight_decay(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->optim.weight_decay = NAN;
+}
+
+static void spoil_factor(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->rate = (ky_rate){ .kind = KY_DECAY_EXPONENTIAL, .factor = 1.5 };
+}
+
+static void spoil_patience(made *t, ky_train_opts *o)
+{
+    (void)t;
+    o->rate = (ky_rate){ .kind = KY_DECAY_PLATEAU, .factor = 0.5 };
+}
+
+static void spoil_weight(made *t, ky_train_opts *o)
+{
+    static const double weight[] = { 1, -1, 1 };
+
+    (void)t;
+    o->class_weight = weight;
+}
+
 static const refusal refusals[] = {
     { "row 7, step 3, value 1", KY_EINVAL, spoil_value },
     { "row 7, step 3, value 1", KY_EINVAL, spoil_infinite },
@@ -714,6 +1167,16 @@ static const refusal refusals[] = {
     { "learning rate", KY_EINVAL, spoil_rate },
     { "validation share", KY_EINVAL, spoil_share },
     { "epochs 0", KY_EINVAL, spoil_epochs },
+    { "only one of them", KY_EINVAL, spoil_clips },
+    { "l2 -1", KY_EINVAL, spoil_l2 },
+    { "label smoothing 1", KY_EINVAL, spoil_smoothing },
+    { "adam has no momentum", KY_EINVAL, spoil_momentum },
+    { "for sgd with momentum", KY_EINVAL, spoil_nesterov },
+    { "adam cannot be centered", KY_EINVAL, spoil_centered },
+    { "weight decay", KY_EINVAL, spoil_weight_decay },
+    { "decay 1.5", KY_EINVAL, spoil_factor },
+    { "patience 0", KY_EINVAL, spoil_patience },
+    { "class 1 has weight -1", KY_EINVAL, spoil_weight },
 };
 
 static void bad_data_and_options_are_refused_and_named(void **state)
@@ -773,14 +1236,24 @@ int main(void)
         cmocka_unit_test(softmax_loss_is_that_worked_out_by_hand),
         cmocka_unit_test(a_row_that_is_utterly_wrong_keeps_its_gradient),
         cmocka_unit_test(sigmoid_loss_is_that_worked_out_by_hand),
-        cmocka_unit_test(adam_steps_as_worked_out_by_hand),
+        cmocka_unit_test(losses_are_those_of_keras),
+        cmocka_unit_test(a_row_counts_by_its_weight),
+        cmocka_unit_test(optimizers_step_as_those_of_keras),
+        cmocka_unit_test(the_rate_falls_along_a_cosine_as_in_keras),
+        cmocka_unit_test(the_rate_falls_by_epochs_or_where_the_loss_stays),
         cmocka_unit_test(gradients_of_whole_models_are_those_of_the_loss),
         cmocka_unit_test(a_separable_problem_is_learned),
         cmocka_unit_test(two_classes_are_learned_with_one_output),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels),
+        cmocka_unit_test(every_way_of_learning_gives_the_same_bytes_everywhere),
+        cmocka_unit_test(defaults_learn_the_bytes_they_always_have),
         cmocka_unit_test(the_epoch_best_on_validation_is_kept),
         cmocka_unit_test(an_interrupted_training_keeps_what_it_has),
         cmocka_unit_test(gradients_longer_than_the_norm_are_shortened),
+        cmocka_unit_test(gradients_are_clipped_by_value_by_array_and_as_a_whole),
+        cmocka_unit_test(kernels_alone_are_penalized_and_the_loss_says_so),
+        cmocka_unit_test(class_weights_divide_the_gradient_among_the_classes),
+        cmocka_unit_test(balanced_classes_count_by_how_rare_they_are),
         cmocka_unit_test(input_is_normalised_by_the_training_part_alone),
         cmocka_unit_test(going_on_from_a_model_keeps_its_normalisation),
         cmocka_unit_test(frozen_layers_stay_as_they_are),
