@@ -152,16 +152,23 @@ static int outputs_read(const ky_layer *l, int i, int n)
     return size > 0 && n >= size ? (n - size) / strides * strides + size : n;
 }
 
-/* A whole image without those of its last rows and columns that nobody reads: of 11x11 outputs in
- * front of a pool of 2x2 that is a sixth of the work. */
-static void image(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
-                  const ky_real *x, ky_real *y)
+/* The plane of T steps without those of the last rows and columns that nobody reads: of 11x11
+ * outputs in front of a pool of 2x2 that is a sixth of the work. */
+static ky_plane read_plane(const ky_layer *l, int T)
 {
-    ky_plane g = ky_local_plane(l, c->T);
+    ky_plane g = ky_local_plane(l, T);
 
     g.y_columns = g.w.n_out;
     g.h.n_out = outputs_read(l, 0, g.h.n_out);
     g.w.n_out = outputs_read(l, 1, g.w.n_out);
+    return g;
+}
+
+static void image(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_call *c,
+                  const ky_real *x, ky_real *y)
+{
+    ky_plane g = read_plane(l, c->T);
+
     ky_correlate(k, p->mat, &g, c->B, c->scratch, x, y, l->cfg.activation);
 }
 
@@ -180,79 +187,100 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
     ky_local_step(l, k, p, w, c, x, y, emit, correlate);
 }
 
-/* -- backward, of Conv1D --------------------------------------------------------------- */
+/* -- backward --------------------------------------------------------------------------- */
 
-/* Steps of dz spread out by the strides, with zeros between. */
-static int spread_steps(const ky_plane *g)
+/* Outputs of an axis spread out by the strides, with zeros between. */
+static int spread_outputs(const ky_axis *a)
 {
-    return (g->h.n_out - 1) * g->h.s + 1;
+    return (a->n_out - 1) * a->s + 1;
+}
+
+static bool is_spread(const ky_plane *g)
+{
+    return g->h.s > 1 || g->w.s > 1;
+}
+
+static size_t dz_reals(const ky_plane *g, int B)
+{
+    return (size_t)B * (size_t)g->h.n_out * (size_t)g->w.n_out * (size_t)g->yc;
+}
+
+static size_t spread_reals(const ky_plane *g, int B)
+{
+    return (size_t)B * (size_t)spread_outputs(&g->h) * (size_t)spread_outputs(&g->w) *
+           (size_t)g->yc;
 }
 
 /* Runs. Backward: dz, and dz spread. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
     ky_plane g = ky_local_plane(l, T);
-    size_t n = (size_t)B * (size_t)g.F, runs = ky_correlate_scratch(&g);
+    size_t runs = ky_correlate_scratch(&g);
 
     (void)p;
     if (!backward)
         return ky_local_scratch(l, B, T, runs);
-    return runs + ky_lines(n * (size_t)g.h.n_out) + (g.h.s > 1 ? n * (size_t)spread_steps(&g) : 0);
+    return runs + ky_lines(dz_reals(&g, B)) + (is_spread(&g) ? spread_reals(&g, B) : 0);
 }
 
-/* dW of taps [j0,j1) += sum over K rows of x (at tap 0) times dz. */
-static void tap_gradients(const ky_kernels *k, const ky_plane *g, int j0, int j1, int K,
-                          const ky_real *x, ptrdiff_t xs, const ky_real *dz, ptrdiff_t dzs,
-                          ky_real *dw)
+/* dL/d(sums) [B,h,w,F] of the outputs that are read, one behind the other. What is not read has no
+ * gradient, and y may hold anything there. */
+static const ky_real *before_activation(const ky_layer *l, ky_plane *g, int B, const ky_real *y,
+                                        const ky_real *dy, ky_real *dz)
 {
-    bool neighbours = g->h.d == 1 && g->C == g->xc; /* one longer row of x */
-    int together = neighbours ? j1 - j0 : 1;
+    int F = g->yc, columns = g->y_columns;
+    ptrdiff_t row = (ptrdiff_t)g->w.n_out * F;
+    bool whole = row * g->h.n_out == g->yb;
+    ky_real *to = dz;
 
-    for (int j = j0; j < j1; j += together)
-        k->gemm_tn(together * g->C, g->F, K, x + (ptrdiff_t)j * g->h.d * g->xc, xs, dz, dzs,
-                   dw + (ptrdiff_t)j * g->C * g->yc, g->yc);
-}
+    if (whole && l->cfg.activation == KY_LINEAR)
+        return dy;
+    if (whole)
+        ky_activation_back(l->cfg.activation, B * g->h.n_out * g->w.n_out, F, y, dy, dz);
+    for (int r = 0; !whole && r < B; r++)
+        for (int t = 0; t < g->h.n_out; t++, to += row) {
+            ptrdiff_t at = r * g->yb + (ptrdiff_t)t * columns * F;
 
-static void kernel_gradient(const ky_kernels *k, const ky_plane *g, int B, const ky_real *x,
-                            const ky_real *dz, ky_real *dw)
-{
-    for (int t = 0, end, j0, j1; t < g->h.n_out; t = end) {
-        const ky_real *x_t = x + ((ptrdiff_t)t * g->h.s - g->h.pad) * g->xc;
-        const ky_real *dz_t = dz + (ptrdiff_t)t * g->yc;
-
-        end = ky_axis_same(&g->h, t, &j0, &j1);
-        if (end == t + 1)
-            tap_gradients(k, g, j0, j1, B, x_t, g->xb, dz_t, g->yb, dw);
-        for (int r = 0; end > t + 1 && r < B; r++)
-            tap_gradients(k, g, j0, j1, end - t, x_t + r * g->xb, (ptrdiff_t)g->h.s * g->xc,
-                          dz_t + r * g->yb, g->yc, dw);
-    }
+            ky_activation_back(l->cfg.activation, g->w.n_out, F, y + at, dy + at, to);
+        }
+    g->y_columns = 0;
+    g->yb = row * g->h.n_out;
+    return dz;
 }
 
 static const ky_real *spread(const ky_plane *g, int B, const ky_real *dz, ky_real *to)
 {
-    size_t step = (size_t)g->yc, wide = (size_t)spread_steps(g) * step;
+    size_t F = (size_t)g->yc, row = (size_t)spread_outputs(&g->w) * F;
+    size_t image = (size_t)spread_outputs(&g->h) * row;
 
-    memset(to, 0, (size_t)B * wide * sizeof(*to));
-    for (size_t r = 0; r < (size_t)B; r++)
-        for (size_t t = 0; t < (size_t)g->h.n_out; t++)
-            memcpy(to + r * wide + t * (size_t)g->h.s * step,
-                   dz + (r * (size_t)g->h.n_out + t) * step, step * sizeof(*to));
+    memset(to, 0, spread_reals(g, B) * sizeof(*to));
+    for (int r = 0; r < B; r++)
+        for (int t = 0; t < g->h.n_out; t++)
+            for (int u = 0; u < g->w.n_out; u++, dz += F)
+                memcpy(to + (size_t)r * image + (size_t)(t * g->h.s) * row +
+                           (size_t)(u * g->w.s) * F,
+                       dz, F * sizeof(*to));
     return to;
+}
+
+static ky_axis backward_axis(const ky_axis *a)
+{
+    return (ky_axis){ .taps = a->taps,
+                      .s = 1,
+                      .d = a->d,
+                      .pad = (a->taps - 1) * a->d - a->pad,
+                      .n = spread_outputs(a),
+                      .n_out = a->n };
 }
 
 /* The correlation of dz with the reversed kernel that gives dx. */
 static ky_plane backward_plane(const ky_plane *g)
 {
-    ky_plane back = { .w = g->w, .C = g->F, .F = g->C, .xc = g->yc, .yc = g->xc, .yb = g->xb };
+    ky_plane back = { .C = g->F, .F = g->C, .xc = g->yc, .yc = g->xc, .yb = g->xb };
 
-    back.h = (ky_axis){ .taps = g->h.taps,
-                        .s = 1,
-                        .d = g->h.d,
-                        .pad = (g->h.taps - 1) * g->h.d - g->h.pad,
-                        .n = spread_steps(g),
-                        .n_out = g->h.n };
-    back.xb = (ptrdiff_t)back.h.n * back.xc;
+    back.h = backward_axis(&g->h);
+    back.w = backward_axis(&g->w);
+    back.xb = (ptrdiff_t)back.h.n * back.w.n * back.xc;
     return back;
 }
 
@@ -260,25 +288,22 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw)
 {
-    ky_plane all = ky_local_plane(l, c->T), g = group_plane(l, &all), back = backward_plane(&g);
-    int R = c->B * g.h.n_out;
+    ky_plane all = read_plane(l, c->T), g, back;
     ky_real *scratch = c->scratch + ky_correlate_scratch(&all);
-    ky_real *dz_own = ky_cut(&scratch, (size_t)R * (size_t)g.yc);
-    const ky_real *dz = dy;
+    ky_real *own = ky_cut(&scratch, dz_reals(&all, c->B));
+    const ky_real *dz = before_activation(l, &all, c->B, y, dy, own);
 
     (void)w;
-    if (l->cfg.activation != KY_LINEAR) {
-        ky_activation_back(l->cfg.activation, R, g.yc, y, dy, dz_own);
-        dz = dz_own;
-    }
+    g = group_plane(l, &all);
+    back = backward_plane(&g);
     for (int i = 0; i < l->cfg.groups; i++)
-        kernel_gradient(k, &g, c->B, x + (ptrdiff_t)i * g.C, dz + (ptrdiff_t)i * g.F,
-                        dw + (ptrdiff_t)i * g.F);
+        ky_correlate_gradient(k, &g, c->B, c->scratch, x + (ptrdiff_t)i * g.C,
+                              dz + (ptrdiff_t)i * g.F, dw + (ptrdiff_t)i * g.F, g.yc);
     if (l->cfg.use_bias)
-        k->colsum(g.yc, R, dz, g.yc, dw + l->weights[1].at);
+        k->colsum(g.yc, c->B * g.h.n_out * g.w.n_out, dz, g.yc, dw + l->weights[1].at);
     if (dx == NULL)
         return;
-    if (g.h.s > 1)
+    if (is_spread(&g))
         dz = spread(&g, c->B, dz, scratch);
     for (int i = 0; i < l->cfg.groups; i++)
         ky_correlate(k, p->inner != NULL ? p->inner[i].back_x : p->back_x, &back, c->B, c->scratch,
@@ -345,5 +370,6 @@ const ky_layer_ops ky_conv2d_ops = {
     .window = window,
     .step = step,
     .state_ok = ky_local_state_ok,
+    .backward = backward,
     .macs = macs,
 };

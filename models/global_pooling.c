@@ -36,6 +36,20 @@ static int positions(const ky_layer *l, int T)
     return l->in.rank == 3 ? T * l->in.d[1] : T;
 }
 
+static const uint8_t *mask_of(const ky_layer *l, const ky_call *c)
+{
+    return l->in.rank == 2 && c->in != NULL ? c->in[0].mask : NULL;
+}
+
+static int count(int n, const uint8_t *real)
+{
+    int counted = 0;
+
+    for (int t = 0; t < n; t++)
+        counted += real == NULL || real[t] != 0;
+    return counted;
+}
+
 /* real: which of the n positions count, NULL: all. Of none there is no average: NaN, as in Keras.
  */
 static void average_row(int n, int C, const uint8_t *real, const ky_real *x, ky_real *y)
@@ -60,7 +74,7 @@ static void average(const ky_layer *l, const ky_kernels *k, const ky_packed *p, 
                     const ky_call *c, const ky_real *x, ky_real *y)
 {
     int C = ky_features(&l->in), n = positions(l, c->T);
-    const uint8_t *mask = l->in.rank == 2 && c->in != NULL ? c->in[0].mask : NULL;
+    const uint8_t *mask = mask_of(l, c);
 
     (void)k, (void)p, (void)w;
     for (size_t r = 0; r < (size_t)c->B; r++)
@@ -68,17 +82,32 @@ static void average(const ky_layer *l, const ky_kernels *k, const ky_packed *p, 
                     y + r * (size_t)C);
 }
 
+void ky_mean_back(int counted, int n, int C, const ky_real *dy, ky_real *dx)
+{
+    for (int t = 0; t < n; t++, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] += dy[i] / (ky_real)counted;
+}
+
 static void average_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                          const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
                          const ky_real *dy, ky_real *dx, ky_real *dw)
 {
-    int C = l->in.d[1];
+    int C = ky_features(&l->in), n = positions(l, c->T);
+    const uint8_t *mask = mask_of(l, c);
 
     (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
-    for (int r = 0; dx != NULL && r < c->B; r++, dy += C)
-        for (int t = 0; t < c->T; t++, dx += C)
-            for (int i = 0; i < C; i++)
-                dx[i] = dy[i] / (ky_real)c->T;
+    if (dx == NULL)
+        return;
+    memset(dx, 0, (size_t)c->B * (size_t)n * (size_t)C * sizeof(*dx));
+    for (int r = 0; r < c->B; r++, dy += C) {
+        const uint8_t *real = mask != NULL ? mask + (size_t)r * (size_t)n : NULL;
+        int counted = count(n, real);
+
+        for (int t = 0; t < n; t++, dx += C)
+            if (real == NULL || real[t] != 0)
+                ky_mean_back(counted, 1, C, dy, dx);
+    }
 }
 
 static void maximum(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -96,27 +125,32 @@ static void maximum(const ky_layer *l, const ky_kernels *k, const ky_packed *p, 
     }
 }
 
-void ky_maximum_back(int n, int C, const ky_real *x, const ky_real *y, const ky_real *dy,
-                     ky_real *dx)
+/* One run of n steps; left [C]: of dy, all of it until the maximum was met, then nothing, so that
+ * there is no branch to guess. */
+static void take_maximum(int n, int stride, int C, const ky_real *x, const ky_real *y,
+                         ky_real *left, ky_real *dx)
+{
+    for (int t = 0; t < n; t++, x += stride, dx += stride)
+        for (int i = 0; i < C; i++) {
+            ky_real here = x[i] == y[i], taken = here * left[i];
+
+            dx[i] += taken;
+            left[i] -= taken;
+        }
+}
+
+void ky_maximum_back(int C, int n_runs, const ky_run *runs, const ky_real *x, const ky_real *y,
+                     const ky_real *dy, ky_real *dx)
 {
     enum { BLOCK = 64 };
-    ky_real left[BLOCK]; /* of dy: all, then nothing; so there is no branch to guess */
+    ky_real left[BLOCK];
 
     for (int from = 0; from < C; from += BLOCK) {
         int len = C - from < BLOCK ? C - from : BLOCK;
 
         memcpy(left, dy + from, (size_t)len * sizeof(*left));
-        for (int t = 0; t < n; t++) {
-            const ky_real *xt = x + (size_t)t * (size_t)C + from;
-            ky_real *dxt = dx + (size_t)t * (size_t)C + from;
-
-            for (int i = 0; i < len; i++) {
-                ky_real here = xt[i] == y[from + i], taken = here * left[i];
-
-                dxt[i] += taken;
-                left[i] -= taken;
-            }
-        }
+        for (const ky_run *u = runs; u < runs + n_runs; u++)
+            take_maximum(u->n, C, len, x + u->at + from, y + from, left, dx + u->at + from);
     }
 }
 
@@ -124,15 +158,16 @@ static void maximum_back(const ky_layer *l, const ky_kernels *k, const ky_packed
                          const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
                          const ky_real *dy, ky_real *dx, ky_real *dw)
 {
-    int C = l->in.d[1];
-    size_t row = (size_t)c->T * (size_t)C;
+    int C = ky_features(&l->in);
+    ky_run all = { .n = positions(l, c->T) };
+    size_t row = (size_t)all.n * (size_t)C;
 
     (void)k, (void)p, (void)w, (void)dw;
     if (dx == NULL)
         return;
     memset(dx, 0, (size_t)c->B * row * sizeof(*dx));
     for (int r = 0; r < c->B; r++, x += row, dx += row, y += C, dy += C)
-        ky_maximum_back(c->T, C, x, y, dy, dx);
+        ky_maximum_back(C, 1, &all, x, y, dy, dx);
 }
 
 static const ky_field fields[] = {
@@ -161,6 +196,7 @@ const ky_layer_ops ky_global_average_2d_ops = {
     .fields = fields,
     .shape = shape_2d,
     .window = average,
+    .backward = average_back,
 };
 
 const ky_layer_ops ky_global_max_2d_ops = {
@@ -168,4 +204,5 @@ const ky_layer_ops ky_global_max_2d_ops = {
     .fields = fields,
     .shape = shape_2d,
     .window = maximum,
+    .backward = maximum_back,
 };

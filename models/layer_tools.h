@@ -121,10 +121,13 @@ static inline bool ky_activation_wants_x(enum ky_activation act)
 /** act'(x) from y = act(x); element-wise activations that train. */
 ky_real ky_activation_slope(enum ky_activation act, ky_real y);
 
-/** Back through y = the maximum of n steps x [n,C], y and dy [C]: dx [n,C] += dy at the first
- *  step that reached it. */
-void ky_maximum_back(int n, int C, const ky_real *x, const ky_real *y, const ky_real *dy,
-                     ky_real *dx);
+/** Back through y = the maximum of the C channels of the runs' steps, which begin at x + run.at; y
+ *  and dy [C]: dx, which lies like x, += dy at the first step that reached it. */
+void ky_maximum_back(int C, int n_runs, const ky_run *runs, const ky_real *x, const ky_real *y,
+                     const ky_real *dy, ky_real *dx);
+
+/** Back through y = the mean of `counted` steps, for n of them: dx [n,C] += dy / counted. */
+void ky_mean_back(int counted, int n, int C, const ky_real *dy, ky_real *dx);
 
 /** Glorot and Bengio 2010: uniform within sqrt(6/(fan_in+fan_out)). */
 void ky_init_glorot(ky_real *w, size_t n, double fan_in, double fan_out, ky_rng *rng);

@@ -55,15 +55,6 @@ int ky_axis_same(const ky_axis *a, int t, int *ret0, int *ret1)
     return end;
 }
 
-void ky_axis_inputs(const ky_axis *a, int t, int *ret0, int *ret1)
-{
-    int first = t * a->s - a->pad, j0, j1;
-
-    taps_inside(a, t, &j0, &j1);
-    *ret0 = first + j0;
-    *ret1 = first + j1;
-}
-
 /* -- layers -------------------------------------------------------------------------- */
 
 static ky_axis layer_axis(const ky_layer *l, int i, int n)
@@ -317,28 +308,100 @@ static int find_runs(const ky_plane *g, const stretch *h, const stretch *w, ky_r
     return n;
 }
 
-/* What is done at every position: a product with a matrix, or with each channel's own filters,
- * or a pool of each channel. */
-typedef struct product {
+/* What is done at every position of y, forward or back; without dy, dx and dw the former. */
+typedef struct product product;
+typedef void product_fn(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
+                        ptrdiff_t ys);
+struct product {
     const ky_kernels *k;
-    const ky_mat *m; /* NULL: w and b are those of C channels */
+    product_fn *rows; /* R positions from x and from the real y of the outputs on */
+    const ky_mat *m;
     const ky_real *w, *b;
-    int C, M;
-    bool pool, mean;
+    int C, F;
+    bool mean;
     enum ky_activation act;
+    const ky_real *x;
+    ky_real *y;
+    const ky_real *taken, *dy; /* y and dL/dy, going back */
+    ky_real *dx, *dw;
+    ptrdiff_t dws; /* from one row of dw to the next */
     int n_runs;
     ky_run *runs;
-} product;
+};
 
-static void take_rows(const product *p, int R, const ky_real *x, ptrdiff_t xs, ky_real *y,
+static void matrix_rows(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
+                        ptrdiff_t ys)
+{
+    p->k->rows(p->m, p->n_runs, p->runs, R, x, xs, p->y + y, ys, p->act);
+}
+
+static void pool_rows(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
                       ptrdiff_t ys)
 {
-    if (p->m != NULL)
-        p->k->rows(p->m, p->n_runs, p->runs, R, x, xs, y, ys, p->act);
-    else if (p->pool)
-        p->k->pool(p->mean, p->C, p->n_runs, p->runs, R, x, xs, y, ys);
-    else
-        p->k->depthwise(p->C, p->M, p->n_runs, p->runs, p->w, p->b, R, x, xs, y, ys, p->act);
+    p->k->pool(p->mean, p->C, p->n_runs, p->runs, R, x, xs, p->y + y, ys);
+}
+
+static void channel_rows(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
+                         ptrdiff_t ys)
+{
+    p->k->depthwise(p->C, p->F / p->C, p->n_runs, p->runs, p->w, p->b, R, x, xs, p->y + y, ys,
+                    p->act);
+}
+
+/* dW of every run += its inputs times dy. */
+static void matrix_gradient(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
+                            ptrdiff_t ys)
+{
+    for (const ky_run *u = p->runs; u < p->runs + p->n_runs; u++)
+        p->k->gemm_tn(u->n * p->C, p->F, R, x + u->at, xs, p->dy + y, ys,
+                      p->dw + (ptrdiff_t)u->k * p->C * p->dws, p->dws);
+}
+
+static void pool_back(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
+                      ptrdiff_t ys)
+{
+    int taps = 0;
+
+    for (int i = 0; i < p->n_runs; i++)
+        taps += p->runs[i].n;
+    for (int r = 0; r < R; r++, x += xs, y += ys) {
+        ky_real *dx = p->dx + (x - p->x);
+
+        if (!p->mean)
+            ky_maximum_back(p->C, p->n_runs, p->runs, x, p->taken + y, p->dy + y, dx);
+        for (int i = 0; p->mean && i < p->n_runs; i++)
+            ky_mean_back(taps, p->runs[i].n, p->C, p->dy + y, dx + p->runs[i].at);
+    }
+}
+
+/* One tap of one position: each of C channels with its M filters w [C,M] and dy [C,M]. */
+static void channel_back(int C, int M, const ky_real *x, const ky_real *w, const ky_real *dy,
+                         ky_real *dx, ky_real *dw)
+{
+    for (int c = 0; c < C; c++)
+        for (int j = c * M; j < c * M + M; j++)
+            dw[j] += x[c] * dy[j];
+    for (int c = 0; dx != NULL && c < C; c++)
+        for (int j = c * M; j < c * M + M; j++)
+            dx[c] += w[j] * dy[j];
+}
+
+static void channels_back(const product *p, int R, const ky_real *x, ptrdiff_t xs, ptrdiff_t y,
+                          ptrdiff_t ys)
+{
+    int C = p->C, M = p->F / C;
+
+    for (const ky_run *u = p->runs; u < p->runs + p->n_runs; u++)
+        for (int t = 0; t < u->n; t++) {
+            ptrdiff_t at = u->at + (ptrdiff_t)t * C, k = (ptrdiff_t)(u->k + t) * p->F;
+
+            for (int r = 0; r < R; r++) {
+                const ky_real *one = x + r * xs + at;
+
+                channel_back(C, M, one, p->w + k, p->dy + y + r * ys,
+                             p->dx != NULL ? p->dx + (one - p->x) : NULL, p->dw + k);
+            }
+        }
 }
 
 /* One of the three sides of a box of outputs: batch, steps, columns. */
@@ -362,14 +425,14 @@ static int long_side(const side s[3])
     return longest;
 }
 
-static void take_box(const product *p, const side s[3], const ky_real *x, ky_real *y)
+static void take_box(const product *p, const side s[3], const ky_real *x, ptrdiff_t y)
 {
     int at_once = long_side(s), outer = at_once == 0 ? 1 : 0, inner = 3 - at_once - outer;
     side a = s[outer], b = s[inner], c = s[at_once];
 
     for (int i = 0; i < a.n; i++)
         for (int j = 0; j < b.n; j++)
-            take_rows(p, c.n, x + i * a.xs + j * b.xs, c.xs, y + i * a.ys + j * b.ys, c.ys);
+            p->rows(p, c.n, x + i * a.xs + j * b.xs, c.xs, y + i * a.ys + j * b.ys, c.ys);
 }
 
 /* Runs of taps as runs of a matrix's rows. */
@@ -381,7 +444,7 @@ static void count_inputs(product *p)
     }
 }
 
-static void take_plane(product *p, const ky_plane *g, int B, const ky_real *x, ky_real *y)
+static void take_plane(product *p, const ky_plane *g, int B, const ky_real *x, ptrdiff_t y)
 {
     int y_columns = g->y_columns > 0 ? g->y_columns : g->w.n_out;
     ptrdiff_t x_step = (ptrdiff_t)g->w.n * g->xc, y_step = (ptrdiff_t)y_columns * g->yc;
@@ -403,39 +466,73 @@ static void take_plane(product *p, const ky_plane *g, int B, const ky_real *x, k
 }
 
 /* So many rows of the batch at once that they stay in the second cache from box to box. */
-static void take_batch(product *p, const ky_plane *g, int B, ky_real *scratch, const ky_real *x,
-                       ky_real *y)
+static void take_batch(product *p, const ky_plane *g, int B, ky_real *scratch)
 {
     enum { NEAR = 1 << 18, LEAST = 2 * TALL };
-    ptrdiff_t fit = NEAR / (ptrdiff_t)sizeof(*x) / (g->xb + g->yb);
+    ptrdiff_t fit = NEAR / (ptrdiff_t)sizeof(*p->x) / (g->xb + g->yb);
     int most = fit < LEAST ? LEAST : fit > B ? B : (int)fit / TALL * TALL;
 
+    p->C = g->C;
+    p->F = g->F;
     p->runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
     for (int r = 0; r < B; r += most)
-        take_plane(p, g, B - r < most ? B - r : most, x + r * g->xb, y + r * g->yb);
+        take_plane(p, g, B - r < most ? B - r : most, p->x + r * g->xb, r * g->yb);
 }
 
 void ky_correlate(const ky_kernels *k, const ky_mat *m, const ky_plane *g, int B, ky_real *scratch,
                   const ky_real *x, ky_real *y, enum ky_activation act)
 {
-    product p = { .k = k, .m = m, .C = g->C, .act = act };
+    product p = { .k = k, .rows = matrix_rows, .m = m, .x = x, .y = y, .act = act };
 
-    take_batch(&p, g, B, scratch, x, y);
+    take_batch(&p, g, B, scratch);
 }
 
 void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real *b,
                            const ky_plane *g, int B, ky_real *scratch, const ky_real *x, ky_real *y,
                            enum ky_activation act)
 {
-    product p = { .k = k, .w = w, .b = b, .C = g->C, .M = g->F / g->C, .act = act };
+    product p = { .k = k, .rows = channel_rows, .w = w, .b = b, .x = x, .y = y, .act = act };
 
-    take_batch(&p, g, B, scratch, x, y);
+    take_batch(&p, g, B, scratch);
 }
 
 void ky_correlate_pools(const ky_kernels *k, bool mean, const ky_plane *g, int B, ky_real *scratch,
                         const ky_real *x, ky_real *y)
 {
-    product p = { .k = k, .pool = true, .mean = mean, .C = g->C };
+    product p = { .k = k, .rows = pool_rows, .mean = mean, .x = x, .y = y };
 
-    take_batch(&p, g, B, scratch, x, y);
+    take_batch(&p, g, B, scratch);
+}
+
+void ky_correlate_gradient(const ky_kernels *k, const ky_plane *g, int B, ky_real *scratch,
+                           const ky_real *x, const ky_real *dy, ky_real *dw, ptrdiff_t dws)
+{
+    product p = { .k = k, .rows = matrix_gradient, .x = x, .dy = dy, .dw = dw, .dws = dws };
+
+    take_batch(&p, g, B, scratch);
+}
+
+static void clear(const ky_plane *g, int B, ky_real *dx)
+{
+    if (dx != NULL)
+        memset(dx, 0, (size_t)B * (size_t)g->xb * sizeof(*dx));
+}
+
+void ky_correlate_channels_back(const ky_kernels *k, const ky_real *w, const ky_plane *g, int B,
+                                ky_real *scratch, const ky_real *x, const ky_real *dy, ky_real *dx,
+                                ky_real *dw)
+{
+    product p = { .k = k, .rows = channels_back, .w = w, .x = x, .dy = dy, .dx = dx, .dw = dw };
+
+    clear(g, B, dx);
+    take_batch(&p, g, B, scratch);
+}
+
+void ky_correlate_pools_back(bool mean, const ky_plane *g, int B, ky_real *scratch,
+                             const ky_real *x, const ky_real *y, const ky_real *dy, ky_real *dx)
+{
+    product p = { .rows = pool_back, .mean = mean, .x = x, .taken = y, .dy = dy, .dx = dx };
+
+    clear(g, B, dx);
+    take_batch(&p, g, B, scratch);
 }

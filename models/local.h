@@ -41,9 +41,6 @@ ky_axis ky_axis_of(int taps, int s, int d, enum ky_padding padding, int n);
 /** Taps [ret0,ret1) of output t lie inside; outputs [t,return) have the same ones. */
 int ky_axis_same(const ky_axis *a, int t, int *ret0, int *ret1);
 
-/** Inputs [ret0,ret1) are those of output t; without dilation. */
-void ky_axis_inputs(const ky_axis *a, int t, int *ret0, int *ret1);
-
 /* -- layers: kernel_size, strides, dilation_rate and padding of l->cfg -- */
 
 /**
@@ -95,5 +92,22 @@ void ky_correlate_channels(const ky_kernels *k, const ky_real *w, const ky_real 
 /** Maxima or means of each channel over the taps inside, without dilation or weights. */
 void ky_correlate_pools(const ky_kernels *k, bool mean, const ky_plane *g, int B, ky_real *scratch,
                         const ky_real *x, ky_real *y);
+
+/* -- and back, with the scratch of the same correlation; dx is written, dw added to -- */
+
+/** dW [h.taps,w.taps,C,F] of ky_correlate() from dy before the activation; rows of F filters are
+ *  dws apart. Its dx is a ky_correlate() of dy, see conv.c. */
+void ky_correlate_gradient(const ky_kernels *k, const ky_plane *g, int B, ky_real *scratch,
+                           const ky_real *x, const ky_real *dy, ky_real *dw, ptrdiff_t dws);
+
+/** dx (NULL: not wanted) and dw of ky_correlate_channels(), likewise. */
+void ky_correlate_channels_back(const ky_kernels *k, const ky_real *w, const ky_plane *g, int B,
+                                ky_real *scratch, const ky_real *x, const ky_real *dy, ky_real *dx,
+                                ky_real *dw);
+
+/** dx of ky_correlate_pools(), whose y is given: the first input that reached the maximum takes
+ *  all, or each its share. */
+void ky_correlate_pools_back(bool mean, const ky_plane *g, int B, ky_real *scratch,
+                             const ky_real *x, const ky_real *y, const ky_real *dy, ky_real *dx);
 
 #endif

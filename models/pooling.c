@@ -4,8 +4,6 @@
  */
 #include "models/local.h"
 
-#include <string.h>
-
 static bool takes_max(const ky_layer *l)
 {
     return l->ops == &ky_max_pooling_ops || l->ops == &ky_max_pooling_2d_ops;
@@ -57,46 +55,21 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
     ky_plane g = ky_local_plane(l, T);
+    size_t runs = ky_correlate_scratch(&g);
 
     (void)p;
-    return backward ? 0 : ky_local_scratch(l, B, T, ky_correlate_scratch(&g));
-}
-
-/* -- backward, in 1D ------------------------------------------------------------------- */
-
-/* dx of one pool of n steps: the first that reached the maximum takes all, or each its share. */
-static void spread(const ky_layer *l, int n, const ky_real *x, const ky_real *y, const ky_real *dy,
-                   ky_real *dx)
-{
-    int C = l->in.d[1];
-
-    if (takes_max(l)) {
-        ky_maximum_back(n, C, x, y, dy, dx);
-        return;
-    }
-    for (int t = 0; t < n; t++, dx += C)
-        for (int i = 0; i < C; i++)
-            dx[i] += dy[i] / (ky_real)n;
+    return backward ? runs : ky_local_scratch(l, B, T, runs);
 }
 
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw)
 {
-    size_t C = (size_t)l->in.d[1], row = (size_t)c->T * C;
     ky_plane g = ky_local_plane(l, c->T);
 
     (void)k, (void)p, (void)w, (void)dw;
-    if (dx == NULL)
-        return;
-    memset(dx, 0, (size_t)c->B * row * sizeof(*dx));
-    for (int r = 0; r < c->B; r++, x += row, dx += row)
-        for (int t = 0; t < c->T_out; t++, y += C, dy += C) {
-            int first, end;
-
-            ky_axis_inputs(&g.h, t, &first, &end);
-            spread(l, end - first, x + (size_t)first * C, y, dy, dx + (size_t)first * C);
-        }
+    if (dx != NULL)
+        ky_correlate_pools_back(!takes_max(l), &g, c->B, c->scratch, x, y, dy, dx);
 }
 
 static const ky_field fields_1d[] = {
@@ -113,13 +86,11 @@ static const ky_field fields_2d[] = {
     { 0 },
 };
 
-#define OPS_1D                                                                                     \
-    .fields = fields_1d, .shape = shape_1d, .steps = ky_local_steps, .n_scratch = n_scratch,       \
-    .taps = ky_local_taps, .window = window, .step = step, .state_ok = ky_local_state_ok,          \
-    .backward = backward
-#define OPS_2D                                                                                     \
-    .fields = fields_2d, .shape = shape_2d, .steps = ky_local_steps, .n_scratch = n_scratch,       \
-    .taps = ky_local_taps, .window = window, .step = step, .state_ok = ky_local_state_ok
+#define OPS                                                                                        \
+    .steps = ky_local_steps, .n_scratch = n_scratch, .taps = ky_local_taps, .window = window,      \
+    .step = step, .state_ok = ky_local_state_ok, .backward = backward
+#define OPS_1D .fields = fields_1d, .shape = shape_1d, OPS
+#define OPS_2D .fields = fields_2d, .shape = shape_2d, OPS
 
 const ky_layer_ops ky_max_pooling_ops = { .class_name = "MaxPooling1D", OPS_1D };
 const ky_layer_ops ky_average_pooling_ops = { .class_name = "AveragePooling1D", OPS_1D };

@@ -134,6 +134,8 @@ static const net_case net_cases[] = {
     { "columns=3; Conv2D filters=2 kernel_size=2 dilation_rate=4 padding=same", 3, 6 },
     { "columns=4; Conv2D filters=6 kernel_size=3x2 groups=2 activation=softmax", 6, 16 },
     { "columns=9; Conv2D filters=5 kernel_size=1x3 padding=same", 4, 18 },
+    { "columns=5; Conv2D filters=4 kernel_size=2x3 strides=2 groups=2 padding=same activation=tanh",
+      6, 10 },
     { "columns=5; MaxPooling2D", 7, 15 },
     { "columns=5; MaxPooling2D pool_size=3x2 strides=1x2 padding=same", 7, 15 },
     { "columns=6; AveragePooling2D pool_size=2x3 strides=2x1", 7, 12 },

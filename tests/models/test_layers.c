@@ -767,7 +767,7 @@ static void of_equal_maxima_the_first_takes_the_gradient(void **state)
         dy[i] = (ky_real)(i + 1);
     }
 
-    ky_maximum_back(STEPS, C, x, y, dy, dx);
+    ky_maximum_back(C, 1, &(ky_run){ .n = STEPS }, x, y, dy, dx);
 
     for (int i = 0; i < STEPS * C; i++)
         assert_true(dx[i] == (i / C == i % C % STEPS ? dy[i % C] : 0));

@@ -27,12 +27,21 @@ models/batchnorm.c|s/(sum\[i\] + d) \/ R/d \/ R/|the batch's mean stands still
 models/batchnorm.c|s/(sum\[i\] + d) \/ R/sum[i] \/ R/|the batch's variance stands still
 models/batchnorm.c|s/beta\[i\] += (ky_real)sum\[i\]/beta[i] += (ky_real)sum[C + i]/|the gradient of beta
 models/dropout.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropped learns
-models/pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)n;/dx[i] += dy[i];/|every step of an average takes all
-models/pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)n;/dx[i] = dy[i] \/ (ky_real)n;/|pools that overlap do not add up
-models/global_pooling.c|s/ky_real here = xt\[i\] == y\[from + i\]/ky_real here = t == 0 \&\& y[from + i] == y[from + i]/|a maximum is always that of the first step
-models/conv.c|s/colsum(g.yc, R,/colsum(g.yc, R - 1,/|the last output has no part in db
-models/conv.c|s/\.pad = (g->h.taps - 1) \* g->h.d - g->h.pad/.pad = (g->h.taps - 1) * g->h.d/|dx is out of place where there is padding
+models/global_pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)counted;/dx[i] += dy[i];/|every step of an average takes all
+models/global_pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)counted;/dx[i] = dy[i] \/ (ky_real)counted;/|averages that overlap do not add up
+models/global_pooling.c|s/ky_real here = x\[i\] == y\[i\]/ky_real here = t == 0 \&\& y[i] == y[i]/|a maximum is always that of a run's first step
+models/global_pooling.c|s/dx\[i\] += taken/dx[i] = taken/|maxima that overlap do not add up
+models/local.c|s/taps += p->runs\[i\].n/taps += 1/|an average counts runs instead of taps
+models/local.c|s/p->taken + y, p->dy + y, dx/p->taken + y, p->dy, dx/|every maximum hands back the first one's gradient
+models/local.c|s/x + u->at, xs, p->dy/x, xs, p->dy/|dW of every tap sees the inputs of tap 0
+models/local.c|s/p->dw + (ptrdiff_t)u->k \* p->C \* p->dws/p->dw/|dW of every tap is added to that of tap 0
+models/conv.c|s/colsum(g.yc, c->B \* g.h.n_out \*/colsum(g.yc, c->B * (g.h.n_out - 1) */|the last outputs have no part in db
+models/conv.c|s/\.pad = (a->taps - 1) \* a->d - a->pad/.pad = (a->taps - 1) * a->d/|dx is out of place where there is padding
 models/conv.c|s/(taps - 1 - j) \* F + f/j * F + f/|dx of taps that are not turned round
+models/conv.c|s/back.w = backward_axis(&g->w);/back.w = backward_axis(\&g->w), back.w.d = 1;/|dx forgets the dilation of the columns
+models/conv.c|s/(size_t)(u \* g->w.s) \* F/(size_t)u * F/|the columns of dz are not spread by the strides
+models/conv.c|s/dw + (ptrdiff_t)i \* g.F, g.yc/dw, g.yc/|dW of every group is added to that of the first
+models/conv.c|s/B \* g->h.n_out \* g->w.n_out, F, y, dy, dz/B * g->h.n_out, F, y, dy, dz/|some outputs without the activation's slope
 TABLE
 }
 
