@@ -325,6 +325,7 @@ struct product {
     const ky_real *taken, *dy; /* y and dL/dy, going back */
     ky_real *dx, *dw;
     ptrdiff_t dws; /* from one row of dw to the next */
+    bool in_order; /* steps at once where there are several, of one row after the other */
     int n_runs;
     ky_run *runs;
 };
@@ -415,10 +416,12 @@ enum { TALL = 12 };
 
 /* Which side of a box to take at once. The outputs of one image lie closer together than those of
  * many, so the columns come first, and the batch is for small images. */
-static int long_side(const side s[3])
+static int long_side(const product *p, const side s[3])
 {
     int longest = 2;
 
+    if (p->in_order)
+        return s[1].n > 1 ? 1 : 0;
     for (int i = 2; i >= 0 && s[longest].n < TALL; i--)
         if (s[i].n > s[longest].n)
             longest = i;
@@ -427,7 +430,7 @@ static int long_side(const side s[3])
 
 static void take_box(const product *p, const side s[3], const ky_real *x, ptrdiff_t y)
 {
-    int at_once = long_side(s), outer = at_once == 0 ? 1 : 0, inner = 3 - at_once - outer;
+    int at_once = long_side(p, s), outer = at_once == 0 ? 1 : 0, inner = 3 - at_once - outer;
     side a = s[outer], b = s[inner], c = s[at_once];
 
     for (int i = 0; i < a.n; i++)
@@ -472,6 +475,8 @@ static void take_batch(product *p, const ky_plane *g, int B, ky_real *scratch)
     ptrdiff_t fit = NEAR / (ptrdiff_t)sizeof(*p->x) / (g->xb + g->yb);
     int most = fit < LEAST ? LEAST : fit > B ? B : (int)fit / TALL * TALL;
 
+    if (p->in_order)
+        most = B; /* blocks would make another order */
     p->C = g->C;
     p->F = g->F;
     p->runs = ky_cut_runs(&scratch, (size_t)g->h.taps * (size_t)g->w.taps);
@@ -509,6 +514,7 @@ void ky_correlate_gradient(const ky_kernels *k, const ky_plane *g, int B, ky_rea
 {
     product p = { .k = k, .rows = matrix_gradient, .x = x, .dy = dy, .dw = dw, .dws = dws };
 
+    p.in_order = g->w.n == 1 && g->w.taps == 1; /* so that Conv1D learns the bytes it always has */
     take_batch(&p, g, B, scratch);
 }
 
