@@ -45,32 +45,6 @@ static int show(const ky_train_progress *p, void *arg)
     return ky_cli_interrupted();
 }
 
-/* Keras would drop values inside an LSTM while it trains; kymo does not, and says so. */
-static void warn_of_dropout(const ky_model *m)
-{
-    const ky_layer *first = NULL;
-    int n = 0;
-
-    for (int i = 0; i < m->n_layers; i++) {
-        const ky_layer *l = m->layers + i;
-        bool inside = l->form == KY_RECURRENT && (l->cfg.rate > 0 || l->cfg.recurrent_dropout > 0);
-
-        if (inside && n++ == 0)
-            first = l;
-    }
-    if (n == 0)
-        return;
-    fprintf(stderr, "kymo: note: layer '");
-    ky_cli_print_safe(stderr, first->name, strlen(first->name));
-    fprintf(stderr, "'");
-    if (n > 1)
-        fprintf(stderr, " and %d more", n - 1);
-    fprintf(stderr,
-            ": dropout inside a layer (dropout %g, recurrent_dropout %g) is kept in the file, but "
-            "not applied while kymo trains; a Dropout layer is\n",
-            first->cfg.rate, first->cfg.recurrent_dropout);
-}
-
 /* The class of this name, or without names of this number; -1: none. */
 static int class_named(const ky_model *m, const char *name, size_t len)
 {
@@ -148,8 +122,6 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
 
     if (rc < 0)
         return rc;
-    if (!t->quiet)
-        warn_of_dropout(m);
     ky_train_defaults(&o);
     o.epochs = (int)t->epochs;
     o.batch = (int)t->batch;

@@ -144,8 +144,8 @@ static void advance(const ky_layer *l, const ky_kernels *k, const ky_real *z, co
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
-                     ky_real *scratch)
+                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                     ky_real *tape, ky_real *scratch)
 {
     size_t n = places(l) * (size_t)l->cfg.filters, rows = (size_t)B;
     ky_plane of_x = input_plane(l), of_h = recurrent_plane(l);
@@ -153,6 +153,7 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_real *z = ky_cut(&scratch, rows * 4 * n), *q = ky_cut(&scratch, rows * 4 * n);
 
     (void)tape;
+    ky_recurrent_drop_states(l, B, drop, state);
     for (size_t r = 0; r < rows; r++)
         memcpy(h + r * n, state[r], n * sizeof(*h));
     of_x.xb = xs;

@@ -35,6 +35,12 @@ static void draw(ky_rng *rng, double rate, int n, ky_real *factor)
         factor[i] = of[u[i] >> 11 < dropped];
 }
 
+void ky_dropout_draw(ky_rng *rng, double rate, size_t n, ky_real *factor)
+{
+    for (size_t at = 0; at < n; at += BLOCK)
+        draw(rng, rate, n - at < BLOCK ? (int)(n - at) : BLOCK, factor + at);
+}
+
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {

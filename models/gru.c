@@ -12,7 +12,8 @@
  *
  * Either way h' = z (h - n) + n: z keeps what is old. The products that end in a sum are fused.
  * The state of a row is h. With act = tanh and ra = sigmoid a step is the kernel set's; any other
- * pair is done here from rows() and activate(), by the same chains.
+ * pair is done here from rows() and activate(), by the same chains, and so are steps that leave a
+ * tape: z, r, n and, of each, q_h or else r h, [T,B,4H].
  */
 #include "models/recurrent.h"
 
@@ -44,11 +45,13 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
     const ky_real *b = l->cfg.use_bias ? w + l->weights[2].at : NULL;
     const ky_real *behind = b == NULL ? NULL : l->cfg.reset_after ? b + 3 * H : b + 2 * H;
 
-    (void)backward;
     if (has_kernel(l)) {
         ret->gru = k->gru_new(F, H, l->cfg.reset_after, w, w + l->weights[1].at, b);
-        return ret->gru != NULL ? KY_OK : KY_ENOMEM;
+        if (ret->gru == NULL || !backward)
+            return ret->gru != NULL ? KY_OK : KY_ENOMEM;
     }
+    if (backward && !ky_recurrent_back_pack(l, k, w, ret))
+        return KY_ENOMEM;
     if (l->cfg.reset_after) {
         ret->mat = k->mat_new(F, 3 * H, w, b);
         ret->recurrent = k->mat_new(H, 3 * H, w + l->weights[1].at, behind);
@@ -68,12 +71,23 @@ static size_t n_state(const ky_layer *l)
 static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 {
     size_t F = (size_t)l->in.d[1], H = (size_t)l->cfg.units, n = (size_t)B;
+    size_t fused = p->gru != NULL ? ky_gru_scratch(p->gru) : 0, own = 0;
 
-    if (p->gru != NULL)
-        return ky_gru_scratch(p->gru);
-    if (l->cfg.reset_after)
-        return ky_lines(n * H) + ky_lines(n * 3 * H) + n * 3 * H;
-    return ky_lines(n * (F + H)) + ky_lines(n * 2 * H) + n * H;
+    if (p->mat != NULL && l->cfg.reset_after)
+        own = ky_lines(n * H) + ky_lines(n * 3 * H) + n * 3 * H;
+    else if (p->mat != NULL)
+        own = ky_lines(n * (F + H)) + ky_lines(n * 2 * H) + n * H;
+    return fused > own ? fused : own;
+}
+
+/* Four blocks of a row onto its tape, which is NULL where there is none. */
+static void record(int H, const ky_real *z, const ky_real *r, const ky_real *n, const ky_real *q,
+                   ky_real *tape)
+{
+    const ky_real *from[] = { z, r, n, q };
+
+    for (int i = 0; tape != NULL && i < 4; i++)
+        memcpy(tape + (ptrdiff_t)i * H, from[i], (size_t)H * sizeof(*z));
 }
 
 /* h' = z (h - n) + n of one row; own: scratch [H] */
@@ -86,7 +100,8 @@ static void blend(const ky_kernels *k, int H, const ky_real *z, const ky_real *n
 }
 
 static void reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                        const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *scratch)
+                        const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                        ky_real *tape, ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units;
     size_t n = (size_t)B * (size_t)H;
@@ -94,6 +109,7 @@ static void reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed 
 
     for (int r = 0; r < B; r++)
         memcpy(h + (ptrdiff_t)r * H, state[r], (size_t)H * sizeof(*h));
+    ky_recurrent_drop(n, drop, h);
     ky_rows(k, p->mat, F, B, x, xs, a, 3 * H, KY_LINEAR);
     ky_rows(k, p->recurrent, H, B, h, H, q, 3 * H, KY_LINEAR);
     for (int i = 0; i < B; i++, a += 3 * H, q += 3 * H) {
@@ -104,12 +120,14 @@ static void reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed 
         ky_activation_rows(k, l->cfg.recurrent_activation, 2, H, a, a); /* z and r */
         ky_mul_add(k, H, a + H, q + 2 * H, a + 2 * H, n_i);
         ky_activation_rows(k, l->cfg.activation, 1, H, n_i, n_i);
+        record(H, a, a + H, n_i, q + 2 * H, tape != NULL ? tape + (ptrdiff_t)i * 4 * H : NULL);
         blend(k, H, a, n_i, state[i], q);
     }
 }
 
 static void reset_before(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                         const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *scratch)
+                         const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                         ky_real *tape, ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units, K = F + H;
     size_t n = (size_t)B * (size_t)H;
@@ -117,30 +135,147 @@ static void reset_before(const ky_layer *l, const ky_kernels *k, const ky_packed
     ky_real *n_all = scratch;
 
     ky_recurrent_panel(l, B, x, xs, state, panel);
+    for (ptrdiff_t i = 0; i < B; i++)
+        ky_recurrent_drop((size_t)H, drop != NULL ? drop + i * H : NULL, panel + i * K + F);
     ky_rows(k, p->mat, K, B, panel, K, gates, 2 * H, KY_LINEAR);
     ky_activation_rows(k, l->cfg.recurrent_activation, 2 * B, H, gates, gates);
     for (ptrdiff_t i = 0; i < B; i++)
         for (int j = 0; j < H; j++)
             panel[i * K + F + j] *= gates[i * 2 * H + H + j];
     ky_rows(k, p->recurrent, K, B, panel, K, n_all, H, l->cfg.activation);
-    for (ptrdiff_t i = 0; i < B; i++, gates += 2 * H) /* r is done with */
-        blend(k, H, gates, n_all + i * H, state[i], gates + H);
+    for (ptrdiff_t i = 0; i < B; i++, gates += 2 * H) {
+        record(H, gates, gates + H, n_all + i * H, panel + i * K + F,
+               tape != NULL ? tape + i * 4 * H : NULL);
+        blend(k, H, gates, n_all + i * H, state[i], gates + H); /* r is done with */
+    }
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
-                     ky_real *scratch)
+                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                     ky_real *tape, ky_real *scratch)
 {
-    (void)tape;
-    if (p->gru != NULL)
+    if (p->gru != NULL && tape == NULL)
         k->gru(p->gru, B, x, xs, state, scratch);
     else if (l->cfg.reset_after)
-        reset_after(l, k, p, B, x, xs, state, scratch);
+        reset_after(l, k, p, B, x, xs, state, drop, tape, scratch);
     else
-        reset_before(l, k, p, B, x, xs, state, scratch);
+        reset_before(l, k, p, B, x, xs, state, drop, tape, scratch);
 }
 
-static const ky_cell cell = { .n_state = n_state, .n_scratch = step_scratch, .step = one_step };
+/* -- backward ------------------------------------------------------------------ */
+
+/* What both forms share: the gradients at z and n, and the part of dh that goes past the gates. */
+static void back_to_gates(const ky_layer *l, const ky_cell_back *s)
+{
+    int H = l->cfg.units;
+    enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
+
+    for (ptrdiff_t i = 0; i < s->B; i++) {
+        const ky_real *z = s->tape + i * 4 * H, *n = z + 2 * H, *h = s->before + i * H;
+        ky_real *dz = s->dz + i * 4 * H, *dn = dz + 2 * H, *dh = s->dh + i * H;
+
+        for (int j = 0; j < H; j++) {
+            dz[j] = dh[j] * (h[j] - n[j]) * ky_activation_slope(ra, z[j]);
+            dn[j] = dh[j] * (1 - z[j]) * ky_activation_slope(a, n[j]);
+            dh[j] *= z[j];
+        }
+    }
+}
+
+/* dq of q_h stands behind the gradients at z, r and n. */
+static void back_reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                             const ky_cell_back *s)
+{
+    int H = l->cfg.units;
+    const ky_run to_h[] = { { 0, 0, 2 * H }, { 3 * H, 2 * H, H } };
+    size_t all = (size_t)s->B * (size_t)H;
+
+    for (ptrdiff_t i = 0; i < s->B; i++) {
+        const ky_real *r = s->tape + i * 4 * H + H, *q = r + 2 * H;
+        ky_real *dr = s->dz + i * 4 * H + H, *dn = dr + H, *dq = dn + H;
+
+        for (int j = 0; j < H; j++) {
+            dr[j] = dn[j] * q[j] * ky_activation_slope(l->cfg.recurrent_activation, r[j]);
+            dq[j] = dn[j] * r[j];
+        }
+    }
+    if (s->first)
+        return;
+    k->rows(p->back_h, 2, to_h, s->B, s->dz, 4 * H, s->own, H, KY_LINEAR);
+    ky_recurrent_drop(all, s->drop, s->own);
+    for (size_t j = 0; j < all; j++)
+        s->dh[j] += s->own[j];
+}
+
+static void back_reset_before(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                              const ky_cell_back *s)
+{
+    int H = l->cfg.units;
+    const ky_run of_n = { 2 * H, 2 * H, H }, of_gates = { 0, 0, 2 * H };
+    size_t all = (size_t)s->B * (size_t)H;
+    ky_real *own = s->own, *drh = ky_cut(&own, all), *dh = own; /* of r h, of h at the gates */
+
+    k->rows(p->back_h, 1, &of_n, s->B, s->dz, 4 * H, drh, H, KY_LINEAR);
+    for (ptrdiff_t i = 0; i < s->B; i++)
+        for (int j = 0; j < H; j++) {
+            ky_real r = s->tape[i * 4 * H + H + j], *d = drh + i * H + j;
+            ky_real h = s->before[i * H + j] * (s->drop != NULL ? s->drop[i * H + j] : 1);
+
+            s->dz[i * 4 * H + H + j] = *d * h * ky_activation_slope(l->cfg.recurrent_activation, r);
+            *d *= r;
+        }
+    if (s->first)
+        return;
+    k->rows(p->back_h, 1, &of_gates, s->B, s->dz, 4 * H, dh, H, KY_LINEAR);
+    for (size_t j = 0; j < all; j++)
+        dh[j] += drh[j];
+    ky_recurrent_drop(all, s->drop, dh);
+    for (size_t j = 0; j < all; j++)
+        s->dh[j] += dh[j];
+}
+
+static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                     const ky_cell_back *s)
+{
+    back_to_gates(l, s);
+    if (l->cfg.reset_after)
+        back_reset_after(l, k, p, s);
+    else
+        back_reset_before(l, k, p, s);
+}
+
+/* The candidate's part of dU and of the second bias: h met dq, or r h met dn. */
+static void learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x, const ky_real *h,
+                  const ky_real *tape, const ky_real *dz, ky_real *dw)
+{
+    int F = l->in.d[1], H = l->cfg.units;
+    ky_real *dU = dw + l->weights[1].at, *db;
+    bool after = l->cfg.reset_after;
+
+    k->gemm_tn(F, 3 * H, n, x, F, dz, 4 * H, dw, 3 * H);
+    k->gemm_tn(H, 2 * H, n, h, H, dz, 4 * H, dU, 3 * H);
+    if (after)
+        k->gemm_tn(H, H, n, h, H, dz + 3 * H, 4 * H, dU + 2 * H, 3 * H);
+    else
+        k->gemm_tn(H, H, n, tape + 3 * H, 4 * H, dz + 2 * H, 4 * H, dU + 2 * H, 3 * H);
+    if (!l->cfg.use_bias)
+        return;
+    db = dw + l->weights[2].at;
+    k->colsum(3 * H, n, dz, 4 * H, db);
+    if (after) {
+        k->colsum(2 * H, n, dz, 4 * H, db + 3 * H);
+        k->colsum(H, n, dz + 3 * H, 4 * H, db + 5 * H);
+    }
+}
+
+static const ky_cell cell = { .n_state = n_state,
+                              .n_scratch = step_scratch,
+                              .step = one_step,
+                              .tape = 4,
+                              .gates = 4,
+                              .own = 2,
+                              .back = one_back,
+                              .learn = learn };
 
 /* Files without reset_after are of times when there was only the other form. */
 static const ky_field fields[] = {
@@ -163,7 +298,9 @@ const ky_layer_ops ky_gru_ops = {
     .init = ky_recurrent_init,
     .pack = pack,
     .n_scratch = ky_recurrent_scratch,
+    .n_tape = ky_recurrent_tape,
     .window = ky_recurrent_window,
     .step = ky_recurrent_step,
+    .backward = ky_recurrent_backward,
     .macs = ky_recurrent_macs,
 };

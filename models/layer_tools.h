@@ -129,6 +129,9 @@ void ky_maximum_back(int C, int n_runs, const ky_run *runs, const ky_real *x, co
 /** Back through y = the mean of `counted` steps, for n of them: dx [n,C] += dy / counted. */
 void ky_mean_back(int counted, int n, int C, const ky_real *dy, ky_real *dx);
 
+/** Factors of n values in training: 0 with probability rate, else 1/(1-rate). */
+void ky_dropout_draw(ky_rng *rng, double rate, size_t n, ky_real *factor);
+
 /** Glorot and Bengio 2010: uniform within sqrt(6/(fan_in+fan_out)). */
 void ky_init_glorot(ky_real *w, size_t n, double fan_in, double fan_out, ky_rng *rng);
 

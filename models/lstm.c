@@ -58,8 +58,7 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
     else if (ok)
         ok = (ret->mat = ky_recurrent_stack(l, k, w, 0, 4 * H, b)) != NULL;
     if (ok && backward)
-        ok = (ret->back_x = ky_pack_transposed(k, F, 4 * H, w)) != NULL &&
-             (ret->back_h = ky_pack_transposed(k, H, 4 * H, U)) != NULL;
+        ok = ky_recurrent_back_pack(l, k, w, ret);
     free(zeros);
     return ok ? KY_OK : KY_ENOMEM;
 }
@@ -79,15 +78,6 @@ static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
     if (p->lstm != NULL)
         return ky_lstm_scratch(p->lstm);
     return ky_lines((size_t)B * (F + H)) + ky_lines(H) + (size_t)B * 4 * H;
-}
-
-static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
-{
-    size_t H = (size_t)l->cfg.units, F = (size_t)l->in.d[1], BT = (size_t)B * (size_t)T;
-
-    if (backward) /* dh, dc, dz, x by step */
-        return 2 * ky_lines((size_t)B * H) + ky_lines(BT * 4 * H) + ky_lines(BT * F);
-    return ky_recurrent_scratch(l, p, B, T, backward);
 }
 
 void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real *z, ky_real *h,
@@ -135,18 +125,15 @@ static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed
 
 /* One step of B rows, row r's x at x + r*xs; tape: this step's [B,6H] or NULL. */
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
-                     ky_real *scratch)
+                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                     ky_real *tape, ky_real *scratch)
 {
+    ky_recurrent_drop_states(l, B, drop, state); /* it is read by nothing else */
     if (p->lstm != NULL)
         k->lstm(p->lstm, B, x, xs, state, tape, 6 * (ptrdiff_t)l->cfg.units, scratch);
     else
         generic_step(l, k, p, B, x, xs, state, tape, scratch);
 }
-
-static const ky_cell cell = {
-    .n_state = n_state, .n_scratch = step_scratch, .step = one_step, .tape = 6
-};
 
 /* -- backward ------------------------------------------------------------------ */
 
@@ -171,64 +158,30 @@ static void generic_back(const ky_layer *l, int B, const ky_real *dh, ky_real *d
         }
 }
 
-/* Back through time: dz [T,B,4H] from dy. */
-static void through_time(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
-                         const ky_call *c, const ky_real *dy, ky_real *dh, ky_real *dc, ky_real *dz)
+static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                     const ky_cell_back *s)
 {
-    int B = c->B, T = c->T, H = l->cfg.units;
-    size_t gates = (size_t)B * 6 * (size_t)H, before = (size_t)B * (size_t)H;
-    const ky_real *c_first = c->tape + (size_t)T * (gates + before);
+    int H = l->cfg.units, B = s->B;
 
-    memset(dh, 0, before * sizeof(*dh));
-    memset(dc, 0, before * sizeof(*dc));
-    for (int t = T - 1; t >= 0; t--) {
-        const ky_real *tape = c->tape + (size_t)t * gates;
-        const ky_real *c0 = t > 0 ? tape - gates + 4 * H : c_first;
-        ptrdiff_t c0s = t > 0 ? 6 * (ptrdiff_t)H : H;
-        ky_real *dz_t = dz + (size_t)t * 4 * before;
-
-        if (l->cfg.return_sequences || t == T - 1)
-            for (int r = 0; r < B; r++) {
-                const ky_real *d =
-                    dy + (l->cfg.return_sequences ? (size_t)r * T + t : (size_t)r) * H;
-
-                for (int j = 0; j < H; j++)
-                    dh[(size_t)r * H + j] += d[j];
-            }
-        if (has_kernel(l))
-            k->lstm_back(B, H, dh, H, dc, H, tape, 6 * (ptrdiff_t)H, c0, c0s, dz_t, 4 * H);
-        else
-            generic_back(l, B, dh, dc, tape, c0, c0s, dz_t);
-        if (t > 0)
-            ky_rows(k, p->back_h, 4 * H, B, dz_t, 4 * H, dh, H, KY_LINEAR);
-    }
+    if (has_kernel(l))
+        k->lstm_back(B, H, s->dh, H, s->drest, H, s->tape, 6 * (ptrdiff_t)H, s->rest, s->rs, s->dz,
+                     4 * H);
+    else
+        generic_back(l, B, s->dh, s->drest, s->tape, s->rest, s->rs, s->dz);
+    if (s->first)
+        return;
+    ky_rows(k, p->back_h, 4 * H, B, s->dz, 4 * H, s->dh, H, KY_LINEAR);
+    ky_recurrent_drop((size_t)B * (size_t)H, s->drop, s->dh);
 }
 
-static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
-                     ky_real *dx, ky_real *dw)
-{
-    int B = c->B, T = c->T, BT = B * T, F = l->in.d[1], H = l->cfg.units;
-    ky_real *scratch = c->scratch;
-    ky_real *dh = ky_cut(&scratch, (size_t)B * H), *dc = ky_cut(&scratch, (size_t)B * H);
-    ky_real *dz = ky_cut(&scratch, (size_t)BT * 4 * H), *xt = ky_cut(&scratch, (size_t)BT * F);
-
-    (void)w, (void)y;
-    through_time(l, k, p, c, dy, dh, dc, dz);
-    for (int t = 0; t < T; t++)
-        for (int r = 0; r < B; r++)
-            memcpy(xt + ((size_t)t * B + r) * F, x + ((size_t)r * T + ky_recurrent_at(l, T, t)) * F,
-                   (size_t)F * sizeof(*x));
-    k->gemm_tn(F, 4 * H, BT, xt, F, dz, 4 * H, dw, 4 * H);
-    k->gemm_tn(H, 4 * H, BT, c->tape + (size_t)BT * 6 * H, H, dz, 4 * H, dw + l->weights[1].at,
-               4 * H);
-    if (l->cfg.use_bias)
-        k->colsum(4 * H, BT, dz, 4 * H, dw + l->weights[2].at);
-    if (dx != NULL)
-        for (int t = 0; t < T; t++)
-            ky_rows(k, p->back_x, 4 * H, B, dz + (size_t)t * B * 4 * H, 4 * H,
-                    dx + (size_t)ky_recurrent_at(l, T, t) * F, (ptrdiff_t)T * F, KY_LINEAR);
-}
+static const ky_cell cell = { .n_state = n_state,
+                              .n_scratch = step_scratch,
+                              .step = one_step,
+                              .tape = 6,
+                              .rest = 4,
+                              .gates = 4,
+                              .back = one_back,
+                              .learn = ky_recurrent_learn };
 
 static const ky_field fields[] = {
     { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, false },
@@ -249,10 +202,10 @@ const ky_layer_ops ky_lstm_ops = {
     .shape = shape,
     .init = init,
     .pack = pack,
-    .n_scratch = n_scratch,
+    .n_scratch = ky_recurrent_scratch,
     .n_tape = ky_recurrent_tape,
     .window = ky_recurrent_window,
     .step = ky_recurrent_step,
-    .backward = backward,
+    .backward = ky_recurrent_backward,
     .macs = ky_recurrent_macs,
 };

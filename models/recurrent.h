@@ -8,11 +8,31 @@
  * outputs stay in the order in which they were worked out.
  * (With `unroll` the backends of Keras differ in whether they heed zero_output_for_mask:
  * TensorFlow does, JAX and NumPy do not. Here it is heeded.)
+ *
+ * In training a masked step passes the gradient of the state on as it is. `dropout` and
+ * `recurrent_dropout` drop values of x and of h on their way into the products (Gal and
+ * Ghahramani 2016), the same at every step of a sequence: the factors of x [B,F] are drawn
+ * first, then those of h [B,h]. All gates share them, as in Keras's `implementation` 2; where
+ * recurrent_dropout is not 0 Keras draws some for each gate.
  */
 #ifndef KY_RECURRENT_H
 #define KY_RECURRENT_H
 
 #include "models/layer_tools.h"
+
+/** One step of B rows on the way back. */
+typedef struct ky_cell_back {
+    int B;
+    bool first;            /* nothing comes before it: dh need not be worked out */
+    const ky_real *tape;   /* [B,tape*h] that step() left */
+    const ky_real *before; /* [B,h] h before the step */
+    const ky_real *rest;   /* what else was in the state, row r's at rest + r*rs */
+    ptrdiff_t rs;
+    const ky_real *drop; /* [B,h] factors of h, or NULL */
+    ky_real *dh, *drest; /* gradients of the state behind the step: become those before it */
+    ky_real *dz;         /* [B,gates*h] receives those of the gates */
+    ky_real *own;        /* scratch [own*lines of B*h] */
+} ky_cell_back;
 
 typedef struct ky_cell {
     /** Reals of a row's state. The output h of a step comes first in it. */
@@ -20,11 +40,20 @@ typedef struct ky_cell {
     /** Reals of scratch of one step of B rows. */
     size_t (*n_scratch)(const ky_layer *l, const ky_packed *p, int B);
     /** One step of B rows: x of row r at x + r*xs, state[r] advanced in place.
+     *  drop: NULL, or the factors [B,h] of h on its way into the products
      *  tape: NULL, or receives [B,tape*h] for the backward pass. */
     void (*step)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                 const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
-                 ky_real *scratch);
-    int tape; /* reals a step leaves on the tape for each of h; 0: there is no backward pass */
+                 const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                 ky_real *tape, ky_real *scratch);
+    int tape;  /* reals a step leaves on the tape for each of h; 0: there is no backward pass */
+    int rest;  /* and where in them, in h, stands what else is in the state */
+    int gates; /* gradients for each of h that back() works out */
+    int own;   /* and pieces of scratch [B,h] it wants */
+    /** One step back. */
+    void (*back)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_cell_back *s);
+    /** dw += out of n rows x [n,F], h [n,h] as it met the products, tape and dz. */
+    void (*learn)(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x, const ky_real *h,
+                  const ky_real *tape, const ky_real *dz, ky_real *dw);
 } ky_cell;
 
 /** Begins the shape() of a cell of units: input [T,F], weights kernel [F,gates*units] and
@@ -37,12 +66,13 @@ void ky_recurrent_init(const ky_layer *l, ky_real *w, ky_rng *rng);
 /** Ends a shape(): l->out from one step's output h, state, form and mask. */
 void ky_recurrent_shape(ky_layer *l, const ky_shape *h);
 
-/** n_scratch() of a forward call. */
+/** n_scratch(). */
 size_t ky_recurrent_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward);
 
 /**
  * n_tape(): what the cell leaves [T,B,tape*h], by step in the order they were worked out; h
- * before each [T,B,h]; and what else was in the state before the first [B,state-h].
+ * before each [T,B,h]; what else was in the state before the first [B,state-h]; and the factors of
+ * x [B,F] and h [B,h] where some are dropped.
  */
 size_t ky_recurrent_tape(const ky_layer *l, int B, int T);
 
@@ -51,6 +81,31 @@ void ky_recurrent_window(const ky_layer *l, const ky_kernels *k, const ky_packed
                          const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y);
 void ky_recurrent_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                        const ky_call *c, const ky_real *x, ky_real *y, bool *emit);
+
+/** backward() of a cell of units. */
+void ky_recurrent_backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                           const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                           const ky_real *dy, ky_real *dx, ky_real *dw);
+
+/** learn() of a cell whose gates all are b + x W + h U. */
+void ky_recurrent_learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x,
+                        const ky_real *h, const ky_real *tape, const ky_real *dz, ky_real *dw);
+
+/** v[i] *= drop[i], i in [0,n), where drop is not NULL. */
+static inline void ky_recurrent_drop(size_t n, const ky_real *drop, ky_real *v)
+{
+    for (size_t i = 0; drop != NULL && i < n; i++)
+        v[i] *= drop[i];
+}
+
+/** The same of h in each of B states. */
+void ky_recurrent_drop_states(const ky_layer *l, int B, const ky_real *drop, ky_real *const *state);
+
+/** Whether a rate drops anything; as in Keras, 1 and more do not. */
+static inline bool ky_recurrent_drops(double rate)
+{
+    return rate > 0 && rate < 1;
+}
 
 /** macs() of a cell of units. */
 size_t ky_recurrent_macs(const ky_layer *l, int T);
@@ -64,6 +119,10 @@ size_t ky_recurrent_macs(const ky_layer *l, int T);
  */
 ky_mat *ky_recurrent_stack(const ky_layer *l, const ky_kernels *k, const ky_real *w, int col, int n,
                            const ky_real *b);
+
+/** The transposes of both for the way back: ret->back_x, ret->back_h. False: out of memory. */
+bool ky_recurrent_back_pack(const ky_layer *l, const ky_kernels *k, const ky_real *w,
+                            ky_packed *ret);
 
 /** y[j] = fma(a[j], b[j], c[j]) for j in [0,n); y apart from the others. */
 static inline void ky_mul_add(const ky_kernels *k, int n, const ky_real *a, const ky_real *b,
@@ -95,26 +154,15 @@ static inline int ky_recurrent_at(const ky_layer *l, int T, int i)
 }
 
 /* The options all of them have, behind their own. */
-#define KY_RECURRENT_FIELDS                                                                                   \
-    { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, 0 },                   \
-        { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, KY_FREE, 0 },                       \
-        { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, KY_FREE, 0 },                               \
-        { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, 0 }, { "zero_output_for_mask",         \
-                                                                              NULL,                           \
-                                                                              KY_F_BOOL,                      \
-                                                                              KY_FIELD(zero_output_for_mask), \
-                                                                              false,                          \
-                                                                              KY_FREE,                        \
-                                                                              0 }, /* Keras drops             \
-                                                                                      these while             \
-                                                                                      it trains;              \
-                                                                                      kymo's                  \
-                                                                                      training                \
-                                                                                      leaves them             \
-                                                                                      out. */                 \
-        { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, 0 },                                \
-    {                                                                                                         \
-        "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE, 0              \
+#define KY_RECURRENT_FIELDS                                                                             \
+    { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, 0 },             \
+        { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, KY_FREE, 0 },                 \
+        { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, KY_FREE, 0 },                         \
+        { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, 0 },                             \
+        { "zero_output_for_mask", NULL, KY_F_BOOL, KY_FIELD(zero_output_for_mask), false, KY_FREE, 0 }, \
+        { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, 0 },                          \
+    {                                                                                                   \
+        "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE, 0        \
     }
 
 #endif

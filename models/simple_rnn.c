@@ -1,6 +1,6 @@
 /*
  * SimpleRNN (Elman 1990): h' = act(b + x W + h U), one chain over x and then h. The state of a
- * row is h.
+ * row is h, and so is the tape of a step.
  */
 #include "models/recurrent.h"
 
@@ -23,9 +23,9 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
 {
     const ky_real *b = l->cfg.use_bias ? w + l->weights[2].at : NULL;
 
-    (void)backward;
     ret->mat = ky_recurrent_stack(l, k, w, 0, l->cfg.units, b);
-    return ret->mat != NULL ? KY_OK : KY_ENOMEM;
+    return ret->mat != NULL && (!backward || ky_recurrent_back_pack(l, k, w, ret)) ? KY_OK
+                                                                                   : KY_ENOMEM;
 }
 
 static size_t n_state(const ky_layer *l)
@@ -42,20 +42,40 @@ static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
-                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, ky_real *tape,
-                     ky_real *scratch)
+                     const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
+                     ky_real *tape, ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units;
     ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *h = scratch;
 
-    (void)tape;
+    ky_recurrent_drop_states(l, B, drop, state);
     ky_recurrent_panel(l, B, x, xs, state, panel);
     ky_rows(k, p->mat, F + H, B, panel, F + H, h, H, l->cfg.activation);
     for (int r = 0; r < B; r++)
         memcpy(state[r], h + (size_t)r * (size_t)H, (size_t)H * sizeof(*h));
+    if (tape != NULL)
+        memcpy(tape, h, (size_t)B * (size_t)H * sizeof(*h));
 }
 
-static const ky_cell cell = { .n_state = n_state, .n_scratch = step_scratch, .step = one_step };
+static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                     const ky_cell_back *s)
+{
+    int H = l->cfg.units;
+
+    ky_activation_back(l->cfg.activation, s->B, H, s->tape, s->dh, s->dz);
+    if (s->first)
+        return;
+    ky_rows(k, p->back_h, H, s->B, s->dz, H, s->dh, H, KY_LINEAR);
+    ky_recurrent_drop((size_t)s->B * (size_t)H, s->drop, s->dh);
+}
+
+static const ky_cell cell = { .n_state = n_state,
+                              .n_scratch = step_scratch,
+                              .step = one_step,
+                              .tape = 1,
+                              .gates = 1,
+                              .back = one_back,
+                              .learn = ky_recurrent_learn };
 
 static const ky_field fields[] = {
     { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, 0 },
@@ -74,7 +94,9 @@ const ky_layer_ops ky_simple_rnn_ops = {
     .init = ky_recurrent_init,
     .pack = pack,
     .n_scratch = ky_recurrent_scratch,
+    .n_tape = ky_recurrent_tape,
     .window = ky_recurrent_window,
     .step = ky_recurrent_step,
+    .backward = ky_recurrent_backward,
     .macs = ky_recurrent_macs,
 };

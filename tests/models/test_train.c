@@ -432,6 +432,7 @@ static void gradients_of_whole_models_are_those_of_the_loss(void **state)
 
     loss_changes_along_the_gradient("lstm:5, dense", 3);
     loss_changes_along_the_gradient("lstm:4, lstm:5, dense:4 tanh, dense", 3);
+    loss_changes_along_the_gradient("gru:5, rnn:4, dense", 3);
     loss_changes_along_the_gradient("conv1d:6x3 tanh, avgpool:2, flatten, dense", 3);
     loss_changes_along_the_gradient("conv1d:6x3 tanh, gap, dense:1", 2);
 }
@@ -991,8 +992,8 @@ static void carried_training_repeats_to_the_byte(void **state)
     size_t n;
     t.d.carried = true;
 
-    learned_weights("lstm:6, dense", &t.d, 1, 1, &a, &n);
-    learned_weights("lstm:6, dense", &t.d, 3, 1, &b, &n);
+    learned_weights("lstm:6, gru:4, rnn:3, dense", &t.d, 1, 1, &a, &n);
+    learned_weights("lstm:6, gru:4, rnn:3, dense", &t.d, 3, 1, &b, &n);
 
     assert_memory_equal(a, b, n * sizeof *a);
     free(a);

@@ -17,10 +17,23 @@ models/activation.c|s/return y \* (1 - y);/return y;/|the slope of the sigmoid
 models/activation.c|s/dz\[c\] = y\[c\] \* (dy\[c\] - dot)/dz[c] = y[c] * dy[c]/|softmax as if its outputs were free of each other
 models/activation.c|s/dz\[i\] = y\[i\] > 0 ? d : 0/dz[i] = d/|relu without its corner
 models/lstm.c|s/dz\[H + j\] = d \* c0\[j\]/dz[H + j] = d/|the forget gate of a cell with other activations
-models/lstm.c|s/if (t > 0)$/if (t > 1)/|the first step hears nothing from the second
-models/lstm.c|s/memset(dc, 0, before \* sizeof(\*dc));/for (size_t i = 0; i < before; i++) dc[i] = 1;/|dc begins with something
-models/lstm.c|s/gemm_tn(H, 4 \* H, BT, c->tape/gemm_tn(H, 4 * H, BT - B, c->tape/|the last step has no part in dU
-models/lstm.c|s/ky_recurrent_at(l, T, t)) \* F,/(T - 1 - ky_recurrent_at(l, T, t))) * F,/|dW sees the steps in the other direction
+models/recurrent.c|s/\.first = i == 0,/.first = i <= 1,/|the first step hears nothing from the second
+models/recurrent.c|s/memset(s.drest, 0,/memset(s.drest, 63,/|what is behind the last step begins with something
+models/recurrent.c|s/gemm_tn(H, N, n, h/gemm_tn(H, N, n - 1, h/|the last step has no part in dU
+models/recurrent.c|s/(r \* T + (size_t)ky_recurrent_at(l, c->T, i)) \* F, F/(r * T + (size_t)i) * F, F/|dW sees the steps in the other direction
+models/recurrent.c|s/memcpy(s->dh + r \* h, s->kept_h/memcpy(s->kept_h, s->kept_h/|a masked step does not pass dh on
+models/recurrent.c|s/memcpy(s->drest + r \* rest, s->kept_rest/memcpy(s->kept_rest, s->kept_rest/|a masked step does not pass dc on
+models/recurrent.c|s/memset(dz + r \* gates, 0, gates/memset(dz, 0, 0 * gates/|a masked step learns
+models/recurrent.c|s/l->cfg.zero_output_for_mask \&\& is_masked/false \&\& is_masked/|a zeroed output has a gradient
+models/recurrent.c|s/ky_recurrent_drop(B \* h, s.drop_h,/ky_recurrent_drop(B * h, NULL,/|dU sees what was dropped of h
+models/recurrent.c|s/ky_recurrent_drop(F, s->drop_x != NULL ? s->drop_x + r \* F : NULL, to)/(void)F/|dW sees what was dropped of x
+models/gru.c|s/dh\[j\] \* (1 - z\[j\])/dh[j] * z[j]/|the candidate has the other gate
+models/gru.c|s/dh\[j\] \*= z\[j\];/dh[j] *= 1 - z[j];/|what is old has the other gate
+models/gru.c|s/dq\[j\] = dn\[j\] \* r\[j\];/dq[j] = dn[j];/|the product that is reset, as if it were not
+models/gru.c|s/\*d \*= r;/*d *= 1;/|the state that is reset, as if it were not
+models/gru.c|s/colsum(H, n, dz + 3 \* H, 4 \* H, db + 5 \* H)/colsum(H, n, dz + 2 * H, 4 * H, db + 5 * H)/|the second bias as if it were the first
+models/simple_rnn.c|s/s->tape, s->dh, s->dz)/s->before, s->dh, s->dz)/|the slope of the step before
+models/simple_rnn.c|s/ky_recurrent_drop((size_t)s->B/ky_recurrent_drop(0 * (size_t)s->B/|dh through what was dropped
 models/kernels_plain.c|s/dz\[H + j\] = (d \* c0\[j\])/dz[H + j] = (d * c0[0])/|the forget gate of the usual cell
 models/kernels_plain.c|s/dc\[j\] = d \* f;/dc[j] = d;/|the forget gate does not close the way back
 models/batchnorm.c|s/(sum\[i\] + d) \/ R/d \/ R/|the batch's mean stands still
