@@ -28,7 +28,7 @@ tests_models_test_real_models_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 check_PROGRAMS += tests/models/test_keras_files
 tests_models_test_keras_files_SOURCES = tests/models/test_keras_files.c
 tests_models_test_keras_files_CFLAGS = $(KY_TEST_CFLAGS)
-tests_models_test_keras_files_LDADD = libkymo.la $(CMOCKA_LIBS)
+tests_models_test_keras_files_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
 check_PROGRAMS += tests/models/test_hostile
 tests_models_test_hostile_SOURCES = tests/models/test_hostile.c
