@@ -2,6 +2,7 @@
 
 usage: again.py BUILDDIR WORKDIR; exit 1: some answers are others, 2: kymo fails on a model.
 """
+import glob
 import os
 import subprocess
 import sys
@@ -33,10 +34,8 @@ def alike(got, want):
 
 def main():
     n = others = failed = 0
-    for name in sorted(os.listdir(WORK)):
-        case = os.path.join(WORK, name)
-        if not os.path.exists(os.path.join(case, "want.h5")):
-            continue
+    for found in sorted(glob.glob(os.path.join(WORK, "**", "want.h5"), recursive=True)):
+        case = os.path.dirname(found)
         n += 1
         with h5py.File(os.path.join(case, "want.h5")) as f:
             want = {k: f[k][:] for k in f}

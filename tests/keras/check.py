@@ -325,6 +325,7 @@ def main():
     if A.report:
         return shard()
     begun = time.time()
+    os.makedirs(A.work, exist_ok=True)
     procs = []
     for k in range(A.processes):
         report = os.path.join(A.work, "report%d.json" % k)

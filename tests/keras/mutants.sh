@@ -33,17 +33,25 @@ prepare()
     build
 }
 
+# check FOLDER ARGUMENTS...: models that are kept there.
+check()
+{
+    local folder=$work/cases/$1
+    shift
+    "$python" "$keras/check.py" "$work/build" "$folder" --seed "$seed" --processes 2 --forms h5 \
+        --keep "$@"
+}
+
 draw()
 {
     local only=()
     for class in Dense LSTM GRU SimpleRNN Bidirectional BatchNormalization LayerNormalization \
         Conv1D Conv2D SeparableConv1D DepthwiseConv1D DepthwiseConv2D AveragePooling1D \
-        AveragePooling2D GlobalAveragePooling1D UpSampling2D Embedding Masking Mask ConvLSTM2D; do
+        AveragePooling2D GlobalAveragePooling1D UpSampling2D Embedding Masking ConvLSTM2D; do
         only+=(--only "$class")
     done
     rm -rf "$work/cases"
-    "$python" "$keras/check.py" "$work/build" "$work/cases" --seed "$seed" --models 120 \
-        --processes 2 --forms h5 --keep "${only[@]}"
+    check layers --models 110 "${only[@]}" && check masks --only Mask
 }
 
 # mutant NAME FILE SED-ARGUMENTS...: what the change does, where, and how.
@@ -86,18 +94,24 @@ mutant "average pools: padding counts" local.c \
     -e 's|.pool = true, .mean = mean, .C = g->C }|.pool = true, .mean = mean, .C = g->C, .M = g->h.taps * g->w.taps }|'
 mutant "batch normalisation: another epsilon" batchnorm.c \
     's/sqrt(variance\[c\] + (ky_real)l->cfg.epsilon)/sqrt(variance[c] + (ky_real)1e-5)/'
-mutant "batch normalisation: the mean is not taken off" batchnorm.c 's/x\[i\] - mean\[i\]/x[i]/; s/x\[c\] - mean\[c\]/x[c]/'
+mutant "batch normalisation: the mean is not taken off" batchnorm.c 's/(x\[i\] - by->mean\[i\])/x[i]/'
 mutant "layer normalisation: another epsilon" layernorm.c 's/(ky_real)n->l->cfg.epsilon/(ky_real)1e-5/'
 mutant "layer normalisation: unbiased variance" layernorm.c 's|squares / C|squares / (C > 1 ? C - 1 : 1)|'
 mutant "hard_sigmoid: the other version's" layer.c 's/keras_major < 3)/keras_major >= 3)/'
 mutant "lstm kernel: gates i and f swapped" kernels_plain.c \
     's/i = v_sigmoid(z\[j\]), f = v_sigmoid(z\[H + j\])/f = v_sigmoid(z[j]), i = v_sigmoid(z[H + j])/'
-mutant "lstm: gates f and o swapped" lstm.c 's/\*f = z + H, \*g = z + 2 \* H, \*o = z + 3 \* H/*o = z + H, *g = z + 2 * H, *f = z + 3 * H/'
+mutant "lstm: gates f and o swapped" lstm.c \
+    's/\*f = z + all, \*g = f + all, \*o = g + all/*o = z + all, *g = o + all, *f = g + all/'
 mutant "gru kernel: z keeps the new" kernels_gru.h 's/v_fma(z, v_sub(old, c), c)/v_fma(z, v_sub(c, old), old)/'
-mutant "gru: z keeps the new" gru.c 's/fma(z\[j\], h\[j\] - n\[j\], n\[j\])/fma(z[j], n[j] - h[j], h[j])/'
+mutant "gru: z keeps the new" gru.c \
+    -e 's/own\[j\] = h\[j\] - n\[j\];/own[j] = n[j] - h[j];/' \
+    -e 's/ky_mul_add(k, H, z, own, n, h);/ky_mul_add(k, H, z, own, h, h);/'
 mutant "gru: no bias behind the reset" gru.c 's/l->weights\[1\].at, behind)/l->weights[1].at, NULL)/'
-mutant "gru: reset_after the other way" keras_config.c \
-    's/^    if (rc == KY_OK)$/    if (strcmp(f->key, "reset_after") == 0) d = d == 0;\n&/'
+mutant "gru kernel: with reset_after, x is reset too" kernels_gru.h \
+    's/v_fma(r, q\[2\], a\[2\])/v_mul(r, v_add(q[2], a[2]))/'
+mutant "gru: reset_after with z for r" gru.c 's/ky_mul_add(k, H, a + H, q + 2/ky_mul_add(k, H, a, q + 2/'
+mutant "gru: without reset_after nothing is reset" gru.c \
+    's/panel\[i \* K + F + j\] \*= gates\[.*;/panel[i * K + F + j] *= 1;/'
 mutant "recurrent layers: the mask is ignored" recurrent.c 's/\.mask = c->in != NULL ? c->in\[0\].mask : NULL/.mask = NULL/'
 mutant "recurrent layers: go_backwards is ignored" recurrent.h 's/return l->cfg.go_backwards ? T - 1 - i : i;/return l->cfg.go_backwards \&\& T < 0 ? 0 : i;/'
 mutant "global average: the mask is ignored" global_pooling.c 's/if (real != NULL && real\[t\] == 0)/if (real != NULL \&\& real[t] == 7)/'
