@@ -9,6 +9,7 @@ set -u
 work=${1:?a folder to work in is wanted} python=${2:?a Python with Keras is wanted}
 source=${KY_SRCDIR:?}
 seed=${KYMO_TEST_SEED:-1}
+rm -rf "$work/src" "$work/build" # a mutant's objects must not outlive it
 mkdir -p "$work/src" "$work/build"
 work=$(cd "$work" && pwd)
 keras=$source/tests/keras
