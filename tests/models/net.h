@@ -251,6 +251,8 @@ static const net_case net_cases[] = {
     { "a: Masking; b: Dense units=3 @a; Maximum @b,a; Dense units=2", 9, 3 },
     { "a: Masking; b: Dense units=3 @a; Minimum @in,b; Concatenate @a,minimum", 9, 3 },
     { "a: Dense units=3; =a; =a; Add @in,a", 6, 3 },
+    { "columns=2; SpatialDropout2D rate=0.5", 4, 6 },
+    { "Reshape target_shape=2x2x2x3; SpatialDropout3D rate=0.5", 6, 4 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 
