@@ -45,8 +45,6 @@ static int shape(ky_layer *l, ky_err *err)
     if ((rc = ky_axes_find(l, &(ky_dims){ .n = 1, .d = { l->cfg.axis } }, &a, err)) < 0 ||
         (rc = ky_axes_shape(l, &a, true, "it has a mean and a scale for each step", err)) < 0)
         return rc;
-    if (!a.last || a.time)
-        l->no_training = "its axis is not the last one";
     if (!(l->cfg.epsilon >= 0) || !(l->cfg.momentum >= 0 && l->cfg.momentum <= 1))
         return ky_fail(err, KY_EINVAL,
                        "epsilon is %g and momentum %g, must be at least 0 and within 0 and 1",
@@ -110,10 +108,10 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
 
 /* -- forward --------------------------------------------------------------------- */
 
-/* In training the axis is the last one. */
+/* Groups of a value for each place of the axis. */
 static int rows(const ky_layer *l, const ky_call *c)
 {
-    return ky_row_count(&l->in, c->B, c->T);
+    return (int)((size_t)c->B * (size_t)c->T * ky_shape_step(&l->in) / (size_t)channels(l));
 }
 
 static bool by_batch(const ky_layer *l, const ky_call *c)
@@ -127,44 +125,81 @@ static size_t n_tape(const ky_layer *l, int B, int T)
     return 2 * (size_t)channels(l);
 }
 
-/* Forward: mean, variance, scale where there is no tape. Both: two sums [C] in double. */
+/* Beside what the axes want: mean, variance, scale where there is no tape, and four doubles a
+ * channel. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
     size_t C = (size_t)channels(l), doubles = sizeof(double) / sizeof(ky_real);
     ky_axes a = axes_of(l);
 
     (void)p, (void)B, (void)backward;
-    return ky_lines(3 * C) + ky_lines(2 * C * doubles) + ky_axes_scratch(l, &a, T);
+    return ky_lines(2 * ky_axes_scratch(l, &a, T)) + ky_lines(3 * C) + ky_lines(4 * C * doubles);
 }
 
-static double *sums(const ky_layer *l, const ky_call *c)
+static ky_real *reals_of(const ky_layer *l, const ky_call *c)
+{
+    ky_axes a = axes_of(l);
+
+    return c->scratch + ky_lines(2 * ky_axes_scratch(l, &a, c->T));
+}
+
+/* Sums of a call, [C] each; made zero here. */
+typedef struct sums {
+    const ky_real *mean;
+    double *first;  /* of x, or of dy */
+    double *second; /* of squares, or of dy (x - mean) */
+    double *scale;  /* of dx; not a sum, as the next */
+    double *inverse;
+    int R;
+} sums;
+
+static sums sums_of(const ky_layer *l, const ky_call *c, const ky_real *mean)
 {
     size_t C = (size_t)channels(l);
-    double *s = (double *)(void *)(c->scratch + ky_lines(3 * C));
+    double *s = (double *)(void *)(reals_of(l, c) + ky_lines(3 * C));
 
     memset(s, 0, 2 * C * sizeof(*s));
-    return s;
+    return (sums){ mean, s, s + C, s + 2 * C, s + 3 * C, rows(l, c) };
 }
 
-/* Mean and biased variance of R rows, accumulated in double, row after row. */
-static void moments(int R, int C, const ky_real *x, double *sum, ky_real *mean, ky_real *variance)
+static void sum_up(void *to, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
 {
-    double *squares = sum + C;
+    const sums *s = to;
 
-    for (int r = 0; r < R; r++)
+    (void)dy, (void)dx;
+    for (int r = 0; r < R; r++, x += C)
         for (int c = 0; c < C; c++)
-            sum[c] += (double)x[(size_t)r * C + c];
-    for (int c = 0; c < C; c++)
-        sum[c] /= R;
-    for (int r = 0; r < R; r++)
-        for (int c = 0; c < C; c++) {
-            double d = (double)x[(size_t)r * C + c] - sum[c];
+            s->first[c] += (double)x[c];
+}
 
-            squares[c] += d * d;
+static void sum_squares(void *to, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
+{
+    const sums *s = to;
+
+    (void)dy, (void)dx;
+    for (int r = 0; r < R; r++, x += C)
+        for (int c = 0; c < C; c++) {
+            double d = (double)x[c] - s->first[c];
+
+            s->second[c] += d * d;
         }
-    for (int c = 0; c < C; c++) {
-        mean[c] = (ky_real)sum[c];
-        variance[c] = (ky_real)(squares[c] / R);
+}
+
+/* Mean and biased variance of a call, accumulated in double, row after row. */
+static void moments(const ky_layer *l, const ky_call *c, const ky_real *x, ky_real *mean,
+                    ky_real *variance)
+{
+    ky_axes a = axes_of(l);
+    sums s = sums_of(l, c, NULL);
+    int C = channels(l);
+
+    ky_axes_back(l, &a, c, x, NULL, NULL, sum_up, &s);
+    for (int i = 0; i < C; i++)
+        s.first[i] /= s.R;
+    ky_axes_back(l, &a, c, x, NULL, NULL, sum_squares, &s);
+    for (int i = 0; i < C; i++) {
+        mean[i] = (ky_real)s.first[i];
+        variance[i] = (ky_real)(s.second[i] / s.R);
     }
 }
 
@@ -194,9 +229,9 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
 
     (void)k;
     if (by_batch(l, c)) {
-        ky_real *at = c->tape != NULL ? c->tape : c->scratch, *own = c->scratch + 2 * C;
+        ky_real *at = c->tape != NULL ? c->tape : reals_of(l, c), *own = reals_of(l, c) + 2 * C;
 
-        moments(rows(l, c), C, x, sums(l, c), at, at + C);
+        moments(l, c, x, at, at + C);
         for (int i = 0; i < C; i++)
             own[i] = scale_of(l, const_part(l, w, GAMMA), at + C, i);
         by.mean = at;
@@ -207,19 +242,20 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
 
 /* -- backward -------------------------------------------------------------------- */
 
-/* sum of dy and of dy (x - mean), [C] each */
-static void dy_sums(int R, int C, const ky_real *x, const ky_real *mean, const ky_real *dy,
-                    double *sum)
+static void dy_sums(void *to, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
 {
+    const sums *s = to;
+
+    (void)dx;
     for (int r = 0; r < R; r++, x += C, dy += C)
         for (int i = 0; i < C; i++) {
-            sum[i] += (double)dy[i];
-            sum[C + i] += (double)dy[i] * (double)(x[i] - mean[i]);
+            s->first[i] += (double)dy[i];
+            s->second[i] += (double)dy[i] * (double)(x[i] - s->mean[i]);
         }
 }
 
 static void weight_gradients(const ky_layer *l, const ky_call *c, const ky_real *variance,
-                             const double *sum, ky_real *dw)
+                             const sums *s, ky_real *dw)
 {
     int C = channels(l);
     ky_real *gamma = part(l, dw, GAMMA), *beta = part(l, dw, BETA);
@@ -227,9 +263,9 @@ static void weight_gradients(const ky_layer *l, const ky_call *c, const ky_real 
 
     for (int i = 0; i < C; i++) {
         if (gamma != NULL)
-            gamma[i] += (ky_real)(sum[C + i] * (double)scale_of(l, NULL, variance, i));
+            gamma[i] += (ky_real)(s->second[i] * (double)scale_of(l, NULL, variance, i));
         if (beta != NULL)
-            beta[i] += (ky_real)sum[i];
+            beta[i] += (ky_real)s->first[i];
         if (by_batch(l, c)) { /* for the moving statistics to follow */
             mean[i] += c->tape[i];
             var[i] += c->tape[C + i];
@@ -237,39 +273,55 @@ static void weight_gradients(const ky_layer *l, const ky_call *c, const ky_real 
     }
 }
 
+/* The statistics do not move with x. */
+static void dx_of_fixed(void *scale, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
+{
+    const ky_real *by = scale;
+
+    (void)x;
+    for (int r = 0; r < R; r++, dy += C, dx += C)
+        for (int i = 0; i < C; i++)
+            dx[i] = dy[i] * by[i];
+}
+
+/* The batch's mean and variance moved with x, too. */
+static void dx_of_batch(void *from, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
+{
+    const sums *s = from;
+
+    for (int r = 0; r < R; r++, x += C, dy += C, dx += C)
+        for (int i = 0; i < C; i++) {
+            double d = (double)(x[i] - s->mean[i]) * s->inverse[i] * s->second[i];
+
+            dx[i] = (ky_real)(s->scale[i] * ((double)dy[i] - (s->first[i] + d) / s->R));
+        }
+}
+
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw)
 {
-    int C = channels(l), R = rows(l, c);
+    int C = channels(l);
     bool batch = by_batch(l, c);
-    const ky_real *mean = batch ? c->tape : const_part(l, w, MEAN);
     const ky_real *variance = batch ? c->tape + C : const_part(l, w, VARIANCE);
-    double *sum = sums(l, c);
+    sums s = sums_of(l, c, batch ? c->tape : const_part(l, w, MEAN));
+    ky_axes a = axes_of(l);
 
     (void)k, (void)y;
     if (l->trainable) {
-        dy_sums(R, C, x, mean, dy, sum);
-        weight_gradients(l, c, variance, sum, dw);
+        ky_axes_back(l, &a, c, x, dy, NULL, dy_sums, &s);
+        weight_gradients(l, c, variance, &s, dw);
     }
-    for (int r = 0; dx != NULL && r < R; r++, x += C, dy += C, dx += C)
-        for (int i = 0; i < C; i++)
-            dx[i] = dy[i] * p->v[i];
-    if (dx == NULL || !batch)
+    if (dx == NULL)
         return;
-    /* the batch's mean and variance moved with x too */
-    x -= (size_t)R * C, dy -= (size_t)R * C, dx -= (size_t)R * C;
-    for (int i = 0; i < C; i++) {
-        double scale = (double)scale_of(l, const_part(l, w, GAMMA), variance, i);
-        double inverse = 1 / ((double)variance[i] + l->cfg.epsilon);
-
-        for (int r = 0; r < R; r++) {
-            size_t at = (size_t)r * C + i;
-            double d = (double)(x[at] - mean[i]) * inverse * sum[C + i];
-
-            dx[at] = (ky_real)(scale * ((double)dy[at] - (sum[i] + d) / R));
-        }
+    for (int i = 0; batch && i < C; i++) {
+        s.scale[i] = (double)scale_of(l, const_part(l, w, GAMMA), variance, i);
+        s.inverse[i] = 1 / ((double)variance[i] + l->cfg.epsilon);
     }
+    if (batch)
+        ky_axes_back(l, &a, c, x, dy, dx, dx_of_batch, &s);
+    else
+        ky_axes_back(l, &a, c, x, dy, dx, dx_of_fixed, p->v);
 }
 
 static size_t macs(const ky_layer *l, int T)

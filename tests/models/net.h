@@ -253,6 +253,11 @@ static const net_case net_cases[] = {
     { "a: Dense units=3; =a; =a; Add @in,a", 6, 3 },
     { "columns=2; SpatialDropout2D rate=0.5", 4, 6 },
     { "Reshape target_shape=2x2x2x3; SpatialDropout3D rate=0.5", 6, 4 },
+    { "columns=3; BatchNormalization axis=2; BatchNormalization axis=1", 4, 12 },
+    { "columns=3; Dense units=2; SpatialDropout2D rate=0.4; Dense units=2", 4, 12 },
+    { "SpatialDropout1D rate=0.4", 5, 6 },
+    { "GaussianDropout rate=0.3; AlphaDropout rate=0.4; GaussianNoise stddev=0.5", 5, 3 },
+    { "a: Dense units=4; Dot axes=2 normalize=1 @a,in", 5, 4 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 
