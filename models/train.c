@@ -21,6 +21,7 @@ enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT };
 typedef struct range {
     size_t at, n;
     float momentum;  /* of moving statistics; < 0: the optimizer's */
+    int calls;       /* of the layer, each of which has statistics */
     bool kernel;     /* l1 and l2 are for it */
     ky_real shorten; /* as the trainer's, where arrays are clipped by themselves */
 } range;
@@ -337,6 +338,15 @@ static bool is_kernel(const char *name)
 }
 
 /* Which weights learn: the optimizer's, and moving statistics. */
+static int count_calls(const ky_model *m, int first)
+{
+    int n = 0;
+
+    for (int i = first; i < m->n_layers; i++)
+        n += m->layers[i].shares == first;
+    return n;
+}
+
 static int set_ranges(trainer *t, ky_err *err)
 {
     t->n_chunks = (int)((t->m->n_weights + CHUNK - 1) / CHUNK);
@@ -357,6 +367,7 @@ static int set_ranges(trainer *t, ky_err *err)
             t->ranges[t->n_ranges++] = (range){ .at = l->weights_at + w->at,
                                                 .n = w->len,
                                                 .momentum = w->trainable ? -1 : l->cfg.momentum,
+                                                .calls = count_calls(t->m, i),
                                                 .kernel = w->trainable && is_kernel(w->name),
                                                 .shorten = 1 };
         }
@@ -412,11 +423,11 @@ static int prepare(trainer *t, ky_err *err)
 
 /* ---- one batch ---- */
 
-/* Moving statistics follow those of the batch. */
-static void follow(ky_real *w, const ky_real *sum, size_t n, float momentum, int shards)
+/* Moving statistics follow those of the batch, the mean over its shards and the layer's calls. */
+static void follow(ky_real *w, const ky_real *sum, size_t n, float momentum, int parts)
 {
     for (size_t i = 0; i < n; i++)
-        w[i] = w[i] * momentum + sum[i] / (ky_real)shards * (1 - momentum);
+        w[i] = w[i] * momentum + sum[i] / (ky_real)parts * (1 - momentum);
 }
 
 /* The part of a range that lies in a chunk; how long it is. */
@@ -519,7 +530,7 @@ static void step_chunk(void *arg, int i, int worker)
             continue;
         dw = ky_gradient_at(t->g, from);
         if (a->momentum >= 0) {
-            follow(w, dw, n, a->momentum, ky_gradient_shards(t->g));
+            follow(w, dw, n, a->momentum, ky_gradient_shards(t->g) * a->calls);
             continue;
         }
         for (size_t j = 0; j < n && shorten < 1; j++)

@@ -258,6 +258,7 @@ static const net_case net_cases[] = {
     { "SpatialDropout1D rate=0.4", 5, 6 },
     { "GaussianDropout rate=0.3; AlphaDropout rate=0.4; GaussianNoise stddev=0.5", 5, 3 },
     { "a: Dense units=4; Dot axes=2 normalize=1 @a,in", 5, 4 },
+    { "a: Dense units=3; Maximum @a,a; Minimum @a,maximum", 5, 4 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 

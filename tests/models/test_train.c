@@ -14,6 +14,7 @@
 #include "models/schedule.h"
 #include "models/split.h"
 #include "models/train.h"
+#include "tests/models/net.h"
 
 /* -- data that are made up ------------------------------------------------------------ */
 
@@ -102,8 +103,16 @@ static ky_model *build_for(const char *arch, int T, int F, int C, uint64_t seed)
     return m;
 }
 
+/* An architecture's text, or one of net.h's, with semicolons. */
 static ky_model *build(const char *arch, const ky_dataset *d, uint64_t seed)
 {
+    ky_model *m;
+
+    if (strchr(arch, ';') != NULL) {
+        assert_int_equal(net_build(arch, d->T, d->F, ky_kernels_get(), false, &m, NULL), KY_OK);
+        ky_model_init(m, seed);
+        return m;
+    }
     return build_for(arch, d->T, d->F, d->C, seed);
 }
 
@@ -462,6 +471,34 @@ static void a_separable_problem_is_learned(void **state)
     unmake(&fresh);
 }
 
+/* A residual one, and one that uses a layer twice. */
+static void graphs_are_learned(void **state)
+{
+    (void)state;
+    static const char *const nets[] = {
+        "n: BatchNormalization; a: Conv1D filters=12 kernel_size=3 padding=same activation=relu; "
+        "b: Conv1D filters=12 kernel_size=3 padding=same activation=relu; Add @a,b; "
+        "GlobalAveragePooling1D; Dense units=3 activation=softmax",
+        "n: BatchNormalization; Dense units=12; a: Conv1D filters=12 kernel_size=3 padding=same "
+        "activation=relu; =a; GlobalAveragePooling1D; Dense units=3 activation=softmax",
+    };
+    made t = tones(240, 1), fresh = tones(90, 2);
+    ky_train_opts o = options(40);
+    o.learning_rate = 1e-2;
+
+    for (int i = 0; i < 2; i++) {
+        ky_model *m = build(nets[i], &t.d, 1);
+        ky_train_result r = train(m, &t.d, &o);
+
+        if (!(accuracy(m, &fresh.d) > 0.95))
+            fail_msg("%s: %g", nets[i], accuracy(m, &fresh.d));
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+    unmake(&t);
+    unmake(&fresh);
+}
+
 static void two_classes_are_learned_with_one_output(void **state)
 {
     (void)state;
@@ -613,6 +650,44 @@ static void defaults_learn_the_bytes_they_always_have(void **state)
 
     assert_int_equal(ky_hash(KY_HASH0, w, n * sizeof *w), UINT64_C(0x08e71a3810f3bd19));
     free(w);
+    unmake(&t);
+}
+
+/* Layers with several inputs, that share weights, draw, or normalise. */
+static const char *const branched[] = {
+    "n: BatchNormalization; Dense units=6 activation=mish; a: Dense units=6 activation=gelu; "
+    "p: PReLU; =a; l: LayerNormalization; m: Multiply @l,p; Maximum @m,a,l; "
+    "SpatialDropout1D rate=0.2; GaussianDropout rate=0.2; AlphaDropout rate=0.1; "
+    "h: GaussianNoise stddev=0.1; k: Permute dims=2x1; Dot axes=1x2 normalize=1 @h,k; Flatten; "
+    "Dense units=3 activation=softmax",
+    "Embedding input_dim=110 output_dim=4; e: Reshape target_shape=-1x8; BatchNormalization "
+    "axis=1; b: Dense units=8 activation=softsign; =b; Average @e,b; u: UnitNormalization; "
+    "Concatenate @u,e; Subtract @concatenate,concatenate; Add @subtract,concatenate; LSTM units=4; "
+    "Dense units=3 activation=softmax",
+};
+
+static void graphs_learn_the_same_bytes_with_any_threads_and_kernels(void **state)
+{
+    (void)state;
+    const char *was = ky_kernels_get()->name;
+    made t = tones(120, 1);
+
+    for (int i = 0; i < 2; i++) {
+        ky_real *first, *w;
+        size_t n;
+
+        learned_weights(branched[i], &t.d, 1, 4, &first, &n);
+        for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+            assert_true(ky_kernels_use((*k)->name));
+            for (int threads = 1; threads <= 4; threads *= 2) {
+                learned_weights(branched[i], &t.d, threads, 4, &w, &n);
+                assert_memory_equal(first, w, n * sizeof *w);
+                free(w);
+            }
+        }
+        assert_true(ky_kernels_use(was));
+        free(first);
+    }
     unmake(&t);
 }
 
@@ -957,6 +1032,45 @@ static void moving_statistics_follow_the_batches(void **state)
     unmake(&t);
 }
 
+/* The first call sees means of about 100, the second those of what the first made: 0. */
+static void moving_statistics_are_the_mean_over_the_calls_of_a_layer(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    ky_model *m = build("b: BatchNormalization center=0 scale=0; =b; GlobalAveragePooling1D; Dense "
+                        "units=3 activation=softmax",
+                        &t.d, 1);
+    o.batch = 51; /* all rows that are learned from: one step */
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_float_equal(ky_model_weight(m, 0, 0)[0], 0.5, 0.01); /* 0.01 (100 + 0) / 2 */
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
+/* Those of Normalization are what adapt() found. */
+static void statistics_of_the_data_stay_in_training(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    ky_train_opts o = options(1);
+    ky_model *m =
+        build("Normalization; GlobalAveragePooling1D; Dense units=3 activation=softmax", &t.d, 1);
+    ky_model_weight(m, 0, 0)[0] = 100;
+    ky_model_weight(m, 0, 1)[0] = 25;
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_true(ky_model_weight(m, 0, 0)[0] == 100);
+    assert_true(ky_model_weight(m, 0, 1)[0] == 25);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
 /* -- carried state ------------------------------------------------------------------------------
  */
 
@@ -1244,6 +1358,8 @@ int main(void)
         cmocka_unit_test(the_rate_falls_by_epochs_or_where_the_loss_stays),
         cmocka_unit_test(gradients_of_whole_models_are_those_of_the_loss),
         cmocka_unit_test(a_separable_problem_is_learned),
+        cmocka_unit_test(graphs_are_learned),
+        cmocka_unit_test(graphs_learn_the_same_bytes_with_any_threads_and_kernels),
         cmocka_unit_test(two_classes_are_learned_with_one_output),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels),
         cmocka_unit_test(every_way_of_learning_gives_the_same_bytes_everywhere),
@@ -1259,6 +1375,8 @@ int main(void)
         cmocka_unit_test(going_on_from_a_model_keeps_its_normalisation),
         cmocka_unit_test(frozen_layers_stay_as_they_are),
         cmocka_unit_test(moving_statistics_follow_the_batches),
+        cmocka_unit_test(moving_statistics_are_the_mean_over_the_calls_of_a_layer),
+        cmocka_unit_test(statistics_of_the_data_stay_in_training),
         cmocka_unit_test(carried_state_learns_what_one_window_cannot_show),
         cmocka_unit_test(carried_training_repeats_to_the_byte),
         cmocka_unit_test(carried_training_refuses_layers_with_edges),

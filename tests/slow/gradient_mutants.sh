@@ -36,9 +36,10 @@ models/simple_rnn.c|s/s->tape, s->dh, s->dz)/s->before, s->dh, s->dz)/|the slope
 models/simple_rnn.c|s/ky_recurrent_drop((size_t)s->B/ky_recurrent_drop(0 * (size_t)s->B/|dh through what was dropped
 models/kernels_plain.c|s/dz\[H + j\] = (d \* c0\[j\])/dz[H + j] = (d * c0[0])/|the forget gate of the usual cell
 models/kernels_plain.c|s/dc\[j\] = d \* f;/dc[j] = d;/|the forget gate does not close the way back
-models/batchnorm.c|s/(sum\[i\] + d) \/ R/d \/ R/|the batch's mean stands still
-models/batchnorm.c|s/(sum\[i\] + d) \/ R/sum[i] \/ R/|the batch's variance stands still
-models/batchnorm.c|s/beta\[i\] += (ky_real)sum\[i\]/beta[i] += (ky_real)sum[C + i]/|the gradient of beta
+models/batchnorm.c|s/(s->first\[i\] + d) \/ s->R/d \/ s->R/|the batch's mean stands still
+models/batchnorm.c|s/(s->first\[i\] + d) \/ s->R/s->first[i] \/ s->R/|the batch's variance stands still
+models/batchnorm.c|s/beta\[i\] += (ky_real)s->first\[i\]/beta[i] += (ky_real)s->second[i]/|the gradient of beta
+models/batchnorm.c|s/(ky_real)(s->second\[i\] \*/(ky_real)(s->first[i] */|the gradient of gamma
 models/dropout.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropped learns
 models/global_pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)counted;/dx[i] += dy[i];/|every step of an average takes all
 models/global_pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)counted;/dx[i] = dy[i] \/ (ky_real)counted;/|averages that overlap do not add up
@@ -55,6 +56,43 @@ models/conv.c|s/back.w = backward_axis(&g->w);/back.w = backward_axis(\&g->w), b
 models/conv.c|s/(size_t)(u \* g->w.s) \* F/(size_t)u * F/|the columns of dz are not spread by the strides
 models/conv.c|s/dw + (ptrdiff_t)i \* g.F, g.yc/dw, g.yc/|dW of every group is added to that of the first
 models/conv.c|s/B \* g->h.n_out \* g->w.n_out, F, y, dy, dz/B * g->h.n_out, F, y, dy, dz/|some outputs without the activation's slope
+models/activation.c|s/return y > 0 ? 1 : y + 1;/return 1;/|elu without its bend
+models/activation.c|s/below + x\[i\] \* bell\[i\]/below + bell[i]/|the slope of gelu
+models/activation.c|s/s\[i\] + y\[i\] \* (1 - s\[i\])/s[i] + y[i]/|the slope of silu
+models/activation.c|s/s\[i\] + x\[i\] \* sigmoid\[i\]/s[i] + sigmoid[i]/|the slope of mish
+models/activation.c|s/dy\[at + c\] - softmax\[c\] \* sum/dy[at + c] - softmax[c]/|log_softmax as if dy were one of its rows
+models/axes.c|s/scatter(&w, 0, d, dx + at)/scatter(\&w, 0, d, dx)/|every row's dx goes to the first
+models/merge.c|s/d\[i\] \*= own\[i\]/d[i] = dy[i]/|a product whose factors are left out
+models/merge.c|s/left\[i\] = own\[i\] == y\[i\] ? 0 : left\[i\];/;/|equal inputs of a maximum all learn
+models/merge.c|s/d\[i\] = own\[i\] == y\[i\] ? left\[i\] : 0/d[i] = left[i]/|every input of a maximum learns
+models/merge.c|s/dy\[i\] \/ (ky_real)s->l->n_in/dy[i]/|an average hands back the sum's gradient
+models/merge.c|s/s->op == subtract \&\& k > 0/false/|what was subtracted learns the wrong way
+models/merge.c|s/to\[one ? 0 : i\] += y\[i\]/to[one ? 0 : i] = y[i]/|what was stretched is not summed
+models/merge.c|s/if (!takes_part(s, \&o, k))/if (k < 0)/|masked steps learn
+models/merge.c|s/memcpy(c->dx\[i\] + (size_t)b \* len/memcpy(c->dx[i]/|every block of a joint goes to the first
+models/dot.c|s/(d\[k \* rest + i\] - x\[k \* rest + i\] \* along)/d[k * rest + i]/|lengths that stand still
+models/dot.c|s/dy = b->dy;$/;/|dy of the first input is not turned
+models/reshape.c|s/\*x = \*y++;/*x += *y++;/|dx of a permutation is added to what was there
+models/reshape.c|s/dx\[j\] += dy\[j\]/dx[j] = dy[j]/|only the last repetition learns
+models/embedding.c|s/to\[j\] += dy\[j\]/to[j] = dy[j]/|a row that is named twice learns once
+models/masking.c|s/memset(dx, 0, F/memcpy(dx, dy, F/|masked steps learn
+models/rescaling.c|s/dx\[i\] = dy\[i\] \* scale\[i\]/dx[i] = dy[i]/|dx without the scale
+models/normalization.c|s/dx\[i\] = dy\[i\] \/ deviation\[i\]/dx[i] = dy[i]/|dx without the deviation
+models/normalization.c|s/dx\[i\] = dy\[i\] \* deviation\[i\]/dx[i] = dy[i]/|dx of the inverse without the deviation
+models/layernorm.c|s/(s \* (g - sum)/(s * g/|a group's mean stands still
+models/layernorm.c|s/along = along \/ C \* s \* s \* s/along = 0/|a group's variance stands still
+models/layernorm.c|s/n->dbeta\[i\] += dy\[i\]/n->dbeta[i] = dy[i]/|the gradient of beta
+models/layernorm.c|s/n->dgamma\[i\] += dy\[i\] \*/n->dgamma[i] +=/|the gradient of gamma
+models/unit_normalization.c|s/(dy\[i\] - x\[i\] \/ norm \* along)/dy[i]/|lengths that stand still
+models/rectifier.c|s/threshold ? dy\[i\] \* slope/threshold ? dy[i]/|a ReLU without its slope
+models/rectifier.c|s/x\[i\] > most ?/false ?/|a ReLU without its maximum
+models/rectifier.c|s/x\[i\] > 0 ? dy\[i\] : slope \* dy\[i\]/dy[i]/|a leaky ReLU without its slope
+models/rectifier.c|s/dx\[i\] = x\[i\] <= threshold ? 0 : dy\[i\]/dx[i] = dy[i]/|what is below the threshold learns
+models/rectifier.c|s/(y\[i\] + alpha) \* dy\[i\]/y[i] * dy[i]/|elu as a layer
+models/rectifier.c|s/s->d\[i\] += x\[i\] > 0 ? 0 :/s->d[i] +=/|slopes learn from what is above 0
+models/rectifier.c|s/s->alpha\[i\] \* dy\[i\]/dy[i]/|dx without the learned slope
+models/noise.c|s/by_channel(l, c, c->tape, dy, dx)/pass_on(l, k, p, w, c, dy, dx)/|channels that were dropped learn
+models/noise.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropped learns
 TABLE
 }
 
