@@ -244,6 +244,24 @@ static int wrong_from_a_state(const char *spec)
     return wrong;
 }
 
+static void masked_steps_have_no_gradient(void **state)
+{
+    ky_model *m;
+    net_pass p = { .B = 1, .T = 3, .training = true };
+    const ky_real x[6] = { 1, 0, 0, 0, 0, 3 }, dy[6] = { 1, 2, 3, 4, 5, 6 };
+    const ky_real want[6] = { 1, 2, 0, 0, 5, 6 };
+    ky_real dx[6], dw[1];
+
+    (void)state;
+    assert_int_equal(net_build("Masking", 3, 2, ky_kernels_get(), true, &m, NULL), KY_OK);
+    p.m = m;
+    net_forward(&p, x);
+    net_backward(&p, x, dy, dx, dw);
+    net_done(&p);
+    ky_model_free(m);
+    assert_memory_equal(dx, want, sizeof(want));
+}
+
 /* Truncated backpropagation starts from the state that the piece before left. */
 static void gradients_hold_for_recurrent_layers_that_start_from_a_state(void **state)
 {
@@ -319,6 +337,7 @@ int main(void)
         cmocka_unit_test(every_activation_has_its_slope),
         cmocka_unit_test(a_frozen_normalisation_passes_the_gradient_of_fixed_statistics),
         cmocka_unit_test(the_moving_statistics_of_a_batch_come_back_through_dw),
+        cmocka_unit_test(masked_steps_have_no_gradient),
         cmocka_unit_test(gradients_hold_for_recurrent_layers_that_start_from_a_state),
         cmocka_unit_test(a_cell_drops_the_same_at_every_step_at_its_rate),
     };
