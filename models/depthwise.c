@@ -78,10 +78,13 @@ static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
                 ky_packed *ret)
 {
-    (void)backward;
-    ret->mat = k->mat_new(deep(l), l->cfg.filters, w + l->weights[1].at,
-                          l->cfg.use_bias ? w + l->weights[2].at : NULL);
-    return ret->mat == NULL ? KY_ENOMEM : KY_OK;
+    int D = deep(l), F = l->cfg.filters;
+    const ky_real *point = w + l->weights[1].at;
+
+    ret->mat = k->mat_new(D, F, point, l->cfg.use_bias ? w + l->weights[2].at : NULL);
+    if (backward)
+        ret->back_x = ky_pack_transposed(k, D, F, point);
+    return ret->mat == NULL || (backward && ret->back_x == NULL) ? KY_ENOMEM : KY_OK;
 }
 
 static void depthwise(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -124,15 +127,59 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
     ky_local_step(l, k, p, w, c, x, y, emit, is_separable(l) ? separable : depthwise);
 }
 
+/* Runs. Forward: what is between the halves. Backward: dz, what is between, and its gradient. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
     ky_plane g = ky_local_plane(l, T);
-    size_t own = ky_correlate_scratch(&g);
+    size_t runs = ky_correlate_scratch(&g), n = ky_local_positions(l, B, T), own = 0;
 
     (void)p;
-    if (is_separable(l))
-        own += ky_lines((BETWEEN + ky_local_positions(l, 1, T)) * (size_t)deep(l));
-    return backward ? 0 : ky_local_scratch(l, B, T, own);
+    if (backward && is_separable(l))
+        own = 2 * ky_lines(n * (size_t)deep(l));
+    else if (is_separable(l))
+        own = ky_lines((BETWEEN + ky_local_positions(l, 1, T)) * (size_t)deep(l));
+    if (backward)
+        return runs + ky_lines(n * (size_t)g.F) + own;
+    return ky_local_scratch(l, B, T, runs + own);
+}
+
+/* -- backward -------------------------------------------------------------------------- */
+
+/* Back through the dense half of n positions: the gradient of what is between, and, added, that of
+ * the dense weights. */
+static const ky_real *dense_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                                 const ky_real *w, const ky_plane *half, const ky_call *c, size_t n,
+                                 ky_real *scratch, const ky_real *x, const ky_real *dz, ky_real *dw)
+{
+    int D = half->F, F = l->cfg.filters;
+    ky_real *between = ky_cut(&scratch, n * (size_t)D), *d = ky_cut(&scratch, n * (size_t)D);
+
+    ky_correlate_channels(k, w, NULL, half, c->B, c->scratch, x, between, KY_LINEAR);
+    k->gemm_tn(D, F, (int)n, between, D, dz, F, dw + l->weights[1].at, F);
+    ky_rows(k, p->back_x, F, (int)n, dz, F, d, D, KY_LINEAR);
+    return d;
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    ky_plane g = ky_local_plane(l, c->T);
+    int F = g.F;
+    size_t n = ky_local_positions(l, c->B, c->T);
+    ky_real *scratch = c->scratch + ky_correlate_scratch(&g);
+    ky_real *dz = ky_cut(&scratch, n * (size_t)F);
+    const ky_real *d = dz;
+
+    ky_activation_back(l->cfg.activation, (int)n, F, y, dy, dz);
+    if (l->cfg.use_bias)
+        k->colsum(F, (int)n, dz, F, dw + l->weights[l->n_weights - 1].at);
+    if (is_separable(l)) {
+        g.F = g.yc = deep(l);
+        g.yb = (ptrdiff_t)g.h.n_out * g.w.n_out * g.F;
+        d = dense_back(l, k, p, w, &g, c, n, scratch, x, dz, dw);
+    }
+    ky_correlate_channels_back(k, w, &g, c->B, c->scratch, x, d, dx, dw);
 }
 
 static size_t macs(const ky_layer *l, int T)
@@ -190,7 +237,8 @@ static const ky_field separable_2d[] = {
 
 #define LOCAL                                                                                      \
     .steps = ky_local_steps, .taps = ky_local_taps, .init = init, .n_scratch = n_scratch,          \
-    .window = window, .step = step, .state_ok = ky_local_state_ok, .macs = macs
+    .window = window, .step = step, .state_ok = ky_local_state_ok, .backward = backward,           \
+    .macs = macs
 
 const ky_layer_ops ky_depthwise_conv1d_ops = {
     .class_name = "DepthwiseConv1D", .fields = depthwise_1d, .shape = shape_1d, LOCAL

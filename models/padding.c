@@ -99,21 +99,45 @@ static columns columns_of(const ky_layer *l)
     return m;
 }
 
+/* Where step t of the output comes from; false where it is made of zeros alone. */
+static bool comes_from(const ky_layer *l, const ky_call *c, int t, int *ret)
+{
+    *ret = t - before(l, 0);
+    return *ret >= 0 && *ret < c->T;
+}
+
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
     columns m = columns_of(l);
+    int from;
 
     (void)k, (void)p, (void)w;
     if (!is_crop(l))
         memset(y, 0, (size_t)c->B * (size_t)c->T_out * m.out * sizeof(*y));
     for (int r = 0; r < c->B; r++, x += (size_t)c->T * m.in)
-        for (int t = 0; t < c->T_out; t++, y += m.out) {
-            int from = t - before(l, 0);
-
-            if (from >= 0 && from < c->T)
+        for (int t = 0; t < c->T_out; t++, y += m.out)
+            if (comes_from(l, c, t, &from))
                 memcpy(y + m.zeros, x + (size_t)from * m.in + m.skip, m.n * sizeof(*y));
-        }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    columns m = columns_of(l);
+    size_t row = (size_t)c->T * m.in;
+    int from;
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
+    if (dx == NULL)
+        return;
+    if (is_crop(l))
+        memset(dx, 0, (size_t)c->B * row * sizeof(*dx));
+    for (int r = 0; r < c->B; r++, dx += row)
+        for (int t = 0; t < c->T_out; t++, dy += m.out)
+            if (comes_from(l, c, t, &from))
+                memcpy(dx + (size_t)from * m.in + m.skip, dy + m.zeros, m.n * sizeof(*dx));
 }
 
 static const ky_field padding_1d[] = {
@@ -142,6 +166,7 @@ const ky_layer_ops ky_zero_padding_1d_ops = {
     .shape = shape_1d,
     .steps = steps,
     .window = window,
+    .backward = backward,
 };
 
 const ky_layer_ops ky_zero_padding_2d_ops = {
@@ -150,6 +175,7 @@ const ky_layer_ops ky_zero_padding_2d_ops = {
     .shape = shape_2d,
     .steps = steps,
     .window = window,
+    .backward = backward,
 };
 
 const ky_layer_ops ky_cropping_1d_ops = {
@@ -158,6 +184,7 @@ const ky_layer_ops ky_cropping_1d_ops = {
     .shape = shape_1d,
     .steps = steps,
     .window = window,
+    .backward = backward,
 };
 
 const ky_layer_ops ky_cropping_2d_ops = {
@@ -166,4 +193,5 @@ const ky_layer_ops ky_cropping_2d_ops = {
     .shape = shape_2d,
     .steps = steps,
     .window = window,
+    .backward = backward,
 };

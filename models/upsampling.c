@@ -164,6 +164,60 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
             nearest(l, c->T, x, y);
 }
 
+/* -- backward -------------------------------------------------------------------------- */
+
+/* Between which inputs output i of an axis lies, for both ways of interpolation. */
+static between lies(const ky_layer *l, int axis, int n, int i)
+{
+    if (l->cfg.interpolation == KY_BILINEAR)
+        return lies_between(n, l->cfg.size[axis], i);
+    return (between){ .first = i / l->cfg.size[axis] };
+}
+
+static void add_share(size_t n, ky_real share, const ky_real *dy, ky_real *dx)
+{
+    for (size_t i = 0; i < n; i++)
+        dx[i] += share * dy[i];
+}
+
+/* One step of dy into one step of dx, of which it has a share. In 1D a step is one column. */
+static void narrow(const ky_layer *l, ky_real share, const ky_real *dy, ky_real *dx)
+{
+    bool image = l->in.rank == 3;
+    int columns = image ? l->out.d[1] : 1;
+    size_t C = (size_t)ky_features(&l->in);
+
+    for (int u = 0; u < columns; u++, dy += C) {
+        between b = image ? lies(l, 1, l->in.d[1], u) : (between){ 0 };
+        ky_real *first = dx + (size_t)b.first * C;
+
+        add_share(C, share * (1 - b.share), dy, first);
+        if (b.share > 0)
+            add_share(C, share * b.share, dy, first + C);
+    }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    size_t in = ky_shape_step(&l->in), out = ky_shape_step(&l->out), row = (size_t)c->T * in;
+
+    (void)k, (void)p, (void)w, (void)x, (void)y, (void)dw;
+    if (dx == NULL)
+        return;
+    memset(dx, 0, (size_t)c->B * row * sizeof(*dx));
+    for (int r = 0; r < c->B; r++, dx += row)
+        for (int t = 0; t < c->T_out; t++, dy += out) {
+            between b = lies(l, 0, c->T, t);
+            ky_real *first = dx + (size_t)b.first * in;
+
+            narrow(l, 1 - b.share, dy, first);
+            if (b.share > 0)
+                narrow(l, b.share, dy, first + in);
+        }
+}
+
 static const ky_field fields_1d[] = {
     { "size", "length", KY_F_INT, KY_FIELD(size), 2, KY_FREE, 0 },
     { 0 },
@@ -181,6 +235,7 @@ const ky_layer_ops ky_up_sampling_1d_ops = {
     .shape = shape_1d,
     .steps = steps,
     .window = window,
+    .backward = backward,
 };
 
 const ky_layer_ops ky_up_sampling_2d_ops = {
@@ -190,4 +245,5 @@ const ky_layer_ops ky_up_sampling_2d_ops = {
     .steps = steps,
     .n_scratch = n_scratch,
     .window = window,
+    .backward = backward,
 };

@@ -127,6 +127,7 @@ static const net_case net_cases[] = {
       9, 2 },
     { "Masking; Bidirectional of SimpleRNN units=4 return_sequences=1; Dense units=3", 9, 1 },
     { "Masking; Dense units=4; LSTM units=3 go_backwards=1; Dense units=2", 9, 1 },
+    { "Masking; Dense units=4; GlobalAveragePooling1D", 9, 1 },
     { "LSTM units=4 return_sequences=1; LSTM units=3; Dense units=4 activation=softmax", 7, 3 },
     { "Conv1D filters=6 kernel_size=3 padding=causal activation=relu; MaxPooling1D; "
       "LSTM units=5; Dense units=4 activation=softmax",
@@ -162,10 +163,12 @@ static const net_case net_cases[] = {
     { "DepthwiseConv1D kernel_size=3", 8, 5 },
     { "DepthwiseConv1D kernel_size=2 depth_multiplier=3 padding=same activation=softmax", 8, 2 },
     { "DepthwiseConv1D kernel_size=3 padding=causal dilation_rate=2 use_bias=0", 8, 18 },
+    { "columns=5; DepthwiseConv2D kernel_size=2x3 depth_multiplier=2 activation=softmax", 6, 10 },
     { "columns=5; DepthwiseConv2D kernel_size=3x2 depth_multiplier=2 padding=same strides=2", 7,
       15 },
     { "columns=6; DepthwiseConv2D kernel_size=2 dilation_rate=2x3 activation=relu", 7, 18 },
     { "SeparableConv1D filters=4 kernel_size=3 padding=causal strides=2", 9, 5 },
+    { "SeparableConv1D filters=4 kernel_size=2 dilation_rate=3 activation=tanh use_bias=0", 9, 5 },
     { "SeparableConv1D filters=3 kernel_size=4 padding=same depth_multiplier=2", 9, 3 },
     { "columns=5; SeparableConv2D filters=17 kernel_size=3 activation=relu", 6, 15 },
     { "columns=5; SeparableConv2D filters=3 kernel_size=3x2 padding=same strides=2 "

@@ -45,6 +45,7 @@ models/global_pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)counted;/dx[i] += dy[i]
 models/global_pooling.c|s/dx\[i\] += dy\[i\] \/ (ky_real)counted;/dx[i] = dy[i] \/ (ky_real)counted;/|averages that overlap do not add up
 models/global_pooling.c|s/ky_real here = x\[i\] == y\[i\]/ky_real here = t == 0 \&\& y[i] == y[i]/|a maximum is always that of a run's first step
 models/global_pooling.c|s/dx\[i\] += taken/dx[i] = taken/|maxima that overlap do not add up
+models/global_pooling.c|s/if (real == NULL .. real\[t\] != 0)$/if (true)/|masked steps have a part in the average's gradient
 models/local.c|s/taps += p->runs\[i\].n/taps += 1/|an average counts runs instead of taps
 models/local.c|s/p->taken + y, p->dy + y, dx/p->taken + y, p->dy, dx/|every maximum hands back the first one's gradient
 models/local.c|s/x + u->at, xs, p->dy/x, xs, p->dy/|dW of every tap sees the inputs of tap 0
@@ -93,6 +94,17 @@ models/rectifier.c|s/s->d\[i\] += x\[i\] > 0 ? 0 :/s->d[i] +=/|slopes learn from
 models/rectifier.c|s/s->alpha\[i\] \* dy\[i\]/dy[i]/|dx without the learned slope
 models/noise.c|s/by_channel(l, c, c->tape, dy, dx)/pass_on(l, k, p, w, c, dy, dx)/|channels that were dropped learn
 models/noise.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropped learns
+models/local.c|s/dw\[j\] += x\[c\] \* dy\[j\]/dw[j] += x[0] * dy[j]/|dW of every channel sees the first one
+models/local.c|s/dx\[c\] += w\[j\] \* dy\[j\]/dx[c] += w[c * M] * dy[j]/|every filter of a channel hands back as the first
+models/depthwise.c|s/k->colsum(F, (int)n, dz/k->colsum(F, (int)n - 1, dz/|the last position has no part in db
+models/depthwise.c|s/F, (int)n, dz, F, d, D/F, (int)n - 1, dz, F, d, D/|the last position has no gradient between the halves
+models/depthwise.c|s/gemm_tn(D, F, (int)n, between, D, dz/gemm_tn(D, F, (int)n, d, D, dz/|the dense half learns from gradients instead of values
+models/depthwise.c|s/ky_activation_back(l->cfg.activation, /ky_activation_back(KY_LINEAR, /|dz without the activation's slope
+models/padding.c|s/m.skip, dy + m.zeros/m.skip, dy/|dx is out of place where there are zeros in front
+models/padding.c|s/if (is_crop(l))$/if (false)/|what was cut off has a gradient
+models/upsampling.c|s/narrow(l, b.share, dy, first + in)/narrow(l, 1, dy, first + in)/|the later step takes more than its share
+models/upsampling.c|s/share \* (1 - b.share), dy/share, dy/|the left column takes more than its share
+models/upsampling.c|s/return (between){ .first = i \/ l->cfg.size\[axis\] }/return (between){ .first = i % n }/|the nearest input is another one
 TABLE
 }
 
