@@ -378,6 +378,40 @@ static int word_labels(place *p, ky_data *d, ky_err *err)
     return rc;
 }
 
+/* Numbers to answer, [N] or [N,k]. */
+static int read_targets(place *p, ky_data *d, ky_err *err)
+{
+    ky_h5_info i;
+    int rc;
+
+    if (p->y[0] == 0 || !ky_h5_exists(p->f, p->y))
+        return ky_fail(err, KY_ENOENT, "%s has no targets beside it", d->what);
+    if ((rc = ky_h5_stat(p->f, p->y, &i, err)) < 0)
+        return rc;
+    if (i.rank < 1 || i.rank > 2 || i.type >= KY_H5_STR)
+        return ky_fail(err, KY_ESHAPE, "'%s': '%s' must hold numbers, one or a list of them a row",
+                       p->path, p->y + 1);
+    if (i.dims[0] != (uint64_t)d->set.N)
+        return ky_fail(err, KY_ESHAPE, "'%s': '%s' has %llu rows, '%s' has %d", p->path, p->y + 1,
+                       (unsigned long long)i.dims[0], p->x + 1, d->set.N);
+    d->set.C = i.rank == 1 ? 1 : i.dims[1] <= MOST_CLASSES ? (int)i.dims[1] : 0;
+    if (d->set.C < 1)
+        return ky_fail(err, KY_ESHAPE, "'%s': '%s' has %llu targets a row, must be 1 to %d",
+                       p->path, p->y + 1, (unsigned long long)i.dims[1], MOST_CLASSES);
+    d->target = malloc(i.count * sizeof *d->target);
+    if (d->target == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for the %zu targets of '%s'", i.count, p->y + 1);
+    if ((rc = ky_h5_read(p->f, p->y, KY_H5_F32, d->target, i.count, err)) < 0)
+        return rc;
+    for (size_t at = 0; at < i.count; at++)
+        if (!isfinite(d->target[at]))
+            return ky_fail(err, KY_EINVAL, "'%s': '%s' row %zu, target %zu is %g", p->path,
+                           p->y + 1, at / (size_t)d->set.C, at % (size_t)d->set.C,
+                           (double)d->target[at]);
+    d->set.target = d->target;
+    return KY_OK;
+}
+
 static int read_labels(place *p, ky_data *d, ky_err *err)
 {
     ky_h5_info i;
@@ -500,10 +534,12 @@ static uint64_t hash_data(const ky_data *d)
     uint64_t h = ky_hash(KY_HASH0, shape, sizeof shape);
 
     h = ky_hash(h, d->x, n * (size_t)d->set.T * (size_t)d->set.F * sizeof *d->x);
+    if (d->target != NULL)
+        return ky_hash(h, d->target, n * (size_t)d->set.C * sizeof *d->target);
     return d->y != NULL ? ky_hash(h, d->y, n * sizeof *d->y) : h;
 }
 
-int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
+static int load(const char *spec, enum ky_part part, bool targets, ky_data *ret, ky_err *err)
 {
     place p = { .f = NULL };
     ky_data d = { .naming = KY_NAMES_NONE };
@@ -512,7 +548,8 @@ int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
     snprintf(d.what, sizeof d.what, "%.200s:%.50s", p.path, p.x + (p.x[0] == '/'));
     if (rc < 0 || (rc = read_values(&p, part, &d, err)) < 0 || part == KY_PART_PLAIN)
         goto out;
-    if ((rc = read_names(&p, &d, err)) < 0 || (rc = read_labels(&p, &d, err)) < 0 ||
+    if ((rc = read_names(&p, &d, err)) < 0 ||
+        (rc = targets ? read_targets(&p, &d, err) : read_labels(&p, &d, err)) < 0 ||
         (rc = read_groups(&p, &d, err)) < 0)
         goto out;
     rc = read_times(&p, &d, err);
@@ -527,10 +564,21 @@ out:
     return KY_OK;
 }
 
+int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
+{
+    return load(spec, part, false, ret, err);
+}
+
+int ky_data_load_targets(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
+{
+    return load(spec, part, true, ret, err);
+}
+
 void ky_data_free(ky_data *d)
 {
     free(d->x);
     free(d->y);
+    free(d->target);
     free(d->group);
     free(d->ts);
     free(d->classes);

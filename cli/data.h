@@ -33,6 +33,7 @@ typedef struct ky_data {
     int32_t *y;
     uint32_t *group;
     int64_t *ts;
+    float *target; /* [N,set.C] where targets were asked for */
     enum ky_naming naming;
     char **classes; /* [n_classes] one allocation */
     int n_classes;
@@ -50,6 +51,10 @@ typedef struct ky_data {
  */
 int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err);
 void ky_data_free(ky_data *d);
+
+/** The same with targets instead of classes: y [N] or [N,k] finite numbers; class_names, if
+ *  there are k, name them. KY_ENOENT also if there is no y. */
+int ky_data_load_targets(const char *spec, enum ky_part part, ky_data *ret, ky_err *err);
 
 /** Cut the rows into the model's steps: images and rows without time are one step, tokens are
  *  steps of one value. KY_ESHAPE names both shapes if the values of a row do not fit. */

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/data.h"
+#include "cli/targets.h"
 #include "models/json.h"
 
 /* Bytes of a class's name in the table. */
@@ -79,9 +80,43 @@ static void print_json(const char *path, const ky_model *m, const ky_data *d, co
     free(text);
 }
 
+/* A model of targets. */
+static int eval_targets(const char *const *words, const ky_model *m, enum ky_task task, int threads,
+                        bool json, ky_err *err)
+{
+    ky_data d = { 0 };
+    ky_target_score s = { 0 };
+    int rc = ky_data_load_targets(words[1], KY_PART_EVAL, &d, err);
+    char *text;
+    ky_json *o;
+
+    if (rc < 0 || (rc = ky_data_fit(&d, m, err)) < 0 ||
+        (rc = ky_evaluate_targets(m, &d.set, task == KY_TASK_MULTILABEL, threads, &s, err)) < 0)
+        goto out;
+    if (json) {
+        o = ky_targets_json(m, &s, task);
+        ky_json_set(o, "model", ky_json_of_str(words[0]));
+        ky_json_set(o, "data", ky_json_of_str(d.what));
+        text = ky_json_text(o, 2);
+        ky_json_free(o);
+        if (text != NULL)
+            puts(text);
+        free(text);
+    } else {
+        printf("%s on %s: ", ky_model_facts(m)->name, d.what);
+        ky_targets_print(&s, task);
+        ky_targets_print_each(m, &s, task);
+    }
+out:
+    free(s.each);
+    ky_data_free(&d);
+    return rc;
+}
+
 int ky_cmd_eval(int argc, char **argv)
 {
-    const char *words[2], *config = NULL;
+    const char *words[2], *config = NULL, *task_name = NULL;
+    enum ky_task task = KY_TASK_CLASSIFY;
     int64_t threads = 0;
     bool json = false;
     const ky_opt opts[] = {
@@ -89,6 +124,8 @@ int ky_cmd_eval(int argc, char **argv)
           "0: all cores; no effect on the result" },
         { "json", 'j', KY_OPT_FLAG, &json, 0, 0, NULL, "report as JSON" },
         { "config", 'c', KY_OPT_STR, &config, 0, 0, "FILE", KY_CLI_CONFIG },
+        { "task", 0, KY_OPT_STR, &task_name, 0, 0, "NAME",
+          "classify, multilabel or regress; else as the model was trained" },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
@@ -110,8 +147,16 @@ int ky_cmd_eval(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if ((rc = ky_model_load_with(words[0], config, &m, &err)) < 0 ||
-        (rc = ky_data_load(words[1], KY_PART_EVAL, &d, &err)) < 0)
+    if (task_name != NULL && ky_task_find(task_name, &task, &err) < 0)
+        return ky_cli_usage(&u, "%s", err.text);
+    if ((rc = ky_model_load_with(words[0], config, &m, &err)) < 0)
+        goto out;
+    task = task_name != NULL ? task : ky_task_of(m);
+    if (task != KY_TASK_CLASSIFY) {
+        rc = eval_targets(words, m, task, (int)threads, json, &err);
+        goto out;
+    }
+    if ((rc = ky_data_load(words[1], KY_PART_EVAL, &d, &err)) < 0)
         goto out;
     if (d.naming == KY_NAMES_NONE)
         rc = ky_fail(&err, KY_ENOENT, "%s has no labels beside it to score against", d.what);

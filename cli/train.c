@@ -34,13 +34,11 @@ static int show(const ky_train_progress *p, void *arg)
         w->begun = true;
     }
     if (over && w->lines)
-        fprintf(stderr,
-                "epoch %d of %d: loss %.4f accuracy %.4f, validation loss %.4f accuracy %.4f, "
-                "%.1f s\n",
-                p->epoch, p->epochs, p->loss, p->accuracy, p->val_loss, p->val_accuracy,
-                p->seconds);
-    snprintf(note, sizeof note, "epoch %d/%d loss %.4f acc %.4f", p->epoch, p->epochs, p->loss,
-             p->accuracy);
+        fprintf(stderr, "epoch %d of %d: loss %.4f %s %.4f, validation loss %.4f %s %.4f, %.1f s\n",
+                p->epoch, p->epochs, p->loss, p->measure, p->accuracy, p->val_loss, p->measure,
+                p->val_accuracy, p->seconds);
+    snprintf(note, sizeof note, "epoch %d/%d loss %.4f %.3s %.4f", p->epoch, p->epochs, p->loss,
+             p->measure, p->accuracy);
     ky_progress_show(&w->bar, per_epoch * (p->epoch - 1) + (double)p->batch * w->batch, note);
     return ky_cli_interrupted();
 }
@@ -134,7 +132,7 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     o.clip_value = t->clip_value;
     o.l1 = t->l1;
     o.l2 = t->l2;
-    o.loss.smoothing = t->smoothing;
+    o.loss = (ky_loss){ .kind = t->loss, .smoothing = t->smoothing };
     o.optim = t->optim;
     o.rate = t->rate;
     o.balanced = t->class_weight != NULL && strcmp(t->class_weight, "balanced") == 0;
@@ -146,8 +144,8 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     rc = ky_train(m, d, &o, ret, err);
     free(weight);
     if (rc == KY_OK && w.begun) {
-        snprintf(note, sizeof note, "best epoch %d, validation accuracy %.4f", ret->best_epoch,
-                 ret->val_accuracy);
+        snprintf(note, sizeof note, "best epoch %d, validation %s %.4f", ret->best_epoch,
+                 ret->measure, ret->val_accuracy);
         ky_progress_end(&w.bar, w.bar.total * ret->epochs_run / (double)t->epochs, note);
     }
     return rc;
@@ -162,6 +160,10 @@ static void note_num(ky_json *e, const char *name, double v)
 /* What is not as it is without options. */
 static void note_options(const ky_training *t, ky_json *e)
 {
+    if (t->task != KY_TASK_CLASSIFY) {
+        ky_json_set(e, "task", ky_json_of_str(t->task_name));
+        ky_json_set(e, "loss", ky_json_of_str(ky_loss_name(t->loss)));
+    }
     if (t->optim.kind != KY_ADAM)
         ky_json_set(e, "optimizer", ky_json_of_str(t->optimizer));
     note_num(e, "momentum", t->optim.momentum);
@@ -213,20 +215,25 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
 
 static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err *err)
 {
+    static const enum ky_activation answers[] = { [KY_TASK_CLASSIFY] = KY_SOFTMAX,
+                                                  [KY_TASK_MULTILABEL] = KY_SIGMOID,
+                                                  [KY_TASK_REGRESS] = KY_LINEAR };
     bool carried = strcmp(t->memory, "stream") == 0;
     ky_shape input = { .rank = 2, .timed = true };
     int rc;
 
     input.d[0] = carried ? KY_ANY : d->set.T;
     input.d[1] = d->set.F;
-    if (d->n_classes < 2)
+    if (t->task == KY_TASK_CLASSIFY && d->n_classes < 2)
         return ky_fail(err, KY_EINVAL, "%s has only the class '%s': there is nothing to tell apart",
                        d->what, d->classes[0]);
-    rc = ky_arch_build(t->arch, &input, d->n_classes, t->normalize, ret, err);
+    rc = ky_arch_build_for(t->arch, &input, t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
+                           answers[t->task], t->normalize, ret, err);
     if (rc < 0)
         return rc;
     ky_model_init(*ret, (uint64_t)t->seed);
-    rc = ky_model_set_labels(*ret, (const char *const *)d->classes, d->n_classes, err);
+    if (t->task == KY_TASK_CLASSIFY || d->n_classes == d->set.C)
+        rc = ky_model_set_labels(*ret, (const char *const *)d->classes, d->n_classes, err);
     if (rc == KY_OK && d->features != NULL)
         rc = ky_model_set_feature_names(*ret, (const char *const *)d->features, err);
     return rc;
@@ -237,7 +244,7 @@ static int make_model(const ky_training *t, ky_data *d, ky_model **ret, ky_err *
 {
     int rc = t->arch != NULL ? build(t, d, ret, err) : ky_model_load(t->model, ret, err);
 
-    if (rc == KY_OK && t->model != NULL)
+    if (rc == KY_OK && t->model != NULL && t->task == KY_TASK_CLASSIFY)
         rc = ky_data_match(d, *ret, err);
     return rc;
 }
@@ -272,21 +279,45 @@ static ky_json *score_json(const ky_score *s)
     return o;
 }
 
+/* Of the test part, where there is one. */
+typedef struct tested {
+    ky_score classes;
+    ky_target_score targets;
+} tested;
+
+static ky_json *test_json(const ky_training *t, const ky_model *m, const tested *test)
+{
+    if (test->targets.N > 0)
+        return ky_targets_json(m, &test->targets, t->task);
+    return test->classes.N > 0 ? score_json(&test->classes) : ky_json_of_null();
+}
+
+static void print_test(const ky_training *t, const tested *test)
+{
+    const ky_score *s = &test->classes;
+
+    if (s->N > 0)
+        printf("test accuracy %.4f, macro F1 %.4f, log loss %.4f (%d windows)\n", s->accuracy,
+               s->macro_f1, s->log_loss, s->N);
+    if (test->targets.N > 0) {
+        printf("test ");
+        ky_targets_print(&test->targets, t->task);
+    }
+}
+
 static int report(const ky_training *t, const ky_model *m, const ky_data *d,
-                  const ky_train_result *r, const ky_score *test)
+                  const ky_train_result *r, const tested *test)
 {
     const ky_model_info *f = ky_model_facts(m);
     ky_json *o;
-    char hash[24], *text;
+    char hash[24], measure[32], *text;
 
     if (!t->json) {
-        printf("%s: %zu weights, epoch %d of %d kept, validation accuracy %.4f, validation loss "
+        printf("%s: %zu weights, epoch %d of %d kept, validation %s %.4f, validation loss "
                "%.4f, %.1f s\n",
-               t->out, f->params, r->best_epoch, r->epochs_run, r->val_accuracy, r->val_loss,
-               r->seconds);
-        if (test->N > 0)
-            printf("test accuracy %.4f, macro F1 %.4f, log loss %.4f (%d windows)\n",
-                   test->accuracy, test->macro_f1, test->log_loss, test->N);
+               t->out, f->params, r->best_epoch, r->epochs_run, r->measure, r->val_accuracy,
+               r->val_loss, r->seconds);
+        print_test(t, test);
         return KY_EXIT_OK;
     }
     o = ky_json_object();
@@ -299,9 +330,10 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
     ky_json_set(o, "best_epoch", ky_json_of_int(r->best_epoch));
     ky_json_set(o, "stopped_early", ky_json_of_bool(r->stopped_early));
     ky_json_set(o, "val_loss", ky_json_of_num(r->val_loss));
-    ky_json_set(o, "val_accuracy", ky_json_of_num(r->val_accuracy));
+    snprintf(measure, sizeof measure, "val_%s", r->measure);
+    ky_json_set(o, measure, ky_json_of_num(r->val_accuracy));
     ky_json_set(o, "seconds", ky_json_of_num(r->seconds));
-    ky_json_set(o, "test", test->N > 0 ? score_json(test) : ky_json_of_null());
+    ky_json_set(o, "test", test_json(t, m, test));
     ky_json_set(o, "history", ky_json_copy(r->history));
     text = ky_json_text(o, 2);
     ky_json_free(o);
@@ -312,16 +344,21 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
 }
 
 /* The test part is read only now, when nothing is left to choose. */
-static int score_test(const ky_training *t, const ky_model *m, ky_score *ret, ky_err *err)
+static int score_test(const ky_training *t, const ky_model *m, tested *ret, ky_err *err)
 {
+    bool targets = t->task != KY_TASK_CLASSIFY;
     ky_data d;
-    int rc = ky_data_load(t->data, KY_PART_TEST, &d, err);
+    int rc = (targets ? ky_data_load_targets : ky_data_load)(t->data, KY_PART_TEST, &d, err);
 
     if (rc < 0)
         return rc == KY_ENOENT ? KY_OK : rc;
-    if (d.naming != KY_NAMES_NONE && (rc = ky_data_match(&d, m, err)) == KY_OK &&
-        (rc = ky_data_fit(&d, m, err)) == KY_OK)
-        rc = ky_evaluate(m, &d.set, (int)t->threads, ret, err);
+    if (targets) {
+        if ((rc = ky_data_fit(&d, m, err)) == KY_OK)
+            rc = ky_evaluate_targets(m, &d.set, t->task == KY_TASK_MULTILABEL, (int)t->threads,
+                                     &ret->targets, err);
+    } else if (d.naming != KY_NAMES_NONE && (rc = ky_data_match(&d, m, err)) == KY_OK &&
+               (rc = ky_data_fit(&d, m, err)) == KY_OK)
+        rc = ky_evaluate(m, &d.set, (int)t->threads, &ret->classes, err);
     ky_data_free(&d);
     return rc;
 }
@@ -331,15 +368,21 @@ static void describe(const ky_training *t, const ky_data *d)
 {
     const ky_dataset *s = &d->set;
 
-    fprintf(stderr, "%s: %d windows of %d steps, each of %d values; %d classes\n", d->what, s->N,
-            s->T, s->F, d->n_classes);
+    bool classes = t->task == KY_TASK_CLASSIFY;
+
+    fprintf(stderr, "%s: %d windows of %d steps, each of %d values; %d %s\n", d->what, s->N, s->T,
+            s->F, classes ? d->n_classes : s->C,
+            classes                         ? "classes"
+            : t->task == KY_TASK_MULTILABEL ? "labels"
+                                            : "targets");
     fprintf(stderr,
             "held out for validation: about %g %%, %s; done after %g epochs, or %g without "
             "a lower validation loss\n",
             100 * t->validation,
             s->group != NULL ? "whole groups"
             : s->ts != NULL  ? "the latest"
-                             : "of every class",
+            : classes        ? "of every class"
+                             : "drawn",
             (double)t->epochs, (double)t->patience);
 }
 
@@ -349,13 +392,16 @@ static int train_file(const ky_training *t)
     ky_data d = { 0 };
     ky_model *m = NULL;
     ky_train_result r = { 0 };
-    ky_score test = { 0 };
+    tested test = { 0 };
+    bool classes = t->task == KY_TASK_CLASSIFY;
     int rc;
 
-    if ((rc = check_out(t->out, &err)) < 0 || (rc = ky_data_spare(t->data, t->out, &err)) < 0 ||
-        (rc = ky_data_load(t->data, KY_PART_TRAIN, &d, &err)) < 0)
+    if ((rc = check_out(t->out, &err)) < 0 || (rc = ky_data_spare(t->data, t->out, &err)) < 0)
         goto out;
-    if (d.naming == KY_NAMES_NONE) {
+    rc = (classes ? ky_data_load : ky_data_load_targets)(t->data, KY_PART_TRAIN, &d, &err);
+    if (rc < 0)
+        goto out;
+    if (classes && d.naming == KY_NAMES_NONE) {
         rc = ky_fail(&err, KY_ENOENT, "%s has no labels beside it to learn", d.what);
         goto out;
     }
@@ -379,7 +425,8 @@ static int train_file(const ky_training *t)
         goto out;
     report(t, m, &d, &r, &test);
 out:
-    free(test.confusion);
+    free(test.classes.confusion);
+    free(test.targets.each);
     ky_json_free(r.history);
     ky_model_free(m);
     ky_data_free(&d);
@@ -426,11 +473,34 @@ static int check_optimizer(const ky_usage *u, ky_training *t)
     return -1;
 }
 
+/* The task and a loss that goes with it. */
+static int check_task(const ky_usage *u, ky_training *t)
+{
+    ky_err err;
+    bool cross;
+
+    if (ky_task_find(t->task_name, &t->task, &err) < 0)
+        return ky_cli_usage(u, "%s", err.text);
+    if (t->task == KY_TASK_CLASSIFY)
+        return t->loss_name == NULL ? -1
+                                    : ky_cli_usage(u, "--loss goes with --task regress: classes "
+                                                      "are learned by their cross-entropy");
+    if (t->segments.n > 0)
+        return ky_cli_usage(u, "--segments are learned from with --task classify only");
+    t->loss = t->task == KY_TASK_REGRESS ? KY_LOSS_MSE : KY_LOSS_BINARY;
+    if (t->loss_name != NULL && ky_loss_find(t->loss_name, &t->loss, &err) < 0)
+        return ky_cli_usage(u, "%s", err.text);
+    cross = t->loss == KY_LOSS_BINARY || t->loss == KY_LOSS_CATEGORICAL;
+    if (cross != (t->task == KY_TASK_MULTILABEL) || t->loss == KY_LOSS_CATEGORICAL)
+        return ky_cli_usage(u, "--loss %s does not go with --task %s", t->loss_name, t->task_name);
+    return -1;
+}
+
 static int check_words(const ky_usage *u, ky_training *t)
 {
     int rc = check_optimizer(u, t);
 
-    if (rc >= 0)
+    if (rc >= 0 || (rc = check_task(u, t)) >= 0)
         return rc;
     if (t->out == NULL)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
@@ -459,7 +529,9 @@ static const char about[] =
     "or X and y, or FILE:DATASET. The epoch kept is the one with the lowest loss on a\n"
     "validation part; a test part (X_test) is only scored at the end. X is [windows,\n"
     "steps, values], y a whole number or a name a window; `group` (say, the person) keeps\n"
-    "what belongs together on one side of the validation.\n"
+    "what belongs together on one side of the validation. With --task multilabel or\n"
+    "regress y is [windows] or [windows, targets], and the last `dense` has one output\n"
+    "a target: sigmoid for labels, linear for numbers.\n"
     "\n"
     "LAYERS, by comma, each a word, its numbers, then its options:\n"
     "  lstm:64                    units; before another layer of steps it returns them "
@@ -480,6 +552,7 @@ int ky_cmd_train(int argc, char **argv)
                       .metric = "accuracy",
                       .optimizer = "adam",
                       .schedule = "constant",
+                      .task_name = "classify",
                       .decay_patience = 4,
                       .held_out = 0.25,
                       .least_rows = 20 };
@@ -499,6 +572,10 @@ int ky_cmd_train(int argc, char **argv)
         { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
         { "model", 'm', KY_OPT_STR, &t.model, 0, 0, "FILE", "go on from this model instead" },
         { "output", 'o', KY_OPT_STR, &t.out, 0, 0, "FILE", "where the model is written" },
+        { "task", 0, KY_OPT_STR, &t.task_name, 0, 0, "NAME",
+          "classify, multilabel (y is 0 and 1 of each label) or regress (y is numbers)" },
+        { "loss", 0, KY_OPT_STR, &t.loss_name, 0, 0, "NAME",
+          "of regress: mse (where nothing is given), mae, huber" },
         { "epochs", 'e', KY_OPT_INT, &t.epochs, 1, 1e6, "N", "times over the data, at most" },
         { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step" },
         { "optimizer", 0, KY_OPT_STR, &t.optimizer, 0, 0, "NAME", "adam, adamw, sgd or rmsprop" },

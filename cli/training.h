@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/data.h"
+#include "cli/targets.h"
 #include "models/train.h"
 
 typedef struct ky_training {
@@ -15,6 +16,9 @@ typedef struct ky_training {
     double learning_rate, validation, clip_norm;
     /* the optimizer and what becomes of the gradient */
     const char *optimizer, *schedule, *class_weight;
+    const char *task_name, *loss_name;
+    enum ky_task task;
+    enum ky_loss_kind loss; /* of targets */
     ky_optim_opts optim;
     ky_rate rate;
     int64_t decay_patience;

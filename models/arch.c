@@ -391,8 +391,8 @@ static void return_sequences(item *items, int n)
     }
 }
 
-/* The last dense answers: one output a class, and probabilities. */
-static int finish_dense(item *items, int n, int n_outputs, ky_err *err)
+/* The last dense answers: one output a class, and probabilities, or what else is wanted. */
+static int finish_dense(item *items, int n, int n_outputs, enum ky_activation answer, ky_err *err)
 {
     item *last = &items[n - 1];
     ky_layer_config *cfg = &last->layer.cfg;
@@ -406,11 +406,11 @@ static int finish_dense(item *items, int n, int n_outputs, ky_err *err)
                        last->text);
     if (!last->has_units)
         cfg->units = n_outputs;
-    if (cfg->units != n_outputs && !(cfg->units == 1 && n_outputs == 2))
-        return ky_fail(err, KY_ESHAPE, "'%s' has %d outputs, but there are %d classes", last->text,
-                       cfg->units, n_outputs);
+    if (cfg->units != n_outputs && !(answer == KY_SOFTMAX && cfg->units == 1 && n_outputs == 2))
+        return ky_fail(err, KY_ESHAPE, "'%s' has %d outputs, but there are %d %s", last->text,
+                       cfg->units, n_outputs, answer == KY_SOFTMAX ? "classes" : "targets");
     if (!last->has_activation)
-        cfg->activation = cfg->units == 1 ? KY_SIGMOID : KY_SOFTMAX;
+        cfg->activation = answer == KY_SOFTMAX && cfg->units == 1 ? KY_SIGMOID : answer;
     return KY_OK;
 }
 
@@ -475,6 +475,12 @@ static int build(ky_model *m, const item *items, int n, bool normalize, ky_err *
 int ky_arch_build(const char *arch, const ky_shape *input, int n_outputs, bool normalize,
                   ky_model **ret, ky_err *err)
 {
+    return ky_arch_build_for(arch, input, n_outputs, KY_SOFTMAX, normalize, ret, err);
+}
+
+int ky_arch_build_for(const char *arch, const ky_shape *input, int n_outputs,
+                      enum ky_activation answer, bool normalize, ky_model **ret, ky_err *err)
+{
     item *items = calloc(MAX_LAYERS, sizeof(*items));
     ky_model *m = NULL;
     int n, rc;
@@ -483,7 +489,7 @@ int ky_arch_build(const char *arch, const ky_shape *input, int n_outputs, bool n
         return ky_fail(err, KY_ENOMEM, "out of memory");
     rc = n = read_line(arch, items, err);
     if (rc > 0)
-        rc = finish_dense(items, n, n_outputs, err);
+        rc = finish_dense(items, n, n_outputs, answer, err);
     if (rc == KY_OK) {
         return_sequences(items, n);
         rc = ky_model_new("kymo", input, &m, err);

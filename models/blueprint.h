@@ -153,4 +153,9 @@ int ky_model_normalize(const ky_model *m, const double *mean, const double *std,
 int ky_arch_build(const char *arch, const ky_shape *input, int n_outputs, bool normalize,
                   ky_model **ret, ky_err *err);
 
+/** The same for answers that are no classes: n_outputs targets, and `answer` where the last dense
+ *  names no activation: KY_LINEAR for numbers, KY_SIGMOID for labels. */
+int ky_arch_build_for(const char *arch, const ky_shape *input, int n_outputs,
+                      enum ky_activation answer, bool normalize, ky_model **ret, ky_err *err);
+
 #endif

@@ -321,3 +321,63 @@ int ky_evaluate(const ky_model *m, const ky_dataset *d, int threads, ky_score *r
     free(y);
     return rc;
 }
+
+/* One target of all rows. */
+static void score_target(const ky_dataset *d, const float *y, int c, bool labels,
+                         ky_target_score *s)
+{
+    double off = 0, squares = 0, both = 0, truly = 0, claimed = 0, right = 0;
+
+    for (int i = 0; i < d->N; i++) {
+        size_t at = (size_t)i * (size_t)s->C + (size_t)c;
+        double r = (double)y[at] - (double)d->target[at];
+        bool is = d->target[at] > 0.5f, says = y[at] > 0.5f;
+
+        off += fabs(r);
+        squares += r * r;
+        truly += is;
+        claimed += says;
+        both += is && says;
+        right += is == says;
+    }
+    s->mae += off / d->N / s->C;
+    s->rmse += squares / d->N / s->C;
+    s->accuracy += right / d->N / s->C;
+    s->each[2 * c] = labels ? right / d->N : off / d->N;
+    s->each[2 * c + 1] = !labels               ? sqrt(squares / d->N)
+                         : truly + claimed > 0 ? 2 * both / (truly + claimed)
+                                               : NAN;
+}
+
+int ky_evaluate_targets(const ky_model *m, const ky_dataset *d, bool labels, int threads,
+                        ky_target_score *ret, ky_err *err)
+{
+    ky_target_score s = { .N = d->N, .C = ky_model_facts(m)->outputs };
+    float *y = malloc((size_t)(d->N > 0 ? d->N : 1) * (size_t)s.C * sizeof *y);
+    int n = 0, rc;
+
+    s.each = calloc((size_t)s.C * 2, sizeof *s.each);
+    if (y == NULL || s.each == NULL)
+        rc = ky_fail(err, KY_ENOMEM, "no memory for answers to %d sequences", d->N);
+    else if (d->C != s.C)
+        rc = ky_fail(err, KY_ESHAPE, "the data have %d targets a row, the model %d outputs", d->C,
+                     s.C);
+    else
+        rc = ky_answer(m, d, KY_PATH_SERVED, threads, y, err);
+    for (int c = 0; rc == KY_OK && c < s.C; c++) {
+        score_target(d, y, c, labels, &s);
+        if (labels && !isnan(s.each[2 * c + 1])) {
+            s.macro_f1 += s.each[2 * c + 1];
+            n++;
+        }
+    }
+    free(y);
+    if (rc < 0) {
+        free(s.each);
+        return rc;
+    }
+    s.rmse = sqrt(s.rmse);
+    s.macro_f1 = n > 0 ? s.macro_f1 / n : 0;
+    *ret = s;
+    return KY_OK;
+}

@@ -37,6 +37,7 @@ kymo_sources = \
 	models/layer.c models/layer.h models/layer_tools.h \
 	models/layernorm.c \
 	models/local.c models/local.h \
+	models/loss.c models/loss.h \
 	models/lstm.c \
 	models/masking.c \
 	models/merge.c \
@@ -65,11 +66,10 @@ kymo_sources = \
 kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS) $(ZIP_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
 
-# Training and scoring are float only.
+# Training and scoring, but for the losses, are float only.
 libkymo_la_SOURCES = $(kymo_sources) \
 	models/evaluate.c models/evaluate.h \
 	models/gradient.c models/gradient.h \
-	models/loss.c models/loss.h \
 	models/optim.c models/optim.h \
 	models/pool.c models/pool.h \
 	models/schedule.c models/schedule.h \

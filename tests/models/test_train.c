@@ -933,6 +933,210 @@ static void balanced_classes_count_by_how_rare_they_are(void **state)
     unmake(&t);
 }
 
+/* -- targets ------------------------------------------------------------------------------------
+ */
+
+/* Of the tones: their speed, and the mean of their first value over 5; or as labels, whether they
+ * are slow, and whether they are not fast. */
+static float *targets_of(const made *t, bool labels)
+{
+    float *v = calloc((size_t)t->d.N * 2, sizeof *v);
+
+    assert_non_null(v);
+    for (int i = 0; i < t->d.N; i++) {
+        for (int s = 0; s < 12; s++)
+            v[2 * i + 1] += (t->x[(i * 12 + s) * 2] - 100) / 60;
+        v[2 * i] = 0.3f + 0.6f * (float)t->y[i];
+        if (labels) {
+            v[2 * i] = t->y[i] == 0;
+            v[2 * i + 1] = t->y[i] != 2;
+        }
+    }
+    return v;
+}
+
+static ky_model *build_targets(const char *arch, enum ky_activation answer)
+{
+    ky_shape input = { .rank = 2, .d = { 12, 2 }, .timed = true };
+    ky_model *m = NULL;
+
+    assert_int_equal(ky_arch_build_for(arch, &input, 2, answer, true, &m, NULL), KY_OK);
+    ky_model_init(m, 1);
+    return m;
+}
+
+static void numbers_are_learned_with_each_loss(void **state)
+{
+    (void)state;
+    static const enum ky_loss_kind kinds[] = { KY_LOSS_MSE, KY_LOSS_MAE, KY_LOSS_HUBER };
+    made t = tones(240, 1), fresh = tones(90, 2);
+    float *learn = targets_of(&t, false), *ask = targets_of(&fresh, false);
+    ky_train_opts o = options(30);
+    o.learning_rate = 1e-2;
+    t.d.target = learn;
+    fresh.d.target = ask;
+    t.d.C = fresh.d.C = 2;
+    t.d.y = fresh.d.y = NULL;
+
+    for (int i = 0; i < 3; i++) {
+        ky_model *m = build_targets("conv1d:16x3 tanh, flatten, dense", KY_LINEAR);
+        ky_target_score s;
+        o.loss.kind = kinds[i];
+        ky_train_result r = train(m, &t.d, &o);
+
+        assert_int_equal(m->layers[m->n_layers - 1].cfg.activation, KY_LINEAR);
+        assert_string_equal(r.measure, "mae");
+        assert_int_equal(ky_evaluate_targets(m, &fresh.d, false, 1, &s, NULL), KY_OK);
+        assert_true(s.mae < 0.15 && s.rmse < 0.2); /* speeds are 0.3, 0.9, 1.5 */
+        assert_float_equal(s.mae, (s.each[0] + s.each[2]) / 2, 1e-12);
+        assert_true(r.val_accuracy < 0.15);
+        assert_true(ky_json_is_number(ky_json_get(ky_json_at(r.history, 0), "val_mae")));
+        free(s.each);
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+    free(learn);
+    free(ask);
+    unmake(&t);
+    unmake(&fresh);
+}
+
+static void several_labels_are_learned_at_once(void **state)
+{
+    (void)state;
+    made t = tones(240, 1), fresh = tones(90, 2);
+    float *learn = targets_of(&t, true), *ask = targets_of(&fresh, true);
+    ky_train_opts o = options(30);
+    o.learning_rate = 1e-2;
+    o.loss = (ky_loss){ .kind = KY_LOSS_BINARY, .smoothing = 0.05 };
+    t.d.target = learn;
+    fresh.d.target = ask;
+    t.d.C = fresh.d.C = 2;
+    t.d.y = fresh.d.y = NULL;
+    ky_model *m = build_targets("lstm:12, dense", KY_SIGMOID);
+    ky_target_score s;
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_string_equal(r.measure, "accuracy");
+    assert_int_equal(ky_evaluate_targets(m, &fresh.d, true, 1, &s, NULL), KY_OK);
+    assert_true(s.accuracy > 0.95 && s.macro_f1 > 0.95);
+    free(s.each);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    free(learn);
+    free(ask);
+    unmake(&t);
+    unmake(&fresh);
+}
+
+/* A step along the gradient of whatever stands last: the slope of its activation is in it. */
+static void any_activation_may_stand_before_a_loss_of_numbers(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    float *learn = targets_of(&t, false);
+    ky_train_opts o = options(8);
+    o.learning_rate = 1e-2;
+    o.loss.kind = KY_LOSS_MSE;
+    t.d.target = learn;
+    t.d.C = 2;
+
+    for (int i = 0; i < 3; i++) {
+        static const char *const archs[] = { "lstm:4, dense tanh", "lstm:4, dense relu",
+                                             "lstm:4, dense:2 sigmoid" };
+        ky_model *m = build_targets(archs[i], KY_LINEAR);
+        ky_train_result r = train(m, &t.d, &o);
+        double first = ky_json_num(ky_json_get(ky_json_at(r.history, 0), "val_loss"), 0);
+
+        assert_true(r.val_loss < 0.8 * first);
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+    free(learn);
+    unmake(&t);
+}
+
+static void targets_that_do_not_fit_are_refused(void **state)
+{
+    (void)state;
+    made t = tones(30, 1);
+    float *v = targets_of(&t, true);
+    ky_model *linear = build_targets("lstm:3, dense", KY_LINEAR);
+    ky_model *sigmoid = build_targets("lstm:3, dense", KY_SIGMOID);
+    const struct {
+        const char *says;
+        ky_model *m;
+        enum ky_loss_kind kind;
+        int C;
+        float bad;
+        double smoothing;
+        bool balanced;
+    } cases[] = {
+        { "wants classes", linear, KY_LOSS_CATEGORICAL, 2, 0, 0, false },
+        { "3 targets a row", linear, KY_LOSS_MSE, 3, 0, 0, false },
+        { "row 1, target 1 is not a finite", linear, KY_LOSS_MSE, 2, NAN, 0, false },
+        { "row 1, label 1 is 2", sigmoid, KY_LOSS_BINARY, 2, 2, 0, false },
+        { "does not end in sigmoid", linear, KY_LOSS_BINARY, 2, 0, 0, false },
+        { "only labels can be smoothed", linear, KY_LOSS_MSE, 2, 0, 0.1, false },
+        { "only classes have weights", linear, KY_LOSS_MSE, 2, 0, 0, true },
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ky_train_opts o = options(1);
+        ky_train_result r;
+        ky_err err = { 0 };
+        v[3] = cases[i].bad;
+        t.d.target = v;
+        t.d.C = cases[i].C;
+        o.loss = (ky_loss){ .kind = cases[i].kind, .smoothing = cases[i].smoothing };
+        o.balanced = cases[i].balanced;
+
+        assert_true(ky_train(cases[i].m, &t.d, &o, &r, &err) < 0);
+        if (strstr(err.text, cases[i].says) == NULL)
+            fail_msg("'%s' does not say '%s'", err.text, cases[i].says);
+    }
+    ky_model_free(linear);
+    ky_model_free(sigmoid);
+    free(v);
+    unmake(&t);
+}
+
+static void targets_are_learned_to_the_same_bytes_everywhere(void **state)
+{
+    (void)state;
+    const char *was = ky_kernels_get()->name;
+    made t = tones(120, 1);
+    float *v = targets_of(&t, false);
+    ky_real *first = NULL;
+    t.d.target = v;
+    t.d.C = 2;
+
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        assert_true(ky_kernels_use((*k)->name));
+        for (int threads = 1; threads <= 2; threads++) {
+            ky_train_opts o = options(2);
+            ky_model *m = build_targets("conv1d:6x3 relu, lstm:7, dense", KY_LINEAR);
+            o.loss.kind = KY_LOSS_HUBER;
+            o.threads = threads;
+            o.batch = 40;
+            ky_train_result r = train(m, &t.d, &o);
+
+            if (first == NULL) {
+                first = malloc(m->n_weights * sizeof *first);
+                memcpy(first, m->weights, m->n_weights * sizeof *first);
+            }
+            assert_memory_equal(first, m->weights, m->n_weights * sizeof *first);
+            ky_json_free(r.history);
+            ky_model_free(m);
+        }
+    }
+    assert_true(ky_kernels_use(was));
+    free(first);
+    free(v);
+    unmake(&t);
+}
+
 /* -- normalisation and frozen layers --------------------------------------------------------- */
 
 static void input_is_normalised_by_the_training_part_alone(void **state)
@@ -1371,6 +1575,11 @@ int main(void)
         cmocka_unit_test(kernels_alone_are_penalized_and_the_loss_says_so),
         cmocka_unit_test(class_weights_divide_the_gradient_among_the_classes),
         cmocka_unit_test(balanced_classes_count_by_how_rare_they_are),
+        cmocka_unit_test(numbers_are_learned_with_each_loss),
+        cmocka_unit_test(several_labels_are_learned_at_once),
+        cmocka_unit_test(any_activation_may_stand_before_a_loss_of_numbers),
+        cmocka_unit_test(targets_that_do_not_fit_are_refused),
+        cmocka_unit_test(targets_are_learned_to_the_same_bytes_everywhere),
         cmocka_unit_test(input_is_normalised_by_the_training_part_alone),
         cmocka_unit_test(going_on_from_a_model_keeps_its_normalisation),
         cmocka_unit_test(frozen_layers_stay_as_they_are),
