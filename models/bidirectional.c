@@ -114,6 +114,19 @@ static int merge_shapes(ky_layer *l, ky_err *err)
     return KY_OK;
 }
 
+/* Why a wrapped layer cannot be trained, or NULL. */
+static const char *untrained(const ky_layer *inner)
+{
+    enum ky_activation a = inner->cfg.activation, ra = inner->cfg.recurrent_activation;
+
+    if (inner->ops->backward == NULL)
+        return "the layer that it wraps cannot";
+    if (!ky_activation_trains(a) || ky_activation_by_rows(a) || !ky_activation_trains(ra) ||
+        ky_activation_by_rows(ra))
+        return "an activation of the layer that it wraps cannot";
+    return inner->no_training;
+}
+
 static int shape(ky_layer *l, ky_err *err)
 {
     int rc = KY_OK;
@@ -127,6 +140,8 @@ static int shape(ky_layer *l, ky_err *err)
         rc = shape_inner(l, &l->inner[i], err);
         if (rc == KY_OK)
             declare_inner(l, &l->inner[i]);
+        if (rc == KY_OK && l->no_training == NULL)
+            l->no_training = untrained(&l->inner[i]);
     }
     if (rc < 0 || (rc = merge_shapes(l, err)) < 0)
         return rc;
@@ -163,17 +178,41 @@ static size_t inner_reals(const ky_layer *inner, int B, int T)
     return (size_t)B * (size_t)(inner->out.timed ? T : 1) * ky_shape_step(&inner->out);
 }
 
+/* Forward the two outputs, backward their gradients and the second dx; and what one inner call
+ * wants. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
-    size_t outputs = 0, most = 0;
+    size_t all = backward ? ky_lines((size_t)B * (size_t)T * ky_shape_step(&l->in)) : 0, most = 0;
 
     for (int i = 0; i < 2; i++) {
         size_t n = ky_layer_scratch(&l->inner[i], &p->inner[i], B, T, backward);
 
-        outputs += ky_lines(inner_reals(&l->inner[i], B, T));
+        all += ky_lines(inner_reals(&l->inner[i], B, T));
         most = n > most ? n : most;
     }
-    return outputs + most;
+    return all + most;
+}
+
+/* The tapes of the two and their outputs. */
+static size_t n_tape(const ky_layer *l, int B, int T)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < 2; i++)
+        n +=
+            ky_lines(ky_layer_tape(&l->inner[i], B, T)) + ky_lines(inner_reals(&l->inner[i], B, T));
+    return n;
+}
+
+/* Where they stand on the tape of a call. */
+static void cut_tape(const ky_layer *l, const ky_call *c, ky_real **tape, ky_real **out)
+{
+    ky_real *at = c->tape;
+
+    for (int i = 0; i < 2; i++) {
+        tape[i] = ky_cut(&at, ky_layer_tape(&l->inner[i], c->B, c->T));
+        out[i] = ky_cut(&at, inner_reals(&l->inner[i], c->B, c->T));
+    }
 }
 
 static ky_real merged(enum ky_merge_mode mode, ky_real a, ky_real b)
@@ -210,21 +249,89 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
     size_t B = (size_t)c->B, T = l->out.timed ? (size_t)c->T : 1, n = ky_shape_step(&l->out);
-    ky_real *scratch = c->scratch, *out[2];
+    ky_real *scratch = c->scratch, *out[2], *tape[2] = { NULL };
     ky_call call = *c;
 
     for (int i = 0; i < 2; i++)
         out[i] = ky_cut(&scratch, inner_reals(&l->inner[i], c->B, c->T));
+    if (c->tape != NULL)
+        cut_tape(l, c, tape, out);
     call.scratch = scratch;
     call.state = NULL;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        call.tape = tape[i];
         l->inner[i].ops->window(&l->inner[i], k, &p->inner[i], w + l->inner[i].weights_at, &call, x,
                                 out[i]);
+    }
     for (size_t r = 0; r < B; r++)
         for (size_t t = 0; t < T; t++) /* the backward outputs begin with the last step's */
             merge(l, out[0] + (r * T + t) * ky_shape_step(&l->inner[0].out),
                   out[1] + (r * T + T - 1 - t) * ky_shape_step(&l->inner[1].out),
                   y + (r * T + t) * n);
+}
+
+/* One step of one row back from dy to da and db, as merge() has it. */
+static void split(const ky_layer *l, const ky_real *a, const ky_real *b, const ky_real *dy,
+                  ky_real *da, ky_real *db)
+{
+    size_t Ca = (size_t)ky_features(&l->inner[0].out), Cb = (size_t)ky_features(&l->inner[1].out);
+    size_t n = ky_shape_step(&l->inner[0].out);
+    enum ky_merge_mode mode = l->cfg.merge_mode;
+
+    if (mode == KY_CONCAT) {
+        for (size_t R = n / Ca; R > 0; R--, da += Ca, db += Cb, dy += Ca + Cb) {
+            memcpy(da, dy, Ca * sizeof(*dy));
+            memcpy(db, dy + Ca, Cb * sizeof(*dy));
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        ky_real d = mode == KY_AVE ? dy[i] * (ky_real)0.5 : dy[i];
+
+        da[i] = mode == KY_MUL ? d * b[i] : d;
+        db[i] = mode == KY_MUL ? d * a[i] : d;
+    }
+}
+
+/* dy -> the gradients of both outputs. */
+static void split_all(const ky_layer *l, const ky_call *c, ky_real *const *out, const ky_real *dy,
+                      ky_real *const *d)
+{
+    size_t T = l->out.timed ? (size_t)c->T : 1, n = ky_shape_step(&l->out);
+    size_t na = ky_shape_step(&l->inner[0].out), nb = ky_shape_step(&l->inner[1].out);
+
+    for (size_t r = 0; r < (size_t)c->B; r++)
+        for (size_t t = 0; t < T; t++) {
+            size_t a = (r * T + t) * na, b = (r * T + T - 1 - t) * nb;
+
+            split(l, out[0] + a, out[1] + b, dy + (r * T + t) * n, d[0] + a, d[1] + b);
+        }
+}
+
+static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
+                     ky_real *dx, ky_real *dw)
+{
+    size_t n_x = (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
+    ky_real *scratch = c->scratch, *tape[2], *out[2], *d[2], *second = ky_cut(&scratch, n_x);
+    ky_call call = *c;
+
+    (void)y;
+    cut_tape(l, c, tape, out);
+    for (int i = 0; i < 2; i++)
+        d[i] = ky_cut(&scratch, inner_reals(&l->inner[i], c->B, c->T));
+    split_all(l, c, out, dy, d);
+    call.scratch = scratch;
+    call.state = NULL;
+    for (int i = 0; i < 2; i++) {
+        const ky_layer *inner = &l->inner[i];
+
+        call.tape = tape[i];
+        inner->ops->backward(inner, k, &p->inner[i], w + inner->weights_at, &call, x, out[i], d[i],
+                             dx == NULL || i == 0 ? dx : second, dw + inner->weights_at);
+    }
+    for (size_t i = 0; dx != NULL && i < n_x; i++)
+        dx[i] += second[i];
 }
 
 static size_t macs(const ky_layer *l, int T)
@@ -245,6 +352,8 @@ const ky_layer_ops ky_bidirectional_ops = {
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
+    .n_tape = n_tape,
     .window = window,
+    .backward = backward,
     .macs = macs,
 };

@@ -101,6 +101,9 @@ static const net_case net_cases[] = {
     { "Bidirectional merge_mode=sum of GRU units=17 reset_after=1 return_sequences=1", 6, 9 },
     { "Bidirectional merge_mode=mul of SimpleRNN units=4 return_sequences=1; GRU units=3", 6, 3 },
     { "Bidirectional merge_mode=ave of LSTM units=4; Dense units=2", 6, 3 },
+    { "Bidirectional merge_mode=mul of LSTM units=3 dropout=0.3; Dense units=2", 5, 3 },
+    { "Bidirectional merge_mode=ave of GRU units=3 return_sequences=1 recurrent_dropout=0.4", 5,
+      3 },
     { "Bidirectional of LSTM units=4 and GRU units=3 go_backwards=1; Dense units=2", 6, 3 },
     { "Reshape target_shape=4x3x2 distributed=1; ConvLSTM2D filters=2 kernel_size=2 padding=same",
       5, 24 },
@@ -124,6 +127,9 @@ static const net_case net_cases[] = {
       2 },
     { "Masking; GRU units=4 return_sequences=1 recurrent_dropout=0.3; SimpleRNN units=3 "
       "zero_output_for_mask=1",
+      9, 2 },
+    { "Masking; Bidirectional merge_mode=mul of LSTM units=3 return_sequences=1; Bidirectional "
+      "merge_mode=sum of GRU units=2",
       9, 2 },
     { "Masking; Bidirectional of SimpleRNN units=4 return_sequences=1; Dense units=3", 9, 1 },
     { "Masking; Dense units=4; LSTM units=3 go_backwards=1; Dense units=2", 9, 1 },

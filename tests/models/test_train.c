@@ -442,6 +442,7 @@ static void gradients_of_whole_models_are_those_of_the_loss(void **state)
     loss_changes_along_the_gradient("lstm:5, dense", 3);
     loss_changes_along_the_gradient("lstm:4, lstm:5, dense:4 tanh, dense", 3);
     loss_changes_along_the_gradient("gru:5, rnn:4, dense", 3);
+    loss_changes_along_the_gradient("bi(lstm:3), bi(gru:2), dense", 3);
     loss_changes_along_the_gradient("conv1d:6x3 tanh, avgpool:2, flatten, dense", 3);
     loss_changes_along_the_gradient("conv1d:6x3 tanh, gap, dense:1", 2);
 }
@@ -548,7 +549,8 @@ static void learned_weights(const char *arch, const ky_dataset *d, int threads, 
 
 /* Each layer that learns, draws or keeps statistics. */
 static const char mixed[] =
-    "conv1d:6x3 relu, bn, dropout:0.3, maxpool:2, lstm:7, dropout:0.2, dense:5 tanh, dense";
+    "conv1d:6x3 relu, bn, dropout:0.3, maxpool:2, bi(gru:4), rnn:5, lstm:7, dropout:0.2, "
+    "dense:5 tanh, dense";
 
 static void the_same_seed_gives_the_same_bytes_with_any_threads_and_kernels(void **state)
 {

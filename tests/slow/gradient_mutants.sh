@@ -34,6 +34,10 @@ models/gru.c|s/\*d \*= r;/*d *= 1;/|the state that is reset, as if it were not
 models/gru.c|s/colsum(H, n, dz + 3 \* H, 4 \* H, db + 5 \* H)/colsum(H, n, dz + 2 * H, 4 * H, db + 5 * H)/|the second bias as if it were the first
 models/simple_rnn.c|s/s->tape, s->dh, s->dz)/s->before, s->dh, s->dz)/|the slope of the step before
 models/simple_rnn.c|s/ky_recurrent_drop((size_t)s->B/ky_recurrent_drop(0 * (size_t)s->B/|dh through what was dropped
+models/bidirectional.c|s/mode == KY_MUL ? d \* b\[i\] : d;/d;/|a factor as if it were a summand
+models/bidirectional.c|s/mode == KY_AVE ? dy\[i\] \* (ky_real)0.5 : dy\[i\]/dy[i]/|both take all of an average
+models/bidirectional.c|s/b = (r \* T + T - 1 - t) \* nb;/b = (r * T + t) * nb;/|the backward outputs in the other order
+models/bidirectional.c|s/dx\[i\] += second\[i\]/dx[i] += 0 * second[i]/|dx of the forward layer alone
 models/kernels_plain.c|s/dz\[H + j\] = (d \* c0\[j\])/dz[H + j] = (d * c0[0])/|the forget gate of the usual cell
 models/kernels_plain.c|s/dc\[j\] = d \* f;/dc[j] = d;/|the forget gate does not close the way back
 models/batchnorm.c|s/(s->first\[i\] + d) \/ s->R/d \/ s->R/|the batch's mean stands still
