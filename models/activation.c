@@ -115,6 +115,32 @@ void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, 
             dz[i] = dy[i] * ky_activation_slope(act, y[i]);
 }
 
+size_t ky_activated_tape(const ky_layer *l, int B, int T)
+{
+    size_t steps = l->out.timed ? (size_t)ky_layer_steps(l, T) : 1;
+
+    return ky_activation_wants_x(l->cfg.activation) ? (size_t)B * steps * ky_shape_step(&l->out)
+                                                    : 0;
+}
+
+void ky_activated_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y,
+                         void (*linear_or_not)(const ky_layer *l, const ky_kernels *k,
+                                               const ky_packed *p, const ky_real *w,
+                                               const ky_call *c, const ky_real *x, ky_real *y))
+{
+    ky_layer linear;
+
+    if (c->tape == NULL || !ky_activation_wants_x(l->cfg.activation)) {
+        linear_or_not(l, k, p, w, c, x, y);
+        return;
+    }
+    linear = *l;
+    linear.cfg.activation = KY_LINEAR;
+    linear_or_not(&linear, k, p, w, c, x, c->tape);
+    k->activate(l->cfg.activation, c->tape, y, ky_activated_tape(l, c->B, c->T));
+}
+
 static size_t values(const ky_layer *l, const ky_call *c)
 {
     return (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);

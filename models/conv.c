@@ -172,13 +172,19 @@ static void image(const ky_layer *l, const ky_kernels *k, const ky_packed *p, co
     ky_correlate(k, p->mat, &g, c->B, c->scratch, x, y, l->cfg.activation);
 }
 
-static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                   const ky_call *c, const ky_real *x, ky_real *y)
+static void convolve(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, ky_real *y)
 {
     if (l->pooled[0].size > 0 && l->cfg.groups == 1)
         image(l, k, p, c, x, y);
     else
         ky_local_window(l, k, p, w, c, x, y, correlate);
+}
+
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
+{
+    ky_activated_window(l, k, p, w, c, x, y, convolve);
 }
 
 static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -225,23 +231,26 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
 
 /* dL/d(sums) [B,h,w,F] of the outputs that are read, one behind the other. What is not read has no
  * gradient, and y may hold anything there. */
-static const ky_real *before_activation(const ky_layer *l, ky_plane *g, int B, const ky_real *y,
-                                        const ky_real *dy, ky_real *dz)
+static const ky_real *before_activation(const ky_layer *l, const ky_kernels *k, ky_plane *g,
+                                        const ky_call *c, const ky_real *y, const ky_real *dy,
+                                        ky_real *dz)
 {
+    enum ky_activation act = l->cfg.activation;
+    const ky_real *sums = ky_activation_wants_x(act) ? c->tape : y;
     int F = g->yc, columns = g->y_columns;
     ptrdiff_t row = (ptrdiff_t)g->w.n_out * F;
     bool whole = row * g->h.n_out == g->yb;
     ky_real *to = dz;
 
-    if (whole && l->cfg.activation == KY_LINEAR)
+    if (whole && act == KY_LINEAR)
         return dy;
     if (whole)
-        ky_activation_back(l->cfg.activation, B * g->h.n_out * g->w.n_out, F, y, dy, dz);
-    for (int r = 0; !whole && r < B; r++)
+        ky_activation_back_of(k, act, c->B * g->h.n_out * g->w.n_out, F, sums, y, dy, dz);
+    for (int r = 0; !whole && r < c->B; r++)
         for (int t = 0; t < g->h.n_out; t++, to += row) {
             ptrdiff_t at = r * g->yb + (ptrdiff_t)t * columns * F;
 
-            ky_activation_back(l->cfg.activation, g->w.n_out, F, y + at, dy + at, to);
+            ky_activation_back_of(k, act, g->w.n_out, F, sums + at, y + at, dy + at, to);
         }
     g->y_columns = 0;
     g->yb = row * g->h.n_out;
@@ -291,7 +300,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_plane all = read_plane(l, c->T), g, back;
     ky_real *scratch = c->scratch + ky_correlate_scratch(&all);
     ky_real *own = ky_cut(&scratch, dz_reals(&all, c->B));
-    const ky_real *dz = before_activation(l, &all, c->B, y, dy, own);
+    const ky_real *dz = before_activation(l, k, &all, c, y, dy, own);
 
     (void)w;
     g = group_plane(l, &all);
@@ -344,12 +353,14 @@ static const ky_field fields_2d[] = {
 
 const ky_layer_ops ky_conv1d_ops = {
     .class_name = "Conv1D",
+    .any_activation = true,
     .fields = fields_1d,
     .shape = shape_1d,
     .steps = ky_local_steps,
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
+    .n_tape = ky_activated_tape,
     .taps = ky_local_taps,
     .window = window,
     .step = step,
@@ -360,12 +371,14 @@ const ky_layer_ops ky_conv1d_ops = {
 
 const ky_layer_ops ky_conv2d_ops = {
     .class_name = "Conv2D",
+    .any_activation = true,
     .fields = fields_2d,
     .shape = shape_2d,
     .steps = ky_local_steps,
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
+    .n_tape = ky_activated_tape,
     .taps = ky_local_taps,
     .window = window,
     .step = step,

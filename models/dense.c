@@ -36,25 +36,19 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
     return ret->mat == NULL || (backward && ret->back_x == NULL) ? KY_ENOMEM : KY_OK;
 }
 
-static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                   const ky_call *c, const ky_real *x, ky_real *y)
+static void multiply(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, ky_real *y)
 {
     int R = ky_row_count(&l->in, c->B, c->T), F = ky_features(&l->in), N = l->cfg.units;
 
     (void)w;
-    if (c->tape == NULL || !ky_activation_wants_x(l->cfg.activation)) {
-        ky_rows(k, p->mat, F, R, x, F, y, N, l->cfg.activation);
-        return;
-    }
-    ky_rows(k, p->mat, F, R, x, F, c->tape, N, KY_LINEAR);
-    ky_activation_rows(k, l->cfg.activation, R, N, c->tape, y);
+    ky_rows(k, p->mat, F, R, x, F, y, N, l->cfg.activation);
 }
 
-static size_t n_tape(const ky_layer *l, int B, int T)
+static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                   const ky_call *c, const ky_real *x, ky_real *y)
 {
-    return ky_activation_wants_x(l->cfg.activation)
-               ? (size_t)ky_row_count(&l->in, B, T) * (size_t)l->cfg.units
-               : 0;
+    ky_activated_window(l, k, p, w, c, x, y, multiply);
 }
 
 /* dL/d(x W + b) */
@@ -104,7 +98,7 @@ const ky_layer_ops ky_dense_ops = {
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
-    .n_tape = n_tape,
+    .n_tape = ky_activated_tape,
     .window = window,
     .backward = backward,
     .macs = macs,

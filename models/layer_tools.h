@@ -118,6 +118,19 @@ static inline bool ky_activation_wants_x(enum ky_activation act)
     return !ky_activation_trains(act) && act != KY_LOG_SOFTMAX;
 }
 
+/**
+ * window() of a layer whose activation comes last, by `linear_or_not`, which heeds
+ * cfg.activation: where backward wants what stands before the activation, it is left on the tape.
+ */
+void ky_activated_window(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                         const ky_real *w, const ky_call *c, const ky_real *x, ky_real *y,
+                         void (*linear_or_not)(const ky_layer *l, const ky_kernels *k,
+                                               const ky_packed *p, const ky_real *w,
+                                               const ky_call *c, const ky_real *x, ky_real *y));
+
+/** n_tape() of such a layer. */
+size_t ky_activated_tape(const ky_layer *l, int B, int T);
+
 /** act'(x) from y = act(x); element-wise activations that train. */
 ky_real ky_activation_slope(enum ky_activation act, ky_real y);
 

@@ -268,6 +268,7 @@ static const net_case net_cases[] = {
     { "GaussianDropout rate=0.3; AlphaDropout rate=0.4; GaussianNoise stddev=0.5", 5, 3 },
     { "a: Dense units=4; Dot axes=2 normalize=1 @a,in", 5, 4 },
     { "a: Dense units=3; Maximum @a,a; Minimum @a,maximum", 5, 4 },
+    { "columns=5; Conv2D filters=3 kernel_size=2 activation=silu; MaxPooling2D", 6, 10 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 

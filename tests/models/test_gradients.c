@@ -160,16 +160,17 @@ static void gradients_of_every_layer_agree_with_central_differences(void **state
 /* As a layer, and as part of one that multiplies. */
 static void every_activation_has_its_slope(void **state)
 {
-    static const char *const layers[] = { "Activation", "Dense units=5" };
+    static const char *const layers[] = { "Activation", "Dense units=5",
+                                          "Conv1D filters=4 kernel_size=2 groups=2 padding=same" };
 
     (void)state;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         for (int a = 0; a <= KY_LOG_SOFTMAX; a++) {
-            char spec[64];
+            char spec[96];
             int wrong;
 
             snprintf(spec, sizeof(spec), "%s activation=%d", layers[i], a);
-            wrong = wrong_gradients(&(net_case){ spec, 7, 5 }, true);
+            wrong = wrong_gradients(&(net_case){ spec, 5, 4 }, true);
             if (wrong > 0)
                 fail_msg("%s of %s: %d gradients", ky_activation_name((enum ky_activation)a),
                          layers[i], wrong);
