@@ -115,10 +115,16 @@ static void separable(const ky_layer *l, const ky_kernels *k, const ky_packed *p
     }
 }
 
+static void convolve(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
+                     const ky_call *c, const ky_real *x, ky_real *y)
+{
+    ky_local_window(l, k, p, w, c, x, y, is_separable(l) ? separable : depthwise);
+}
+
 static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                    const ky_call *c, const ky_real *x, ky_real *y)
 {
-    ky_local_window(l, k, p, w, c, x, y, is_separable(l) ? separable : depthwise);
+    ky_activated_window(l, k, p, w, c, x, y, convolve);
 }
 
 static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -171,7 +177,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_real *dz = ky_cut(&scratch, n * (size_t)F);
     const ky_real *d = dz;
 
-    ky_activation_back(l->cfg.activation, (int)n, F, y, dy, dz);
+    ky_activation_back_of(k, l->cfg.activation, (int)n, F, c->tape, y, dy, dz);
     if (l->cfg.use_bias)
         k->colsum(F, (int)n, dz, F, dw + l->weights[l->n_weights - 1].at);
     if (is_separable(l)) {
@@ -237,8 +243,8 @@ static const ky_field separable_2d[] = {
 
 #define LOCAL                                                                                      \
     .steps = ky_local_steps, .taps = ky_local_taps, .init = init, .n_scratch = n_scratch,          \
-    .window = window, .step = step, .state_ok = ky_local_state_ok, .backward = backward,           \
-    .macs = macs
+    .n_tape = ky_activated_tape, .any_activation = true, .window = window, .step = step,           \
+    .state_ok = ky_local_state_ok, .backward = backward, .macs = macs
 
 const ky_layer_ops ky_depthwise_conv1d_ops = {
     .class_name = "DepthwiseConv1D", .fields = depthwise_1d, .shape = shape_1d, LOCAL

@@ -161,10 +161,11 @@ static void gradients_of_every_layer_agree_with_central_differences(void **state
 static void every_activation_has_its_slope(void **state)
 {
     static const char *const layers[] = { "Activation", "Dense units=5",
-                                          "Conv1D filters=4 kernel_size=2 groups=2 padding=same" };
+                                          "Conv1D filters=4 kernel_size=2 groups=2 padding=same",
+                                          "SeparableConv1D filters=3 kernel_size=2" };
 
     (void)state;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         for (int a = 0; a <= KY_LOG_SOFTMAX; a++) {
             char spec[96];
             int wrong;
