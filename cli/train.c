@@ -138,6 +138,8 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     o.balanced = t->class_weight != NULL && strcmp(t->class_weight, "balanced") == 0;
     o.class_weight = weight;
     o.seed = (uint64_t)t->seed;
+    o.checkpoint = t->checkpoint;
+    o.resume = t->resume;
     o.fit_input = fit_input;
     o.progress = show;
     o.arg = &w;
@@ -242,9 +244,10 @@ static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err 
 /* A new model, or one to go on from, whose classes the labels then take. */
 static int make_model(const ky_training *t, ky_data *d, ky_model **ret, ky_err *err)
 {
-    int rc = t->arch != NULL ? build(t, d, ret, err) : ky_model_load(t->model, ret, err);
+    const char *from = t->model != NULL ? t->model : t->resume;
+    int rc = t->arch != NULL ? build(t, d, ret, err) : ky_model_load(from, ret, err);
 
-    if (rc == KY_OK && t->model != NULL && t->task == KY_TASK_CLASSIFY)
+    if (rc == KY_OK && from != NULL && t->task == KY_TASK_CLASSIFY)
         rc = ky_data_match(d, *ret, err);
     return rc;
 }
@@ -398,6 +401,9 @@ static int train_file(const ky_training *t)
 
     if ((rc = check_out(t->out, &err)) < 0 || (rc = ky_data_spare(t->data, t->out, &err)) < 0)
         goto out;
+    if (t->checkpoint != NULL && ((rc = check_out(t->checkpoint, &err)) < 0 ||
+                                  (rc = ky_data_spare(t->data, t->checkpoint, &err)) < 0))
+        goto out;
     rc = (classes ? ky_data_load : ky_data_load_targets)(t->data, KY_PART_TRAIN, &d, &err);
     if (rc < 0)
         goto out;
@@ -506,6 +512,8 @@ static int check_words(const ky_usage *u, ky_training *t)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
     if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
         return ky_cli_usage(u, "--memory: '%s' is neither window nor stream", t->memory);
+    if (t->segments.n > 0 && (t->checkpoint != NULL || t->resume != NULL))
+        return ky_cli_usage(u, "--checkpoint and --resume go with a file of data");
     if (t->segments.n > 0) {
         if (t->model == NULL || t->arch != NULL)
             return ky_cli_usage(u, "--segments goes with --model, the model to go on from");
@@ -519,8 +527,12 @@ static int check_words(const ky_usage *u, ky_training *t)
         return ky_cli_usage(u, "the data to learn from are missing");
     if (t->gate)
         return ky_cli_usage(u, "--gate goes with --segments");
-    if ((t->arch != NULL) == (t->model != NULL))
-        return ky_cli_usage(u, "either --arch or --model is wanted");
+    if (t->checkpoint == NULL)
+        t->checkpoint = t->resume;
+    if (t->checkpoint != NULL && strcmp(t->checkpoint, t->out) == 0)
+        return ky_cli_usage(u, "-o and the checkpoint are the same file");
+    if ((t->arch != NULL) + (t->model != NULL) + (t->resume != NULL) != 1)
+        return ky_cli_usage(u, "one of --arch, --model and --resume is wanted");
     return -1;
 }
 
@@ -572,6 +584,11 @@ int ky_cmd_train(int argc, char **argv)
         { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
         { "model", 'm', KY_OPT_STR, &t.model, 0, 0, "FILE", "go on from this model instead" },
         { "output", 'o', KY_OPT_STR, &t.out, 0, 0, "FILE", "where the model is written" },
+        { "checkpoint", 0, KY_OPT_STR, &t.checkpoint, 0, 0, "FILE",
+          "written after each epoch, to go on from" },
+        { "resume", 0, KY_OPT_STR, &t.resume, 0, 0, "FILE",
+          "go on from a checkpoint, with the data and options it was made with; --checkpoint is "
+          "the same file unless another is given" },
         { "task", 0, KY_OPT_STR, &t.task_name, 0, 0, "NAME",
           "classify, multilabel (y is 0 and 1 of each label) or regress (y is numbers)" },
         { "loss", 0, KY_OPT_STR, &t.loss_name, 0, 0, "NAME",
@@ -642,7 +659,8 @@ int ky_cmd_train(int argc, char **argv)
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
-        .synopsis = "kymo train DATA --arch LAYERS | --model FILE -o MODEL.h5 [options]",
+        .synopsis =
+            "kymo train DATA --arch LAYERS | --model FILE | --resume FILE -o MODEL.h5 [options]",
         .about = about,
         .opts = opts,
         .max_args = 1,

@@ -145,6 +145,14 @@ ky_real *ky_model_weight(ky_model *m, int l, int i);
 int ky_model_normalize(const ky_model *m, const double *mean, const double *std, ky_model **ret,
                        ky_err *err);
 
+struct ky_h5;
+
+/** Writes more into a model's HDF5 file before it is put in place. */
+typedef int (*ky_saving)(struct ky_h5 *f, void *arg, ky_err *err);
+
+/** Save as HDF5 whatever the name, with what `more` writes. */
+int ky_model_save_with(const ky_model *m, const char *path, ky_saving more, void *arg, ky_err *err);
+
 /**
  * From an --arch string (DESIGN 4.7): "conv1d:64x3 relu, maxpool:2, lstm:64, dense".
  * The last dense without number gets n_outputs outputs, one without activation softmax.

@@ -165,7 +165,8 @@ static int put_meta(ky_h5 *f, const ky_model *m, ky_err *err)
     return rc;
 }
 
-static int save_h5(const ky_keras_out *o, const char *config, const char *path, ky_err *err)
+static int save_h5(const ky_keras_out *o, const char *config, const char *path, ky_saving more,
+                   void *arg, ky_err *err)
 {
     ky_h5 *f = NULL;
     int rc = ky_h5_create(path, &f, err);
@@ -178,6 +179,8 @@ static int save_h5(const ky_keras_out *o, const char *config, const char *path, 
         rc = put_weights(f, o, err);
     if (rc == KY_OK)
         rc = put_meta(f, o->m, err);
+    if (rc == KY_OK && more != NULL)
+        rc = more(f, arg, err);
     if (rc < 0) {
         ky_h5_close(f);
         return rc;
@@ -351,7 +354,12 @@ static bool ends_with(const char *path, const char *end)
 
 int ky_model_save(const ky_model *m, const char *path, ky_err *err)
 {
-    bool archive = ends_with(path, ".keras");
+    return ky_model_save_with(m, path, NULL, NULL, err);
+}
+
+int ky_model_save_with(const ky_model *m, const char *path, ky_saving more, void *arg, ky_err *err)
+{
+    bool archive = ends_with(path, ".keras") && more == NULL;
     ky_keras_out o;
     int rc = ky_keras_out_init(&o, m, archive, err);
 
@@ -361,7 +369,8 @@ int ky_model_save(const ky_model *m, const char *path, ky_err *err)
         if (config == NULL)
             rc = ky_fail(err, KY_ENOMEM, "the model's configuration: no memory");
         else
-            rc = archive ? save_archive(&o, config, path, err) : save_h5(&o, config, path, err);
+            rc = archive ? save_archive(&o, config, path, err)
+                         : save_h5(&o, config, path, more, arg, err);
         free(config);
         ky_keras_out_done(&o);
     }

@@ -68,6 +68,7 @@ kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
 
 # Training and scoring, but for the losses, are float only.
 libkymo_la_SOURCES = $(kymo_sources) \
+	models/checkpoint.c models/checkpoint.h \
 	models/evaluate.c models/evaluate.h \
 	models/gradient.c models/gradient.h \
 	models/optim.c models/optim.h \

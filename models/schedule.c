@@ -110,6 +110,11 @@ void ky_schedule_free(ky_schedule *s)
     free(s);
 }
 
+uint32_t *ky_schedule_rows(ky_schedule *s)
+{
+    return s->rows;
+}
+
 static int least_loaded(const ky_schedule *s)
 {
     int lane = 0;

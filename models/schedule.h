@@ -26,6 +26,10 @@ int ky_schedule_new(const ky_dataset *d, const uint32_t *rows, int n, int batch,
                     ky_err *err);
 void ky_schedule_free(ky_schedule *s);
 
+/** The rows [n] as the last epoch left them; with d->carried always the same. A schedule that is
+ *  given them back goes on as that one would. */
+uint32_t *ky_schedule_rows(ky_schedule *s);
+
 /** A new epoch, its order drawn from rng; returns how many batches it has. */
 int ky_schedule_begin(ky_schedule *s, ky_rng *rng);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/checkpoint.h"
 #include "models/clock.h"
 #include "models/gradient.h"
 #include "models/optim.h"
@@ -53,6 +54,7 @@ typedef struct trainer {
     ky_rng rng;
     ky_real *best; /* [n_weights] */
     int since_best;
+    uint64_t made_of;
     int64_t begun_ns;
     bool interrupted;
     ky_train_progress now;
@@ -394,6 +396,69 @@ static int set_batches(trainer *t, ky_err *err)
     return KY_OK;
 }
 
+static uint64_t hash_reals(uint64_t h, const double *v, size_t n)
+{
+    return ky_hash(h, v, n * sizeof *v);
+}
+
+/* What a training is made of: data, options, and the model's layers. Numbers one by one, as structs
+ * have gaps. */
+static uint64_t made_of(const trainer *t)
+{
+    const ky_train_opts *o = t->o;
+    const ky_dataset *d = &t->d;
+    size_t N = (size_t)d->N;
+    bool spread = t->rate.kind == KY_DECAY_COSINE; /* over the epochs there are */
+    const double numbers[] = { d->N,
+                               d->T,
+                               d->F,
+                               d->C,
+                               d->carried,
+                               o->batch,
+                               spread ? o->epochs : 0,
+                               o->learning_rate,
+                               o->validation,
+                               o->clip_norm,
+                               o->clip_array,
+                               o->clip_value,
+                               o->l1,
+                               o->l2,
+                               o->optim.kind,
+                               o->optim.momentum,
+                               o->optim.rho,
+                               o->optim.weight_decay,
+                               o->optim.nesterov,
+                               o->optim.centered,
+                               t->rate.kind,
+                               t->rate.patience,
+                               t->rate.factor,
+                               t->loss.kind,
+                               t->loss.smoothing,
+                               o->balanced };
+    uint64_t h = hash_reals(KY_HASH0, numbers, sizeof numbers / sizeof *numbers);
+
+    h = ky_hash(h, &o->seed, sizeof o->seed);
+    h = ky_hash(h, d->x, N * (size_t)d->T * (size_t)d->F * sizeof *d->x);
+    if (d->target != NULL)
+        h = ky_hash(h, d->target, N * (size_t)d->C * sizeof *d->target);
+    else
+        h = ky_hash(h, d->y, N * sizeof *d->y);
+    if (d->group != NULL)
+        h = ky_hash(h, d->group, N * sizeof *d->group);
+    if (d->ts != NULL)
+        h = ky_hash(h, d->ts, N * sizeof *d->ts);
+    if (o->class_weight != NULL)
+        h = hash_reals(h, o->class_weight, (size_t)d->C);
+    for (int i = 0; i < t->m->n_layers; i++) {
+        const ky_layer *l = t->m->layers + i;
+
+        h = ky_hash(h, l->ops->class_name, strlen(l->ops->class_name));
+        h = ky_hash(h, &l->weight_reals, sizeof l->weight_reals);
+        h = ky_hash(h, &l->trainable, sizeof l->trainable);
+    }
+    return h;
+}
+
 static int prepare(trainer *t, ky_err *err)
 {
     int rc;
@@ -417,6 +482,7 @@ static int prepare(trainer *t, ky_err *err)
         (rc = ky_optim_init(&t->optim, &t->o->optim, t->m->n_weights, err)) < 0)
         return rc;
     ky_rng_seed(&t->rng, draw_seed(t, DRAW_ORDER));
+    t->made_of = t->o->checkpoint != NULL || t->o->resume != NULL ? made_of(t) : 0;
     t->out.history = ky_json_array();
     return t->out.history != NULL ? KY_OK : ky_fail(err, KY_ENOMEM, "no memory for the history");
 }
@@ -676,9 +742,56 @@ static void compare(trainer *t)
     }
 }
 
+/* ---- checkpoints ---- */
+
+static ky_checkpoint checkpoint_of(trainer *t)
+{
+    return (ky_checkpoint){ .m = t->m,
+                            .best = t->best,
+                            .optim = &t->optim,
+                            .rate = &t->rate,
+                            .rng = &t->rng,
+                            .rows = ky_schedule_rows(t->order),
+                            .n_rows = t->n_train,
+                            .history = &t->out.history,
+                            .made_of = t->made_of,
+                            .epoch = t->now.epoch,
+                            .best_epoch = t->out.best_epoch,
+                            .since_best = t->since_best,
+                            .val_loss = t->out.val_loss,
+                            .val_accuracy = t->out.val_accuracy };
+}
+
+static int leave_checkpoint(trainer *t, ky_err *err)
+{
+    ky_checkpoint c = checkpoint_of(t);
+
+    return t->o->checkpoint != NULL ? ky_checkpoint_write(&c, t->o->checkpoint, err) : KY_OK;
+}
+
+static int resume(trainer *t, ky_err *err)
+{
+    ky_checkpoint c = checkpoint_of(t);
+    int rc;
+
+    if (t->o->resume == NULL)
+        return KY_OK;
+    if ((rc = ky_checkpoint_read(&c, t->o->resume, err)) < 0)
+        return rc;
+    t->now.epoch = t->out.epochs_run = c.epoch;
+    t->out.best_epoch = c.best_epoch;
+    t->since_best = c.since_best;
+    t->out.val_loss = c.val_loss;
+    t->out.val_accuracy = c.val_accuracy;
+    return ky_model_pack(t->m, err);
+}
+
+/* ---- all epochs ---- */
+
 static int run_epochs(trainer *t, ky_err *err)
 {
-    for (int e = 1; e <= t->o->epochs && !t->interrupted; e++) {
+    for (int e = t->now.epoch + 1;
+         e <= t->o->epochs && !t->interrupted && t->since_best < t->o->patience; e++) {
         int rc;
 
         t->now.epoch = e;
@@ -692,6 +805,9 @@ static int run_epochs(trainer *t, ky_err *err)
         write_history(t);
         compare(t);
         t->out.epochs_run = e;
+        /* Half an epoch is nothing to go on from. */
+        if (!t->interrupted && (rc = leave_checkpoint(t, err)) < 0)
+            return rc;
         if (!t->interrupted)
             report(t);
         if (!isfinite(t->now.loss) || t->since_best >= t->o->patience) {
@@ -739,6 +855,8 @@ int ky_train(ky_model *m, const ky_dataset *d, const ky_train_opts *o, ky_train_
 
     t.begun_ns = ky_clock_mono_ns();
     rc = prepare(&t, err);
+    if (rc >= 0)
+        rc = resume(&t, err);
     if (rc >= 0)
         rc = run_epochs(&t, err);
     if (rc >= 0)

@@ -29,6 +29,9 @@ typedef struct ky_train_opts {
     bool balanced; /* rows count by rows / (classes * rows of its class) in the loss */
     const double *class_weight; /* [C] rows count so much instead; NULL: 1. Validation: always 1 */
     uint64_t seed;
+    const char *checkpoint; /* written after each epoch, with all that the next depends on; NULL */
+    const char *resume;     /* go on from such a file; same model, data and options, but for epochs,
+                               patience and threads */
     /** Called after each batch and epoch; nonzero ends the training with the best weights. */
     int (*progress)(const ky_train_progress *p, void *arg);
     void *arg;

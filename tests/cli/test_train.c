@@ -303,6 +303,25 @@ static void several_labels_are_trained_and_scored(void **state)
     assert_non_null(strstr(r->out, "not fast: accuracy "));
 }
 
+static void a_training_goes_on_where_it_was_left(void **state)
+{
+    (void)state;
+
+    run_well("train|tones.h5|--arch|" ARCH "|-o|whole.h5|-e|6|-q|-b|16");
+    run_well("train|tones.h5|--arch|" ARCH "|-o|half.h5|-e|3|-q|-b|16|--checkpoint|c.h5");
+    run_well("train|tones.h5|--resume|c.h5|-o|rest.h5|-e|6|-q|-b|16|-t|2");
+
+    assert_true(same_bytes("whole.h5", "rest.h5"));
+    assert_false(same_bytes("whole.h5", "half.h5"));
+    run_well("eval|c.h5|tones.h5"); /* a model, too */
+    ran *r = run("train|tones.h5|--resume|c.h5|-o|rest.h5|-e|6|-q|-b|16|--lr|0.01");
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err, "other data or with other options"));
+    r = run("train|tones.h5|--resume|whole.h5|-o|rest.h5|-e|6|-q");
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err, "no checkpoint of a training"));
+}
+
 static void the_test_part_has_no_say(void **state)
 {
     (void)state;
@@ -765,6 +784,9 @@ static const spoilt table[] = {
     { "1 targets a row", "eval|good.h5|bad.h5|--task|regress", plain_data },
     { "only classes have weights", TRAIN_BAD "|--task|regress|--class-weight|balanced",
       with_label_two },
+    { "cannot be written", TRAIN_BAD "|--checkpoint|no/such/c.h5", plain_data },
+    { "is the file that is read", TRAIN_BAD "|--checkpoint|bad.h5", plain_data },
+    { "missing.h5", "train|tones.h5|--resume|missing.h5|-o|new.h5|-q", missing },
     { "only one of them", TRAIN_BAD "|--clip|1|--clipnorm|1", plain_data },
     { "only one of them", TRAIN_BAD "|--clipvalue|1|--clipnorm|1", plain_data },
     { "adam has no momentum", TRAIN_BAD "|--momentum|0.9", plain_data },
@@ -840,6 +862,9 @@ static void wrong_usage_ends_with_two(void **state)
         "train|tones.h5|--arch|dense|-o|m.h5|--epochs|0",
         "train|tones.h5|--arch|dense|-o|m.h5|--memory|disk",
         "train|tones.h5|--arch|dense|-o|m.h5|--lr|fast",
+        "train|tones.h5|--arch|dense|--resume|c.h5|-o|m.h5",
+        "train|tones.h5|--arch|dense|-o|m.h5|--checkpoint|m.h5",
+        "train|--segments|.|--model|m.h5|-o|new.h5|--checkpoint|c.h5",
         "train|tones.h5|--arch|dense|-o|m.h5|--task|guess",
         "train|tones.h5|--arch|dense|-o|m.h5|--loss|mse",
         "train|tones.h5|--arch|dense|-o|m.h5|--task|regress|--loss|binary_crossentropy",
@@ -880,6 +905,7 @@ int main(void)
         cmocka_unit_test(options_of_learning_are_heeded_and_noted),
         cmocka_unit_test(numbers_are_trained_scored_and_asked),
         cmocka_unit_test(several_labels_are_trained_and_scored),
+        cmocka_unit_test(a_training_goes_on_where_it_was_left),
         cmocka_unit_test(the_test_part_has_no_say),
         cmocka_unit_test(the_file_keeps_how_the_model_came_about),
         cmocka_unit_test(labels_may_be_names_or_any_whole_numbers),

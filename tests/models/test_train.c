@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "models/gradient.h"
 #include "models/loss.h"
@@ -1139,6 +1140,137 @@ static void targets_are_learned_to_the_same_bytes_everywhere(void **state)
     unmake(&t);
 }
 
+/* -- checkpoints --------------------------------------------------------------------------------
+ */
+
+static char spot[] = "/tmp/kymo-checkpoint-XXXXXX";
+
+static int stop_in_the_third_epoch(const ky_train_progress *p, void *arg)
+{
+    (void)arg;
+    return p->epoch == 3 && p->batch == 2;
+}
+
+/* Trains `epochs` with a row of options, from a checkpoint or leaving one. */
+static ky_model *way(const ky_dataset *d, const char *arch, int row, int epochs, const char *leave,
+                     const char *from, bool interrupt, ky_train_result *r)
+{
+    ky_train_opts o;
+    ky_model *m;
+    ky_err err = { 0 };
+
+    set_options(row, &o);
+    if (row == 1)
+        o.rate = (ky_rate){ .kind = KY_DECAY_PLATEAU, .factor = 0.5, .patience = 1 };
+    if (row == 2)
+        o.rate = (ky_rate){ .kind = KY_DECAY_EXPONENTIAL, .factor = 0.9 };
+    o.epochs = epochs;
+    o.patience = 3;
+    o.checkpoint = leave;
+    o.resume = from;
+    o.threads = from != NULL ? 2 : 1;
+    o.progress = interrupt ? stop_in_the_third_epoch : NULL;
+    if (from != NULL) {
+        assert_int_equal(ky_model_load(from, &m, NULL), KY_OK);
+        o.fit_input = false;
+    } else {
+        m = d->carried ? build_for(arch, KY_ANY, d->F, d->C, 4) : build(arch, d, 4);
+    }
+    if (ky_train(m, d, &o, r, &err) != KY_OK)
+        fail_msg("%s", err.text);
+    return m;
+}
+
+static void same_trainings(const ky_model *a, const ky_train_result *r, const ky_model *b,
+                           const ky_train_result *s)
+{
+    char *one = ky_json_text(r->history, 0), *other = ky_json_text(s->history, 0);
+
+    assert_memory_equal(a->weights, b->weights, a->n_weights * sizeof *a->weights);
+    assert_string_equal(one, other);
+    assert_int_equal(r->epochs_run, s->epochs_run);
+    assert_int_equal(r->best_epoch, s->best_epoch);
+    assert_int_equal(r->stopped_early, s->stopped_early);
+    assert_true(r->val_loss == s->val_loss && r->val_accuracy == s->val_accuracy);
+    free(one);
+    free(other);
+}
+
+static void resumed_is_uninterrupted(const ky_dataset *d, const char *arch, int row)
+{
+    ky_train_result whole, half, rest;
+    ky_model *a = way(d, arch, row, 6, NULL, NULL, false, &whole);
+    ky_model *b = way(d, arch, row, 6, spot, NULL, true, &half);
+    ky_model *c = way(d, arch, row, 6, spot, spot, false, &rest);
+
+    same_trainings(a, &whole, c, &rest);
+    ky_model_free(c);
+    ky_json_free(rest.history);
+    /* and what is over stays as it is */
+    c = way(d, arch, row, 6, NULL, spot, false, &rest);
+    same_trainings(a, &whole, c, &rest);
+    ky_json_free(whole.history);
+    ky_json_free(half.history);
+    ky_json_free(rest.history);
+    ky_model_free(a);
+    ky_model_free(b);
+    ky_model_free(c);
+}
+
+static void a_resumed_training_is_the_uninterrupted_one_to_the_byte(void **state)
+{
+    (void)state;
+    made t = tones(120, 1), streams = remember(40, 5, 1);
+    int fd = mkstemp(spot);
+    assert_true(fd >= 0);
+    close(fd);
+    streams.d.carried = true;
+
+    for (int row = 0; row < 6; row++)
+        resumed_is_uninterrupted(&t.d, mixed, row);
+    resumed_is_uninterrupted(&streams.d, "lstm:6, dense", 0);
+
+    unlink(spot);
+    unmake(&t);
+    unmake(&streams);
+}
+
+static void a_checkpoint_of_something_else_is_refused(void **state)
+{
+    (void)state;
+    static const char *const says[] = { "other data", "other data", "no checkpoint", "no such" };
+    made t = tones(60, 1);
+    ky_train_result r;
+    ky_train_opts o = options(1);
+    ky_model *m = build("lstm:4, dense", &t.d, 1);
+    o.checkpoint = spot;
+    r = train(m, &t.d, &o);
+    ky_json_free(r.history);
+    o.checkpoint = NULL;
+
+    for (int i = 0; i < 4; i++) {
+        ky_train_opts p = o;
+        ky_err err = { 0 };
+        p.resume = spot;
+        if (i == 0)
+            p.learning_rate *= 2;
+        if (i == 1)
+            t.x[0] += 1;
+        if (i == 2)
+            assert_int_equal(ky_model_save(m, spot, NULL), KY_OK);
+        if (i == 3)
+            unlink(spot);
+
+        assert_true(ky_train(m, &t.d, &p, &r, &err) < 0);
+        if (strcasestr(err.text, says[i]) == NULL || strstr(err.text, spot) == NULL)
+            fail_msg("'%s' does not say '%s'", err.text, says[i]);
+        if (i == 1)
+            t.x[0] -= 1;
+    }
+    ky_model_free(m);
+    unmake(&t);
+}
+
 /* -- normalisation and frozen layers --------------------------------------------------------- */
 
 static void input_is_normalised_by_the_training_part_alone(void **state)
@@ -1582,6 +1714,8 @@ int main(void)
         cmocka_unit_test(any_activation_may_stand_before_a_loss_of_numbers),
         cmocka_unit_test(targets_that_do_not_fit_are_refused),
         cmocka_unit_test(targets_are_learned_to_the_same_bytes_everywhere),
+        cmocka_unit_test(a_resumed_training_is_the_uninterrupted_one_to_the_byte),
+        cmocka_unit_test(a_checkpoint_of_something_else_is_refused),
         cmocka_unit_test(input_is_normalised_by_the_training_part_alone),
         cmocka_unit_test(going_on_from_a_model_keeps_its_normalisation),
         cmocka_unit_test(frozen_layers_stay_as_they_are),
