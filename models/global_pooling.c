@@ -21,8 +21,6 @@ static int shape(ky_layer *l, int rank, ky_err *err)
 
 static int shape_1d(ky_layer *l, ky_err *err)
 {
-    if (l->n_masked > 0 && l->ops == &ky_global_average_ops)
-        l->no_training = "its input is masked";
     return shape(l, 2, err);
 }
 

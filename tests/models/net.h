@@ -269,6 +269,10 @@ static const net_case net_cases[] = {
     { "a: Dense units=4; Dot axes=2 normalize=1 @a,in", 5, 4 },
     { "a: Dense units=3; Maximum @a,a; Minimum @a,maximum", 5, 4 },
     { "columns=5; Conv2D filters=3 kernel_size=2 activation=silu; MaxPooling2D", 6, 10 },
+    { "Masking; Dense units=3; GlobalAveragePooling1D; Dense units=2", 9, 3 },
+    { "Reshape target_shape=-1; Embedding input_dim=3 output_dim=5 mask_zero=1; "
+      "GlobalAveragePooling1D; Dense units=2",
+      9, 1 },
 };
 enum { NET_CASES = sizeof(net_cases) / sizeof(*net_cases) };
 
