@@ -783,6 +783,7 @@ static int resume(trainer *t, ky_err *err)
     t->since_best = c.since_best;
     t->out.val_loss = c.val_loss;
     t->out.val_accuracy = c.val_accuracy;
+    t->out.stopped_early = c.since_best >= t->o->patience && c.epoch < t->o->epochs;
     return ky_model_pack(t->m, err);
 }
 
