@@ -6,11 +6,13 @@
  *
  * and then as an LSTM, with the same gates i, f, c, o. The convolution of the input has the
  * layer's strides, padding and dilation; that of h keeps its size: stride 1, padding 'same', no
- * dilation. Each is one chain. The state of a row is {h, c}, [rows,columns,filters] each.
+ * dilation. Each is one chain. The state of a row is {h, c}, [rows,columns,filters] each. The tape
+ * is an LSTM's, whose units are the places and filters of the output.
  */
 #include "models/local.h"
 #include "models/recurrent.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static ky_axis input_axis(const ky_layer *l, int i)
@@ -91,16 +93,39 @@ static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
             w[l->weights[2].at + (size_t)(l->cfg.filters + j)] = 1;
 }
 
+/* W [taps,C,N] turned round for the way back, [taps,N,C]; NULL: out of memory. */
+static ky_mat *pack_reversed(const ky_kernels *k, const ky_weight *v, const ky_real *w)
+{
+    size_t taps = (size_t)v->d[0] * (size_t)v->d[1], C = (size_t)v->d[2], N = (size_t)v->d[3];
+    ky_real *t = malloc(v->len * sizeof(*t));
+    ky_mat *m;
+
+    if (t == NULL)
+        return NULL;
+    for (size_t j = 0; j < taps; j++)
+        for (size_t c = 0; c < C; c++)
+            for (size_t n = 0; n < N; n++)
+                t[((taps - 1 - j) * N + n) * C + c] = w[(j * C + c) * N + n];
+    m = k->mat_new((int)(taps * N), (int)C, t, NULL);
+    free(t);
+    return m;
+}
+
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
                 ky_packed *ret)
 {
     int N = 4 * l->cfg.filters;
     const ky_real *b = l->cfg.use_bias ? w + l->weights[2].at : NULL;
 
-    (void)backward;
     ret->mat = k->mat_new((int)(l->weights[0].len / (size_t)N), N, w, b);
     ret->recurrent =
         k->mat_new((int)(l->weights[1].len / (size_t)N), N, w + l->weights[1].at, NULL);
+    if (backward) {
+        ret->back_x = pack_reversed(k, &l->weights[0], w);
+        ret->back_h = pack_reversed(k, &l->weights[1], w + l->weights[1].at);
+        if (ret->back_x == NULL || ret->back_h == NULL)
+            return KY_ENOMEM;
+    }
     return ret->mat != NULL && ret->recurrent != NULL ? KY_OK : KY_ENOMEM;
 }
 
@@ -128,9 +153,9 @@ static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 
 /* z + q [places,4,F] -> gates [4,places,F], and on to the new state. */
 static void advance(const ky_layer *l, const ky_kernels *k, const ky_real *z, const ky_real *q,
-                    ky_real *gates, ky_real *state)
+                    ky_real *gates, ky_real *state, ky_real *tape)
 {
-    size_t F = (size_t)l->cfg.filters, n = places(l);
+    size_t F = (size_t)l->cfg.filters, n = places(l), h = n * F;
     ky_real *own = gates + ky_lines(4 * n * F);
 
     for (size_t i = 0; i < n; i++)
@@ -140,7 +165,12 @@ static void advance(const ky_layer *l, const ky_kernels *k, const ky_real *z, co
             for (size_t j = 0; j < F; j++)
                 to[j] = z[j] + q[j];
         }
-    ky_lstm_gates(l, k, (int)n, (int)F, gates, state, state + n * F, NULL, own);
+    ky_lstm_gates(l, k, (int)n, (int)F, gates, state, state + h, tape != NULL ? tape + 5 * h : NULL,
+                  own);
+    if (tape == NULL)
+        return;
+    memcpy(tape, gates, 4 * h * sizeof(*tape));
+    memcpy(tape + 4 * h, state + h, h * sizeof(*tape));
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
@@ -152,7 +182,6 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_real *own = ky_cut(&scratch, correlate_scratch(l)), *h = ky_cut(&scratch, rows * n);
     ky_real *z = ky_cut(&scratch, rows * 4 * n), *q = ky_cut(&scratch, rows * 4 * n);
 
-    (void)tape;
     ky_recurrent_drop_states(l, B, drop, state);
     for (size_t r = 0; r < rows; r++)
         memcpy(h + r * n, state[r], n * sizeof(*h));
@@ -160,7 +189,128 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_correlate(k, p->mat, &of_x, B, own, x, z, KY_LINEAR);
     ky_correlate(k, p->recurrent, &of_h, B, own, h, q, KY_LINEAR);
     for (size_t r = 0; r < rows; r++)
-        advance(l, k, z + r * 4 * n, q + r * 4 * n, scratch, state[r]);
+        advance(l, k, z + r * 4 * n, q + r * 4 * n, scratch, state[r],
+                tape != NULL ? tape + r * 6 * n : NULL);
+}
+
+/* -- backward ------------------------------------------------------------------------------ */
+
+/* Outputs of an axis spread out by the strides, with zeros between. */
+static int spread_outputs(const ky_axis *a)
+{
+    return (a->n_out - 1) * a->s + 1;
+}
+
+static ky_axis axis_back(const ky_axis *a)
+{
+    return (ky_axis){ .taps = a->taps,
+                      .s = 1,
+                      .d = a->d,
+                      .pad = (a->taps - 1) * a->d - a->pad,
+                      .n = spread_outputs(a),
+                      .n_out = a->n };
+}
+
+/* The correlation of what is spread with the reversed kernel: the gradient of g's input. */
+static ky_plane plane_back(const ky_plane *g)
+{
+    ky_plane back = { .C = g->F, .F = g->C, .xc = g->F, .yc = g->C };
+
+    back.h = axis_back(&g->h);
+    back.w = axis_back(&g->w);
+    back.xb = (ptrdiff_t)back.h.n * back.w.n * back.C;
+    back.yb = (ptrdiff_t)back.h.n_out * back.w.n_out * back.F;
+    return back;
+}
+
+static size_t spread_reals(const ky_plane *g, int B)
+{
+    ky_plane back = plane_back(g);
+
+    return (size_t)B * (size_t)back.xb;
+}
+
+static void spread(const ky_plane *g, int B, const ky_real *dz, ky_real *to)
+{
+    size_t F = (size_t)g->F, row = (size_t)spread_outputs(&g->w) * F;
+    size_t image = (size_t)spread_outputs(&g->h) * row;
+
+    memset(to, 0, spread_reals(g, B) * sizeof(*to));
+    for (size_t r = 0; r < (size_t)B; r++)
+        for (size_t t = 0; t < (size_t)g->h.n_out; t++)
+            for (size_t u = 0; u < (size_t)g->w.n_out; u++, dz += F)
+                memcpy(to + r * image + t * (size_t)g->h.s * row + u * (size_t)g->w.s * F, dz,
+                       F * sizeof(*to));
+}
+
+/* Scratch of the correlations there and back. */
+static size_t back_runs(const ky_layer *l)
+{
+    ky_plane x = input_plane(l), h = recurrent_plane(l), x_back = plane_back(&x),
+             h_back = plane_back(&h);
+    size_t n[] = { ky_correlate_scratch(&x), ky_correlate_scratch(&h),
+                   ky_correlate_scratch(&x_back), ky_correlate_scratch(&h_back) };
+    size_t most = 0;
+
+    for (size_t i = 0; i < sizeof(n) / sizeof(*n); i++)
+        most = n[i] > most ? n[i] : most;
+    return ky_lines(most);
+}
+
+/* Behind the runs: a step's gradients at the gates as an LSTM has them, or, later, its gradients
+ * spread out. */
+static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
+{
+    size_t own = (size_t)B * 4 * places(l) * (size_t)l->cfg.filters, wide;
+    ky_plane g = input_plane(l);
+
+    if (!backward)
+        return ky_recurrent_scratch(l, p, B, T, false);
+    wide = spread_reals(&g, B);
+    return ky_recurrent_scratch(l, p, B, T, true) + back_runs(l) +
+           ky_lines(own > wide ? own : wide);
+}
+
+static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                     const ky_cell_back *s)
+{
+    size_t F = (size_t)l->cfg.filters, n = places(l), h = n * F, B = (size_t)s->B;
+    ky_plane g = recurrent_plane(l), back = plane_back(&g);
+    ky_real *blocks = s->own + back_runs(l), *dz = s->dz;
+
+    ky_lstm_gates_back(l, s->B, (int)h, s->dh, s->drest, s->tape, s->rest, s->rs, blocks);
+    for (size_t r = 0; r < B; r++, blocks += 4 * h)
+        for (size_t i = 0; i < n; i++)
+            for (size_t gate = 0; gate < 4; gate++, dz += F)
+                memcpy(dz, blocks + gate * h + i * F, F * sizeof(*dz));
+    if (s->first)
+        return;
+    ky_correlate(k, p->back_h, &back, s->B, s->own, s->dz, s->dh, KY_LINEAR);
+    ky_recurrent_drop(B * h, s->drop, s->dh);
+}
+
+static void learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x, const ky_real *h,
+                  const ky_real *tape, const ky_real *dz, ky_real *own, ky_real *dw)
+{
+    ky_plane of_x = input_plane(l), of_h = recurrent_plane(l);
+    int N = 4 * l->cfg.filters;
+
+    (void)tape;
+    ky_correlate_gradient(k, &of_x, n, own, x, dz, dw, N);
+    ky_correlate_gradient(k, &of_h, n, own, h, dz, dw + l->weights[1].at, N);
+    if (l->cfg.use_bias)
+        k->colsum(N, n * (int)places(l), dz, N, dw + l->weights[2].at);
+}
+
+static void inputs_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                        const ky_real *dz, ky_real *own, ky_real *dx, ptrdiff_t xs)
+{
+    ky_plane g = input_plane(l), back = plane_back(&g);
+    ky_real *wide = own + back_runs(l);
+
+    spread(&g, B, dz, wide);
+    back.yb = xs;
+    ky_correlate(k, p->back_x, &back, B, own, wide, dx, KY_LINEAR);
 }
 
 static size_t macs(const ky_layer *l, int T)
@@ -168,7 +318,15 @@ static size_t macs(const ky_layer *l, int T)
     return (size_t)T * places(l) * (l->weights[0].len + l->weights[1].len);
 }
 
-static const ky_cell cell = { .n_state = n_state, .n_scratch = step_scratch, .step = one_step };
+static const ky_cell cell = { .n_state = n_state,
+                              .n_scratch = step_scratch,
+                              .step = one_step,
+                              .tape = 6,
+                              .rest = 4,
+                              .gates = 4,
+                              .back = one_back,
+                              .learn = learn,
+                              .inputs_back = inputs_back };
 
 static const ky_field fields[] = {
     { "filters", "nb_filter", KY_F_INT, KY_FIELD(filters), 0, KY_FREE, 0 },
@@ -193,8 +351,10 @@ const ky_layer_ops ky_conv_lstm2d_ops = {
     .shape = shape,
     .init = init,
     .pack = pack,
-    .n_scratch = ky_recurrent_scratch,
+    .n_scratch = n_scratch,
+    .n_tape = ky_recurrent_tape,
     .window = ky_recurrent_window,
     .step = ky_recurrent_step,
+    .backward = ky_recurrent_backward,
     .macs = macs,
 };

@@ -246,12 +246,13 @@ static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
 /* The candidate's part of dU and of the second bias: h met dq, or r h met dn. */
 static void learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x, const ky_real *h,
-                  const ky_real *tape, const ky_real *dz, ky_real *dw)
+                  const ky_real *tape, const ky_real *dz, ky_real *own, ky_real *dw)
 {
     int F = l->in.d[1], H = l->cfg.units;
     ky_real *dU = dw + l->weights[1].at, *db;
     bool after = l->cfg.reset_after;
 
+    (void)own;
     k->gemm_tn(F, 3 * H, n, x, F, dz, 4 * H, dw, 3 * H);
     k->gemm_tn(H, 2 * H, n, h, H, dz, 4 * H, dU, 3 * H);
     if (after)
@@ -275,7 +276,8 @@ static const ky_cell cell = { .n_state = n_state,
                               .gates = 4,
                               .own = 2,
                               .back = one_back,
-                              .learn = learn };
+                              .learn = learn,
+                              .inputs_back = ky_recurrent_inputs_back };
 
 /* Files without reset_after are of times when there was only the other form. */
 static const ky_field fields[] = {

@@ -137,11 +137,9 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
 /* -- backward ------------------------------------------------------------------ */
 
-/* As the kernels' lstm_back, for any pair of activations: dz [B,4H], dc to the step before. */
-static void generic_back(const ky_layer *l, int B, const ky_real *dh, ky_real *dc,
-                         const ky_real *tape, const ky_real *c0, ptrdiff_t c0s, ky_real *dz)
+void ky_lstm_gates_back(const ky_layer *l, int B, int H, const ky_real *dh, ky_real *dc,
+                        const ky_real *tape, const ky_real *c0, ptrdiff_t c0s, ky_real *dz)
 {
-    int H = l->cfg.units;
     enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
 
     for (int r = 0; r < B; r++, dh += H, dc += H, tape += 6 * H, c0 += c0s, dz += 4 * H)
@@ -167,7 +165,7 @@ static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
         k->lstm_back(B, H, s->dh, H, s->drest, H, s->tape, 6 * (ptrdiff_t)H, s->rest, s->rs, s->dz,
                      4 * H);
     else
-        generic_back(l, B, s->dh, s->drest, s->tape, s->rest, s->rs, s->dz);
+        ky_lstm_gates_back(l, B, H, s->dh, s->drest, s->tape, s->rest, s->rs, s->dz);
     if (s->first)
         return;
     ky_rows(k, p->back_h, 4 * H, B, s->dz, 4 * H, s->dh, H, KY_LINEAR);
@@ -181,7 +179,8 @@ static const ky_cell cell = { .n_state = n_state,
                               .rest = 4,
                               .gates = 4,
                               .back = one_back,
-                              .learn = ky_recurrent_learn };
+                              .learn = ky_recurrent_learn,
+                              .inputs_back = ky_recurrent_inputs_back };
 
 static const ky_field fields[] = {
     { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, false },

@@ -456,9 +456,8 @@ static void back_to_inputs(const ky_layer *l, const ky_kernels *k, const ky_pack
     size_t gates = (size_t)l->ops->cell->gates * h, T = (size_t)c->T;
 
     for (int i = 0; i < c->T; i++)
-        ky_rows(k, p->back_x, l->weights[0].d[1], c->B, s->dz + (size_t)i * B * gates,
-                (ptrdiff_t)gates, dx + (size_t)ky_recurrent_at(l, c->T, i) * F, (ptrdiff_t)(T * F),
-                KY_LINEAR);
+        l->ops->cell->inputs_back(l, k, p, c->B, s->dz + (size_t)i * B * gates, s->own,
+                                  dx + (size_t)ky_recurrent_at(l, c->T, i) * F, (ptrdiff_t)(T * F));
     for (size_t r = 0; s->drop_x != NULL && r < B; r++)
         for (size_t t = 0; t < T; t++)
             ky_recurrent_drop(F, s->drop_x + r * F, dx + (r * T + t) * F);
@@ -484,19 +483,28 @@ void ky_recurrent_backward(const ky_layer *l, const ky_kernels *k, const ky_pack
     sort_inputs(l, c, &s, x);
     for (int i = 0; i < c->T; i++)
         ky_recurrent_drop(B * h, s.drop_h, s.e.before + (size_t)i * B * h);
-    l->ops->cell->learn(l, k, c->B * c->T, s.x, s.e.before, s.e.gates, s.dz, dw);
+    l->ops->cell->learn(l, k, c->B * c->T, s.x, s.e.before, s.e.gates, s.dz, s.own, dw);
     if (dx != NULL)
         back_to_inputs(l, k, p, c, &s, dx);
 }
 
 void ky_recurrent_learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x,
-                        const ky_real *h, const ky_real *tape, const ky_real *dz, ky_real *dw)
+                        const ky_real *h, const ky_real *tape, const ky_real *dz, ky_real *own,
+                        ky_real *dw)
 {
     int F = l->in.d[1], H = l->cfg.units, N = l->weights[0].d[1];
 
-    (void)tape;
+    (void)tape, (void)own;
     k->gemm_tn(F, N, n, x, F, dz, N, dw, N);
     k->gemm_tn(H, N, n, h, H, dz, N, dw + l->weights[1].at, N);
     if (l->cfg.use_bias)
         k->colsum(N, n, dz, N, dw + l->weights[2].at);
+}
+
+void ky_recurrent_inputs_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                              const ky_real *dz, ky_real *own, ky_real *dx, ptrdiff_t xs)
+{
+    (void)own;
+    ky_rows(k, p->back_x, l->weights[0].d[1], B, dz, l->ops->cell->gates * l->cfg.units, dx, xs,
+            KY_LINEAR);
 }

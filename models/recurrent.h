@@ -53,7 +53,10 @@ typedef struct ky_cell {
     void (*back)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_cell_back *s);
     /** dw += out of n rows x [n,F], h [n,h] as it met the products, tape and dz. */
     void (*learn)(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x, const ky_real *h,
-                  const ky_real *tape, const ky_real *dz, ky_real *dw);
+                  const ky_real *tape, const ky_real *dz, ky_real *own, ky_real *dw);
+    /** dx of B rows of a step, row r's at dx + r*xs, from dz. */
+    void (*inputs_back)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                        const ky_real *dz, ky_real *own, ky_real *dx, ptrdiff_t xs);
 } ky_cell;
 
 /** Begins the shape() of a cell of units: input [T,F], weights kernel [F,gates*units] and
@@ -89,7 +92,12 @@ void ky_recurrent_backward(const ky_layer *l, const ky_kernels *k, const ky_pack
 
 /** learn() of a cell whose gates all are b + x W + h U. */
 void ky_recurrent_learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x,
-                        const ky_real *h, const ky_real *tape, const ky_real *dz, ky_real *dw);
+                        const ky_real *h, const ky_real *tape, const ky_real *dz, ky_real *own,
+                        ky_real *dw);
+
+/** inputs_back() of a cell of units. */
+void ky_recurrent_inputs_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
+                              const ky_real *dz, ky_real *own, ky_real *dx, ptrdiff_t xs);
 
 /** v[i] *= drop[i], i in [0,n), where drop is not NULL. */
 static inline void ky_recurrent_drop(size_t n, const ky_real *drop, ky_real *v)
@@ -142,6 +150,13 @@ static inline void ky_mul_add(const ky_kernels *k, int n, const ky_real *a, cons
  */
 void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real *z, ky_real *h,
                    ky_real *c, ky_real *ac, ky_real *own);
+
+/**
+ * The same of an LSTM back, at B places of H units each: dh and dc [B,H] behind the step, its tape
+ * [B,6H], c before it at c0 + r*c0s -> dz [B,4H]; dc becomes that of the step before.
+ */
+void ky_lstm_gates_back(const ky_layer *l, int B, int H, const ky_real *dh, ky_real *dc,
+                        const ky_real *tape, const ky_real *c0, ptrdiff_t c0s, ky_real *dz);
 
 /** x and h side by side: panel [B,F+units]. */
 void ky_recurrent_panel(const ky_layer *l, int B, const ky_real *x, ptrdiff_t xs,

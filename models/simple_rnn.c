@@ -75,7 +75,8 @@ static const ky_cell cell = { .n_state = n_state,
                               .tape = 1,
                               .gates = 1,
                               .back = one_back,
-                              .learn = ky_recurrent_learn };
+                              .learn = ky_recurrent_learn,
+                              .inputs_back = ky_recurrent_inputs_back };
 
 static const ky_field fields[] = {
     { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, 0 },

@@ -114,6 +114,10 @@ static const net_case net_cases[] = {
       "activation=relu "
       "dilation_rate=3x2 go_backwards=1 recurrent_activation=hard_sigmoid return_sequences=1",
       4, 20 },
+    { "Reshape target_shape=4x5x2 distributed=1; ConvLSTM2D filters=2 kernel_size=3x2 strides=1x2 "
+      "dropout=0.3 recurrent_dropout=0.3 return_sequences=1; ConvLSTM2D filters=2 kernel_size=2 "
+      "strides=2x1 padding=same",
+      3, 40 },
     { "Reshape target_shape=4x3 distributed=1; GRU units=3 reset_after=1 distributed=1; LSTM "
       "units=2",
       5, 12 },

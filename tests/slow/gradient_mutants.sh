@@ -38,6 +38,8 @@ models/bidirectional.c|s/mode == KY_MUL ? d \* b\[i\] : d;/d;/|a factor as if it
 models/bidirectional.c|s/mode == KY_AVE ? dy\[i\] \* (ky_real)0.5 : dy\[i\]/dy[i]/|both take all of an average
 models/bidirectional.c|s/b = (r \* T + T - 1 - t) \* nb;/b = (r * T + t) * nb;/|the backward outputs in the other order
 models/bidirectional.c|s/dx\[i\] += second\[i\]/dx[i] += 0 * second[i]/|dx of the forward layer alone
+models/conv_lstm2d.c|s/blocks + gate \* h + i \* F/blocks + i * F/|all gates have the gradient of one
+models/conv_lstm2d.c|s/(taps - 1 - j) \* N + n/j * N + n/|a kernel that is not turned round
 models/kernels_plain.c|s/dz\[H + j\] = (d \* c0\[j\])/dz[H + j] = (d * c0[0])/|the forget gate of the usual cell
 models/kernels_plain.c|s/dc\[j\] = d \* f;/dc[j] = d;/|the forget gate does not close the way back
 models/batchnorm.c|s/(s->first\[i\] + d) \/ s->R/d \/ s->R/|the batch's mean stands still
