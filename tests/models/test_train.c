@@ -656,7 +656,7 @@ static void defaults_learn_the_bytes_they_always_have(void **state)
     unmake(&t);
 }
 
-/* Layers with several inputs, that share weights, draw, or normalise. */
+/* Layers with several inputs, that share weights, draw, or normalise; and those of images. */
 static const char *const branched[] = {
     "n: BatchNormalization; Dense units=6 activation=mish; a: Dense units=6 activation=gelu; "
     "p: PReLU; =a; l: LayerNormalization; m: Multiply @l,p; Maximum @m,a,l; "
@@ -667,6 +667,12 @@ static const char *const branched[] = {
     "axis=1; b: Dense units=8 activation=softsign; =b; Average @e,b; u: UnitNormalization; "
     "Concatenate @u,e; Subtract @concatenate,concatenate; Add @subtract,concatenate; LSTM units=4; "
     "Dense units=3 activation=softmax",
+    "Reshape target_shape=6x4x1; Conv2D filters=18 kernel_size=3x2 padding=same activation=relu; "
+    "MaxPooling2D pool_size=2x1; DepthwiseConv2D kernel_size=2 padding=same activation=gelu; "
+    "UpSampling2D interpolation=bilinear; ZeroPadding2D; SeparableConv2D filters=8 kernel_size=3 "
+    "depth_multiplier=2 activation=tanh; Cropping2D cropping=1; Conv2D filters=20 groups=2 "
+    "kernel_size=2 strides=2 activation=silu; AveragePooling2D pool_size=1x2 padding=same; "
+    "GlobalAveragePooling2D; Dense units=3 activation=softmax",
 };
 
 static void graphs_learn_the_same_bytes_with_any_threads_and_kernels(void **state)
@@ -675,7 +681,7 @@ static void graphs_learn_the_same_bytes_with_any_threads_and_kernels(void **stat
     const char *was = ky_kernels_get()->name;
     made t = tones(120, 1);
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         ky_real *first, *w;
         size_t n;
 

@@ -62,7 +62,7 @@ models/conv.c|s/(taps - 1 - j) \* F + f/j * F + f/|dx of taps that are not turne
 models/conv.c|s/back.w = backward_axis(&g->w);/back.w = backward_axis(\&g->w), back.w.d = 1;/|dx forgets the dilation of the columns
 models/conv.c|s/(size_t)(u \* g->w.s) \* F/(size_t)u * F/|the columns of dz are not spread by the strides
 models/conv.c|s/dw + (ptrdiff_t)i \* g.F, g.yc/dw, g.yc/|dW of every group is added to that of the first
-models/conv.c|s/B \* g->h.n_out \* g->w.n_out, F, y, dy, dz/B * g->h.n_out, F, y, dy, dz/|some outputs without the activation's slope
+models/conv.c|s/B \* g->h.n_out \* g->w.n_out, F, sums, y/B * g->h.n_out, F, sums, y/|some outputs without the activation's slope
 models/activation.c|s/return y > 0 ? 1 : y + 1;/return 1;/|elu without its bend
 models/activation.c|s/below + x\[i\] \* bell\[i\]/below + bell[i]/|the slope of gelu
 models/activation.c|s/s\[i\] + y\[i\] \* (1 - s\[i\])/s[i] + y[i]/|the slope of silu
@@ -102,10 +102,11 @@ models/noise.c|s/by_channel(l, c, c->tape, dy, dx)/pass_on(l, k, p, w, c, dy, dx
 models/noise.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropped learns
 models/local.c|s/dw\[j\] += x\[c\] \* dy\[j\]/dw[j] += x[0] * dy[j]/|dW of every channel sees the first one
 models/local.c|s/dx\[c\] += w\[j\] \* dy\[j\]/dx[c] += w[c * M] * dy[j]/|every filter of a channel hands back as the first
+models/conv.c|s/? c->tape : y;/? y : y;/|slopes of what has come out instead of what went in
 models/depthwise.c|s/k->colsum(F, (int)n, dz/k->colsum(F, (int)n - 1, dz/|the last position has no part in db
 models/depthwise.c|s/F, (int)n, dz, F, d, D/F, (int)n - 1, dz, F, d, D/|the last position has no gradient between the halves
 models/depthwise.c|s/gemm_tn(D, F, (int)n, between, D, dz/gemm_tn(D, F, (int)n, d, D, dz/|the dense half learns from gradients instead of values
-models/depthwise.c|s/ky_activation_back(l->cfg.activation, /ky_activation_back(KY_LINEAR, /|dz without the activation's slope
+models/depthwise.c|s/ky_activation_back_of(k, l->cfg.activation, /ky_activation_back_of(k, KY_LINEAR, /|dz without the activation's slope
 models/padding.c|s/m.skip, dy + m.zeros/m.skip, dy/|dx is out of place where there are zeros in front
 models/padding.c|s/if (is_crop(l))$/if (false)/|what was cut off has a gradient
 models/upsampling.c|s/narrow(l, b.share, dy, first + in)/narrow(l, 1, dy, first + in)/|the later step takes more than its share
