@@ -68,6 +68,8 @@ models/activation.c|s/below + x\[i\] \* bell\[i\]/below + bell[i]/|the slope of 
 models/activation.c|s/s\[i\] + y\[i\] \* (1 - s\[i\])/s[i] + y[i]/|the slope of silu
 models/activation.c|s/s\[i\] + x\[i\] \* sigmoid\[i\]/s[i] + sigmoid[i]/|the slope of mish
 models/activation.c|s/dy\[at + c\] - softmax\[c\] \* sum/dy[at + c] - softmax[c]/|log_softmax as if dy were one of its rows
+models/conv.c|s/ky_activation_wants_x(act) ? c->tape : y/y/|gelu takes its value for what it was made of
+models/activation.c|s/linear.cfg.activation = KY_LINEAR;/;/|the tape holds the value instead of the sum
 models/axes.c|s/scatter(&w, 0, d, dx + at)/scatter(\&w, 0, d, dx)/|every row's dx goes to the first
 models/merge.c|s/d\[i\] \*= own\[i\]/d[i] = dy[i]/|a product whose factors are left out
 models/merge.c|s/left\[i\] = own\[i\] == y\[i\] ? 0 : left\[i\];/;/|equal inputs of a maximum all learn
