@@ -375,10 +375,25 @@ static void pool_back(const product *p, int R, const ky_real *x, ptrdiff_t xs, p
     }
 }
 
-/* One tap of one position: each of C channels with its M filters w [C,M] and dy [C,M]. */
+/* One tap of one position: each of C channels with its only filter, a loop that compilers make
+ * vectors of. */
+static void single_back(int C, const ky_real *x, const ky_real *w, const ky_real *dy, ky_real *dx,
+                        ky_real *dw)
+{
+    for (int c = 0; c < C; c++)
+        dw[c] += x[c] * dy[c];
+    for (int c = 0; dx != NULL && c < C; c++)
+        dx[c] += w[c] * dy[c];
+}
+
+/* The same with M filters a channel, w [C,M] and dy [C,M]. */
 static void channel_back(int C, int M, const ky_real *x, const ky_real *w, const ky_real *dy,
                          ky_real *dx, ky_real *dw)
 {
+    if (M == 1) {
+        single_back(C, x, w, dy, dx, dw);
+        return;
+    }
     for (int c = 0; c < C; c++)
         for (int j = c * M; j < c * M + M; j++)
             dw[j] += x[c] * dy[j];

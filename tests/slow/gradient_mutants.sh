@@ -105,6 +105,7 @@ models/noise.c|s/dx\[i\] = dy\[i\] \* c->tape\[i\]/dx[i] = dy[i]/|what was dropp
 models/local.c|s/dw\[j\] += x\[c\] \* dy\[j\]/dw[j] += x[0] * dy[j]/|dW of every channel sees the first one
 models/local.c|s/dx\[c\] += w\[j\] \* dy\[j\]/dx[c] += w[c * M] * dy[j]/|every filter of a channel hands back as the first
 models/conv.c|s/? c->tape : y;/? y : y;/|slopes of what has come out instead of what went in
+models/local.c|s/dw\[c\] += x\[c\] \* dy\[c\]/dw[c] += x[0] * dy[c]/|single filters that all see the first channel
 models/depthwise.c|s/k->colsum(F, (int)n, dz/k->colsum(F, (int)n - 1, dz/|the last position has no part in db
 models/depthwise.c|s/F, (int)n, dz, F, d, D/F, (int)n - 1, dz, F, d, D/|the last position has no gradient between the halves
 models/depthwise.c|s/gemm_tn(D, F, (int)n, between, D, dz/gemm_tn(D, F, (int)n, d, D, dz/|the dense half learns from gradients instead of values
