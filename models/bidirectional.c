@@ -3,7 +3,7 @@
  * window from its end, and the two outputs merged step by step.
  *
  * Whoever reads a file or builds a model makes the layer with ky_layer_init, sets merge_mode
- * (Keras's null, two outputs, has no place here and is refused by the reader), and calls
+ * (Keras's null, two outputs, is two calls: one KY_FORWARD, one KY_BACKWARD), and calls
  * ky_bidirectional_wrap with the wrapped layers, initialised and with their options set. Then
  * l->inner[0] is the forward layer, l->inner[1] the backward one, and ky_model_call does the
  * rest: shape() works out of both in, out and weights, with inner->weights_at counted from this
@@ -49,6 +49,17 @@ int ky_bidirectional_wrap(ky_layer *l, const ky_layer *forward, const ky_layer *
     l->inner = inner;
     l->n_inner = 2;
     return KY_OK;
+}
+
+/* The output is that of one layer: which, or -1. */
+static int alone(const ky_layer *l)
+{
+    return l->cfg.merge_mode == KY_FORWARD ? 0 : l->cfg.merge_mode == KY_BACKWARD ? 1 : -1;
+}
+
+static bool runs(const ky_layer *l, int i)
+{
+    return alone(l) < 0 || alone(l) == i;
 }
 
 /* -- shape ------------------------------------------------------------------------------ */
@@ -103,12 +114,12 @@ static int merge_shapes(ky_layer *l, ky_err *err)
     if (a->rank != b->rank || a->timed != b->timed)
         return ky_fail(err, KY_EINVAL, "one of its layers returns sequences, the other does not");
     for (int i = a->timed ? 1 : 0; i < a->rank; i++)
-        if (a->d[i] != b->d[i] && !(i == last && l->cfg.merge_mode == KY_CONCAT))
+        if (a->d[i] != b->d[i] && alone(l) < 0 && !(i == last && l->cfg.merge_mode == KY_CONCAT))
             return ky_fail(err, KY_ESHAPE,
                            "dimension %d of the outputs is %d forward and %d backward; %s wants "
                            "the same",
                            i + 1, a->d[i], b->d[i], ky_merge_mode_name(l->cfg.merge_mode));
-    l->out = *a;
+    l->out = alone(l) == 1 ? *b : *a;
     if (l->cfg.merge_mode == KY_CONCAT)
         l->out.d[last] += b->d[last]; /* each at most KY_MAX_DIM */
     return KY_OK;
@@ -145,6 +156,8 @@ static int shape(ky_layer *l, ky_err *err)
     }
     if (rc < 0 || (rc = merge_shapes(l, err)) < 0)
         return rc;
+    if (alone(l) >= 0 && l->no_training == NULL)
+        l->no_training = "its directions are not merged";
     l->masked = l->masked && l->out.timed;
     l->form = KY_MIXING;
     l->no_step = "its backward layer begins with the window's last sample";
@@ -223,7 +236,9 @@ static ky_real merged(enum ky_merge_mode mode, ky_real a, ky_real b)
     case KY_AVE:
         return (a + b) * (ky_real)0.5;
     case KY_SUM:
-    case KY_CONCAT: /* never comes here */
+    case KY_CONCAT: /* these never come here */
+    case KY_FORWARD:
+    case KY_BACKWARD:
         break;
     }
     return a + b;
@@ -235,7 +250,9 @@ static void merge(const ky_layer *l, const ky_real *a, const ky_real *b, ky_real
     size_t Ca = (size_t)ky_features(&l->inner[0].out), Cb = (size_t)ky_features(&l->inner[1].out);
     size_t n = ky_shape_step(&l->inner[0].out);
 
-    if (l->cfg.merge_mode != KY_CONCAT)
+    if (alone(l) >= 0)
+        memcpy(y, alone(l) == 0 ? a : b, ky_shape_step(&l->out) * sizeof(*y));
+    else if (l->cfg.merge_mode != KY_CONCAT)
         for (size_t i = 0; i < n; i++)
             y[i] = merged(l->cfg.merge_mode, a[i], b[i]);
     else
@@ -259,6 +276,8 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
     call.scratch = scratch;
     call.state = NULL;
     for (int i = 0; i < 2; i++) {
+        if (!runs(l, i))
+            continue;
         call.tape = tape[i];
         l->inner[i].ops->window(&l->inner[i], k, &p->inner[i], w + l->inner[i].weights_at, &call, x,
                                 out[i]);
@@ -336,7 +355,11 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
 static size_t macs(const ky_layer *l, int T)
 {
-    return l->inner[0].ops->macs(&l->inner[0], T) + l->inner[1].ops->macs(&l->inner[1], T);
+    size_t n = 0;
+
+    for (int i = 0; i < 2; i++)
+        n += runs(l, i) ? l->inner[i].ops->macs(&l->inner[i], T) : 0;
+    return n;
 }
 
 static const ky_field fields[] = {

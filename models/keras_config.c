@@ -427,8 +427,7 @@ static int read_field(struct reading *r, const ky_field *f, ky_err *err)
         ky_json_get(r->config, rows_and_columns[0]) != NULL)
         rc = read_kernel_rows(f, r->config, &l->cfg, err);
     else if (v != NULL && f->type == KY_F_MERGE_MODE && ky_json_is_null(v))
-        rc = ky_fail(err, KY_EUNSUPPORTED, "%s is null, which gives two outputs; kymo gives one",
-                     f->key);
+        r->to->both_ways = true;
     else if (!ky_json_is_null(v))
         rc = read_value(r, f, v, err);
     else if (f->type != KY_F_DIMS) /* null stands for the default, of an activation for none */
@@ -693,6 +692,8 @@ int ky_keras_layer_read(const ky_json *entry, ky_keras_version version, ky_keras
         rc = merge ? check_merge(r.config, err) : check_options(&r, err);
     if (rc == KY_OK && ops == &ky_bidirectional_ops)
         rc = read_directions(&r, err);
+    if (ret->both_ways)
+        ret->layer.cfg.merge_mode = KY_FORWARD; /* of the first of its two calls */
     if (rc == KY_OK) {
         set_implied(&ret->layer, class, r.config);
         part_softmax(ret);

@@ -246,6 +246,21 @@ static int check_mask(const struct builder *b, const ky_keras_part *p, const str
                    p->name, p->class_name);
 }
 
+/* The other direction of a call whose first gave the one. */
+static int call_back(struct builder *b, ky_keras_part *p, const struct place *at,
+                     const struct inputs *in, int *ret, ky_err *err)
+{
+    ky_layer l = p->layer->layer;
+    int rc;
+
+    l.cfg.merge_mode = KY_BACKWARD;
+    rc = call_layer(b, &l, &p->first, at, in, err);
+    if (rc < 0)
+        return rc;
+    *ret = rc;
+    return KY_OK;
+}
+
 /* A layer of the text: with what turns its axes, and its activation behind. */
 static int call_text(struct builder *b, ky_keras_part *p, const struct place *at,
                      const struct inputs *in, int *ret, ky_err *err)
@@ -266,7 +281,9 @@ static int call_text(struct builder *b, ky_keras_part *p, const struct place *at
     if (rc < 0)
         return rc;
     ret[0] = rc;
-    for (int i = 1; i <= t->n_states; i++)
+    if (t->both_ways && (rc = call_back(b, p, at, in, &ret[1], err)) < 0)
+        return rc;
+    for (int i = 1; i <= t->n_states; i++) /* of what has no two directions */
         ret[i] = NO_STATE;
     if (p->tree->layer < 0) {
         p->tree->layer = p->first;

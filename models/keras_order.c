@@ -20,9 +20,19 @@ struct graph {
     unsigned char *seen; /* [n] */
 };
 
+int ky_keras_order_call(const ky_model *m, int i)
+{
+    const ky_layer *l = &m->layers[i], *before = &m->layers[i > 0 ? i - 1 : 0];
+    bool second = i > 0 && l->n_inner == 2 && l->cfg.merge_mode == KY_BACKWARD &&
+                  before->shares == l->shares && before->cfg.merge_mode == KY_FORWARD &&
+                  before->from[0] == l->from[0];
+
+    return second ? i - 1 : i;
+}
+
 static int tensor_number(const struct graph *g, int tensor)
 {
-    return tensor < 0 ? -1 - tensor : g->m->n_inputs + tensor;
+    return tensor < 0 ? -1 - tensor : g->m->n_inputs + ky_keras_order_call(g->m, tensor);
 }
 
 /* What call t reads. */
@@ -115,8 +125,13 @@ static int number_nodes(const struct graph *g, ky_keras_order *ret, ky_err *err)
 
     if (count == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory");
-    for (int i = 0; i < m->n_layers; i++)
-        ret->node[i] = g->seen[m->n_inputs + i] ? count[m->layers[i].shares]++ : -1;
+    for (int i = 0; i < m->n_layers; i++) {
+        int call = ky_keras_order_call(m, i);
+
+        ret->node[i] = call < i                   ? ret->node[call]
+                       : g->seen[m->n_inputs + i] ? count[m->layers[i].shares]++
+                                                  : -1;
+    }
     free(count);
     return KY_OK;
 }
@@ -144,11 +159,20 @@ static bool make_graph(struct graph *g, const ky_model *m)
     return true;
 }
 
+/* A Sequential has no place for one of two outputs. */
+static bool is_chain(const ky_model *m)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->layers[i].n_inner == 2 && m->layers[i].cfg.merge_mode >= KY_FORWARD)
+            return false;
+    return ky_model_is_chain(m);
+}
+
 int ky_keras_order_of(const ky_model *m, ky_keras_order *ret, ky_err *err)
 {
     struct graph g;
 
-    *ret = (ky_keras_order){ .chain = ky_model_is_chain(m) };
+    *ret = (ky_keras_order){ .chain = is_chain(m) };
     if (!make_graph(&g, m))
         return ky_fail(err, KY_ENOMEM, "no memory");
     ret->item = calloc((size_t)g.n + 1, sizeof(*ret->item));

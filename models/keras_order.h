@@ -24,6 +24,10 @@ typedef struct ky_keras_order {
                 */
 } ky_keras_order;
 
+/** The call that Keras counts call i as: its own, or the one before it where the two are the
+ *  directions of one call of a Bidirectional that does not merge them. */
+int ky_keras_order_call(const ky_model *m, int i);
+
 /** Work it out; what no output needs is left out, as Keras does. */
 int ky_keras_order_of(const ky_model *m, ky_keras_order *ret, ky_err *err);
 void ky_keras_order_done(ky_keras_order *o);

@@ -44,7 +44,7 @@ int ky_keras_part_outputs(const ky_keras_part *p)
     case KY_KERAS_PART_DISTRIBUTED:
         return ky_keras_part_outputs(p->inner);
     case KY_KERAS_PART_LAYER:
-        return 1 + p->layer->n_states;
+        return 1 + p->layer->both_ways + p->layer->n_states;
     default:
         return 1;
     }
@@ -511,13 +511,14 @@ static ky_keras_part missing_input(const ky_json *first)
                             .first = -1 };
 }
 
-/* Room for what a Sequential of so many parts needs: each is called once. */
-static int make_chain(struct reader *r, ky_keras_graph *g, int n_parts, int n_inputs, ky_err *err)
+/* Room for what a Sequential of these parts needs: each is called once, the last one's outputs
+ * are the model's. */
+static int make_chain(struct reader *r, ky_keras_graph *g, int n_inputs, ky_err *err)
 {
-    size_t n = (size_t)n_parts + 1;
+    size_t n = (size_t)g->n_parts + (size_t)ky_keras_part_outputs(&g->parts[g->n_parts - 1]);
 
-    r->n_nodes += n_parts;
-    r->n_refs += n_parts;
+    r->n_nodes += g->n_parts;
+    r->n_refs += g->n_parts;
     g->nodes = calloc(n, sizeof(*g->nodes));
     g->refs = calloc(n, sizeof(*g->refs));
     g->order = calloc(n, sizeof(*g->order));
@@ -527,30 +528,36 @@ static int make_chain(struct reader *r, ky_keras_graph *g, int n_parts, int n_in
     return KY_OK;
 }
 
+static bool gives_states(const ky_keras_part *p)
+{
+    return p->kind == KY_KERAS_PART_LAYER && p->layer->n_states > 0;
+}
+
 /* Part i is called on the n_refs results that stand behind those that are read so far. */
 static int chain_part(ky_keras_graph *g, int i, int n_refs, ky_err *err)
 {
     const ky_keras_part *p = &g->parts[i];
+    int n = ky_keras_part_outputs(p);
 
     if (n_refs > 0 && p->kind == KY_KERAS_PART_INPUT)
         return ky_fail(err, KY_EFORMAT, "layer '%.60s' is an input behind other layers", p->name);
-    if (ky_keras_part_outputs(p) != 1)
-        return ky_fail(err, KY_EUNSUPPORTED,
-                       "layer '%.60s' (%.60s) gives several tensors (return_state)", p->name,
-                       p->class_name);
-    g->nodes[i] =
-        (ky_keras_node){ .part = i, .ref = g->n_refs - n_refs, .n_refs = n_refs, .out = i };
+    if (gives_states(p) || (n != 1 && i + 1 < g->n_parts))
+        return ky_fail(err, KY_EUNSUPPORTED, "layer '%.60s' (%.60s) gives several tensors%s",
+                       p->name, p->class_name, gives_states(p) ? " (return_state)" : "");
+    g->nodes[i] = (ky_keras_node){
+        .part = i, .ref = g->n_refs - n_refs, .n_refs = n_refs, .out = g->n_tensors
+    };
     g->order[i] = i;
     if (n_refs == 0)
         g->inputs[g->n_inputs++] = i;
     g->n_nodes++;
-    g->n_tensors++;
+    g->n_tensors += n;
     return KY_OK;
 }
 
-static void read_next(ky_keras_graph *g, int node)
+static void read_next(ky_keras_graph *g, int node, int tensor)
 {
-    g->refs[g->n_refs++] = (ky_keras_ref){ node, 0 };
+    g->refs[g->n_refs++] = (ky_keras_ref){ node, tensor };
 }
 
 /* Each layer is called on the one before it, from part `from` on. */
@@ -560,12 +567,13 @@ static int chain_parts(ky_keras_graph *g, int from, ky_err *err)
 
     for (int i = from; rc == KY_OK && i < g->n_parts; i++) {
         if (i > 0)
-            read_next(g, i - 1);
+            read_next(g, i - 1, 0);
         rc = chain_part(g, i, i > 0, err);
     }
-    read_next(g, g->n_parts - 1);
-    g->outputs = &g->refs[g->n_refs - 1];
-    g->n_outputs = 1;
+    g->outputs = &g->refs[g->n_refs];
+    g->n_outputs = ky_keras_part_outputs(&g->parts[g->n_parts - 1]);
+    for (int k = 0; k < g->n_outputs; k++)
+        read_next(g, g->n_parts - 1, k);
     return rc;
 }
 
@@ -608,15 +616,15 @@ static int read_merged(struct reader *r, const ky_json *layers, const ky_json *b
     if (rc == KY_OK)
         rc = rc_put;
     if (rc == KY_OK)
-        rc = make_chain(r, g, g->n_parts, n, err);
+        rc = make_chain(r, g, n, err);
     for (int i = 0; rc == KY_OK && i < n; i++) {
         rc = chain_part(g, 2 * i, 0, err);
-        read_next(g, 2 * i);
+        read_next(g, 2 * i, 0);
         if (rc == KY_OK)
             rc = chain_part(g, 2 * i + 1, 1, err);
     }
     for (int i = 0; rc == KY_OK && i < n; i++)
-        read_next(g, 2 * i + 1);
+        read_next(g, 2 * i + 1, 0);
     if (rc == KY_OK)
         rc = chain_part(g, 2 * n, n, err);
     return rc < 0 ? rc : chain_parts(g, 2 * n + 1, err);
@@ -634,7 +642,7 @@ static int read_chain(struct reader *r, const ky_json *layers, ky_keras_tree *tr
         memmove(g->parts + 1, g->parts, (size_t)g->n_parts++ * sizeof(*g->parts));
         g->parts[0] = missing_input(ky_json_at(layers, 0));
     }
-    rc = make_chain(r, g, g->n_parts, 1, err);
+    rc = make_chain(r, g, 1, err);
     return rc < 0 ? rc : chain_parts(g, 0, err);
 }
 
@@ -667,6 +675,7 @@ static int calls_of(const ky_keras_part *p)
 {
     return p->kind == KY_KERAS_PART_DISTRIBUTED ? calls_of(p->inner)
            : p->kind == KY_KERAS_PART_MODEL     ? p->graph->n_calls
+           : p->kind == KY_KERAS_PART_LAYER     ? 1 + p->layer->both_ways
                                                 : 1;
 }
 

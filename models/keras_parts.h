@@ -44,6 +44,7 @@ typedef struct ky_keras_layer {
     int first_activation;  /* the first call of that; -1: not called yet */
     bool channels_first;
     bool theano_order; /* said in Keras 1's words: its kernels are turned, too */
+    bool both_ways;    /* a call gives two tensors: forward, backward */
     int n_states;      /* tensors a call gives in Keras behind the first, which kymo has not */
 } ky_keras_layer;
 

@@ -171,6 +171,8 @@ static ky_json *number_value(const ky_field *f, const ky_layer_config *cfg, int 
         return ky_json_of_str(ky_activation_name(
             is_old((enum ky_activation)v) ? KY_HARD_SIGMOID_K3 : (enum ky_activation)v));
     case KY_F_MERGE_MODE:
+        if (v == KY_FORWARD || v == KY_BACKWARD)
+            return ky_json_of_null();
         return ky_json_of_str(ky_merge_mode_name((enum ky_merge_mode)v));
     case KY_F_INTERPOLATION:
         return ky_json_of_str(ky_interpolation_name((enum ky_interpolation)v));
@@ -383,14 +385,16 @@ static int item_of(const ky_keras_out *o, int tensor)
     return 0;
 }
 
-/* ["name", which of its calls, 0]: none of our layers has several outputs. */
+/* ["name", which of its calls, which of its outputs]: only a Bidirectional has a second. */
 static ky_json *tensor_ref(const ky_keras_out *o, int tensor)
 {
+    const ky_layer *l = tensor < 0 ? NULL : &o->m->layers[tensor];
+    bool second = l != NULL && l->n_inner == 2 && l->cfg.merge_mode == KY_BACKWARD;
     ky_json *ref = ky_json_array();
 
     ky_json_append(ref, ky_json_of_str(o->name[item_of(o, tensor)]));
     ky_json_append(ref, ky_json_of_int(tensor < 0 ? 0 : o->order.node[tensor]));
-    ky_json_append(ref, ky_json_of_int(0));
+    ky_json_append(ref, ky_json_of_int(second));
     return ref;
 }
 
@@ -413,7 +417,8 @@ static ky_json *calls_value(const ky_keras_out *o, int layer)
     ky_json *nodes = ky_json_array();
 
     for (int i = layer; layer >= 0 && i < o->m->n_layers; i++)
-        if (o->m->layers[i].shares == layer && o->order.node[i] >= 0)
+        if (o->m->layers[i].shares == layer && o->order.node[i] >= 0 &&
+            ky_keras_order_call(o->m, i) == i)
             ky_json_append(nodes, call_value(o, &o->m->layers[i]));
     return nodes;
 }

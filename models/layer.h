@@ -32,7 +32,9 @@ typedef struct ky_shape {
 } ky_shape;
 
 enum ky_padding { KY_VALID, KY_SAME, KY_CAUSAL };
-enum ky_merge_mode { KY_CONCAT, KY_SUM, KY_AVE, KY_MUL }; /* of Bidirectional */
+/* Of Bidirectional. The last two have no name: Keras's null gives both outputs from one call, here
+ * two calls that share their weights give one each. */
+enum ky_merge_mode { KY_CONCAT, KY_SUM, KY_AVE, KY_MUL, KY_FORWARD, KY_BACKWARD };
 enum ky_interpolation { KY_NEAREST, KY_BILINEAR };
 
 /* A list of whole numbers of any length up to KY_RANK; n is -1 where the file has none. */

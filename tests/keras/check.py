@@ -33,8 +33,6 @@ np.seterr(all="ignore")
 
 # What kymo refuses: a cell and the words that the refusal must contain.
 REFUSED = {
-    # Two outputs of one layer: kymo's layers have one.
-    ("Bidirectional", "merge_mode", None): "which gives two outputs",
     # Keras 3's own and rare; glu halves its input.
     **{("Activation", "activation", a): "cannot run yet" for a in
        ("sparse_sigmoid", "sparsemax", "glu")},

@@ -105,6 +105,10 @@ static const net_case net_cases[] = {
     { "Bidirectional merge_mode=ave of GRU units=3 return_sequences=1 recurrent_dropout=0.4", 5,
       3 },
     { "Bidirectional of LSTM units=4 and GRU units=3 go_backwards=1; Dense units=2", 6, 3 },
+    { "a: Bidirectional merge_mode=forward of LSTM units=3 return_sequences=1; Bidirectional "
+      "merge_mode=backward of GRU units=4 return_sequences=1 @in; Concatenate @a,bidirectional",
+      6, 3 },
+    { "Bidirectional merge_mode=backward of LSTM units=4 and GRU units=3 go_backwards=1", 6, 3 },
     { "Reshape target_shape=4x3x2 distributed=1; ConvLSTM2D filters=2 kernel_size=2 padding=same",
       5, 24 },
     { "Reshape target_shape=4x5x3 distributed=1; ConvLSTM2D filters=17 kernel_size=3x2 strides=1x2 "
@@ -294,6 +298,8 @@ static inline double net_value(const ky_field *f, const char *text)
         return p;
     if (f->type == KY_F_MERGE_MODE && ky_merge_mode_find(text, &m) == KY_OK)
         return m;
+    if (f->type == KY_F_MERGE_MODE) /* these have no name in files */
+        return strcmp(text, "forward") == 0 ? KY_FORWARD : KY_BACKWARD;
     if (f->type == KY_F_INTERPOLATION && ky_interpolation_find(text, &i) == KY_OK)
         return i;
     return strtod(text, NULL);

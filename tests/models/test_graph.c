@@ -581,6 +581,103 @@ static void an_activation_that_is_a_layer_comes_behind(void **state)
     ky_model_free(m);
 }
 
+/* -- two tensors of one call ------------------------------------------------------------------ */
+
+#define BOTH(rnn, nodes)                                                                           \
+    CALLED("Bidirectional", "b", ",'merge_mode':null,'layer':" LAYER("SimpleRNN", "l", rnn), nodes)
+
+/* The backward output, and both side by side; from Keras 3.15. */
+static void assert_both_directions(const char *rnn, int n, const ky_real *back, const ky_real *both)
+{
+    ky_real x[] = { 1, -0.5, 0.25, 2, -1, 0.75 }, y[6], y_both[12], *to[] = { y, y_both };
+    const ky_real *from[] = { x };
+    char text[2000];
+    ky_work *w;
+
+    snprintf(text, sizeof(text),
+             FUNCTIONAL("f",
+                        INPUT("i", "3,2") "," BOTH("%s", "[[['i',0,0,{}]]]") "," CALLED(
+                            "Concatenate", "c", "", "[[['b',0,0,{}],['b',0,1,{}]]]"),
+                        "[['i',0,0]]", "[['b',0,1],['c',0,0]]"),
+             rnn);
+    ky_model *m = read_model(text);
+    assert_string_equal(wiring(m), "b(-1) b=0(-1) c(0,1) -> 1 2");
+    assert_int_equal(ky_model_finish(m, NULL), KY_OK);
+    assert_int_equal(m->n_weights, 20);
+    for (int i = 0; i < 20; i++)
+        m->weights[i] = (ky_real)(i % 7 - 3) / 4;
+    assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+    w = ky_work_new(m, 3, 1);
+    assert_non_null(w);
+    ky_model_run(m, w, 1, 3, from, to);
+    for (int i = 0; i < 2 * n; i++)
+        assert_float_equal(y[i], back[i], 1e-6);
+    for (int i = 0; i < 4 * n; i++)
+        assert_float_equal(y_both[i], both[i], 1e-6);
+    ky_work_free(w);
+    ky_model_free(m);
+}
+
+static void a_bidirectional_layer_that_merges_nothing_gives_both_directions(void **state)
+{
+    static const ky_real back[] = { -0.58709574, 0.08353172, 0.58254635,
+                                    0.94525164,  0.55459970, 0.67096710 };
+    static const ky_real both[] = { -0.80930108, -0.63514900, -0.58709574, 0.08353172,
+                                    -0.95324719, -0.29431942, 0.58254635,  0.94525164,
+                                    -0.37699434, -0.00588395, 0.55459970,  0.67096710 };
+
+    (void)state;
+    assert_both_directions(",'units':2,'return_sequences':true", 3, back, both);
+    assert_both_directions(",'units':2", 1, back,
+                           (const ky_real[]){ -0.37699434, -0.00588395, -0.58709574, 0.08353172 });
+}
+
+/* Written, it is one call with two tensors, whoever reads them. */
+static void both_directions_are_written_as_one_call(void **state)
+{
+    static const struct {
+        const char *text, *wiring, *nodes, *ends;
+    } cases[] = {
+        { FUNCTIONAL("f",
+                     INPUT("i", "3,2") "," BOTH(",'units':2,'return_sequences':true",
+                                                "[[['i',0,0,{}]],[['b',0,1,{}]]]"),
+                     "[['i',0,0]]", "[['b',1,1],['b',0,0],['b',1,0]]"),
+          "b(-1) b=0(-1) b=0(1) b=0(1) -> 3 0 2", "[[['i',0,0,{}]],[['b',0,1,{}]]]",
+          "[['b',1,1],['b',0,0],['b',1,0]]" },
+        { FUNCTIONAL("f", INPUT("i", "3,2") "," BOTH(",'units':2", "[[['i',0,0,{}]]]"),
+                     "[['i',0,0]]", "[['b',0,1]]"),
+          "b(-1) b=0(-1) -> 1", "[[['i',0,0,{}]]]", "[['b',0,1]]" },
+        { FUNCTIONAL("f", INPUT("i", "3,2") "," BOTH(",'units':2", "[[['i',0,0,{}]]]"),
+                     "[['i',0,0]]", "[['b',0,0]]"),
+          "b(-1) b=0(-1) -> 0", "[[['i',0,0,{}]]]", "[['b',0,0]]" },
+        { SEQUENTIAL("m", LAYER("Bidirectional", "b",
+                                ",'merge_mode':null,'layer':" LAYER("GRU", "l", ",'units':2")
+                                    SHAPE("3,2"))),
+          "b(-1) b=0(-1) -> 0 1", "[[['input',0,0,{}]]]", "[['b',0,0],['b',0,1]]" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        ky_model *m = read_model(cases[i].text), *again = NULL;
+        char *text = NULL, *nodes = quoted(cases[i].nodes), *ends = quoted(cases[i].ends);
+
+        assert_string_equal(wiring(m), cases[i].wiring);
+        assert_int_equal(ky_keras_config_write(m, &text, NULL), KY_OK);
+        assert_non_null(strstr(text, "\"merge_mode\":null"));
+        assert_non_null(strstr(text, nodes));
+        assert_non_null(strstr(text, ends));
+        assert_int_equal(
+            ky_keras_config_read(text, strlen(text), ky_keras_version_read("2.15.0"), &again, NULL),
+            KY_OK);
+        assert_string_equal(wiring(again), cases[i].wiring);
+        free(text);
+        free(nodes);
+        free(ends);
+        ky_model_free(m);
+        ky_model_free(again);
+    }
+}
+
 /* -- channels first --------------------------------------------------------------------------- */
 
 static void run(ky_model *m, const ky_real *x, ky_real *y)
@@ -826,9 +923,21 @@ static void what_cannot_be_is_refused_by_name_and_reason(void **state)
           KY_EUNSUPPORTED, "dtype is" },
         { ONE("LSTM", ",'units':2,'activation':{'class_name':'Softmax','config':{}}" SHAPE("4,3")),
           KY_EUNSUPPORTED, "cannot run inside a cell" },
-        { ONE("Bidirectional",
-              ",'merge_mode':null,'layer':" LAYER("LSTM", "l", ",'units':2") SHAPE("4,3")),
-          KY_EUNSUPPORTED, "two outputs" },
+        { SEQUENTIAL("m", LAYER("Bidirectional", "b",
+                                ",'merge_mode':null,'layer':" LAYER("LSTM", "l", ",'units':2")
+                                    SHAPE("4,3")) "," DENSE("d", "2")),
+          KY_EUNSUPPORTED, "layer 'b' (Bidirectional) gives several tensors" },
+        { ONE("TimeDistributed", ",'layer':" LAYER("Bidirectional", "b",
+                                                   ",'merge_mode':null,'layer':" LAYER(
+                                                       "LSTM", "l", ",'units':2")) SHAPE("5,4,3")),
+          KY_EUNSUPPORTED, "it wraps Bidirectional, which kymo cannot distribute" },
+        { FUNCTIONAL("f",
+                     INPUT("a", "4,3") "," CALLED(
+                         "Bidirectional", "b",
+                         ",'merge_mode':'sum','layer':" LAYER("LSTM", "l", ",'units':2"),
+                         "[[['a',0,0]]]"),
+                     "[['a',0,0]]", "[['b',0,1]]"),
+          KY_EFORMAT, "layer 'b' has no call 0 with an output 1" },
         { ONE("Bidirectional", ",'layer':" DENSE("d", "2") SHAPE("4,3")), KY_EUNSUPPORTED,
           "its layer 'd': it is no recurrent layer" },
         { ONE("Conv2D", ",'filters':2,'kernel_size':[2]" SHAPE("5,4,3")), KY_EFORMAT,
@@ -1074,6 +1183,8 @@ int main(void)
         cmocka_unit_test(what_the_text_leaves_out_follows_the_version),
         cmocka_unit_test(activations_may_be_written_as_functions_or_layers),
         cmocka_unit_test(an_activation_that_is_a_layer_comes_behind),
+        cmocka_unit_test(a_bidirectional_layer_that_merges_nothing_gives_both_directions),
+        cmocka_unit_test(both_directions_are_written_as_one_call),
         cmocka_unit_test(channels_first_gives_what_channels_last_gives),
         cmocka_unit_test(channels_first_turns_axes_around_the_layer),
         cmocka_unit_test(masks_that_come_along_anyway_may_be_written_down),
