@@ -197,7 +197,8 @@ class Builder:
     def masked(self):
         """Whether there is a mask: Keras's backends differ in whether one outlives a layer that
         moves nothing, say Permute((1, 2))."""
-        return any(f["mask"] is not None for f in self.fills)
+        return (any(f["mask"] is not None for f in self.fills)
+                or ("Embedding", "mask_zero", True) in self.used)
 
     def note(self, cls, o):
         self.used |= {(cls, k, tuples(v)) for k, v in o.items() if k in GRID[cls]}
