@@ -318,18 +318,23 @@ static void nap(void)
     nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 }
 
-void ky_daemon_start(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
-                     const char *const *overrides)
+void ky_daemon_hear(const ky_daemon *d, const char *what)
 {
     int64_t until = ky_clock_mono_ns() + 60000000000;
     int status;
 
-    spawn(d, s, program, ini, overrides);
-    while (!ky_daemon_said(d, "msg=ready")) {
-        KY_WANT(waitpid(d->pid, &status, WNOHANG) == 0, "kymod ended before it was ready");
-        KY_WANT(ky_clock_mono_ns() < until, "kymod is not ready after a minute");
+    while (!ky_daemon_said(d, what)) {
+        KY_WANT(waitpid(d->pid, &status, WNOHANG) == 0, "kymod ended before it said '%s'", what);
+        KY_WANT(ky_clock_mono_ns() < until, "kymod has not said '%s' after a minute", what);
         nap();
     }
+}
+
+void ky_daemon_start(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
+                     const char *const *overrides)
+{
+    spawn(d, s, program, ini, overrides);
+    ky_daemon_hear(d, "msg=ready");
 }
 
 static int wait_for(ky_daemon *d)

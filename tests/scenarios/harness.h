@@ -87,6 +87,8 @@ void ky_daemon_stop(ky_daemon *d);
 void ky_daemon_kill(ky_daemon *d);
 /** Whether the log of this run has this text. */
 bool ky_daemon_said(const ky_daemon *d, const char *text);
+/** Waits until it has. */
+void ky_daemon_hear(const ky_daemon *d, const char *text);
 /** The address of source=NAME or publisher=NAME as the log tells it. */
 const char *ky_daemon_address(const ky_daemon *d, const char *what);
 /** The control socket's status; the caller's to free. */
