@@ -869,11 +869,11 @@ def furthest(a, b):
 
 
 def telling(m, data, want, r):
-    """Whether the outputs say something about the model: they are finite, moderate, differ over
+    """Whether the outputs say something about the model: they are there, finite, moderate, differ over
     the inputs by more than 0.1, hang on every array and do not amplify rounding (as an LSTM
     whose cell grows without bound: no two programs agree on such a model)."""
     for y in want:
-        if not np.isfinite(y).all() or np.abs(y).max() > 100:
+        if y.size == 0 or not np.isfinite(y).all() or np.abs(y).max() > 100:
             return False
         if (y.max(0) - y.min(0)).mean() <= 0.1:
             return False
