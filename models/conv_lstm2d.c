@@ -346,15 +346,11 @@ static const ky_field fields[] = {
 const ky_layer_ops ky_conv_lstm2d_ops = {
     .class_name = "ConvLSTM2D",
     .fields = fields,
-    .masking = KY_MASK_PASSES,
+    KY_RECURRENT_OPS,
     .cell = &cell,
     .shape = shape,
     .init = init,
     .pack = pack,
     .n_scratch = n_scratch,
-    .n_tape = ky_recurrent_tape,
-    .window = ky_recurrent_window,
-    .step = ky_recurrent_step,
-    .backward = ky_recurrent_backward,
     .macs = macs,
 };

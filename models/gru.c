@@ -294,15 +294,11 @@ static const ky_field fields[] = {
 const ky_layer_ops ky_gru_ops = {
     .class_name = "GRU",
     .fields = fields,
-    .masking = KY_MASK_PASSES,
+    KY_RECURRENT_OPS,
     .cell = &cell,
     .shape = shape,
     .init = ky_recurrent_init,
     .pack = pack,
     .n_scratch = ky_recurrent_scratch,
-    .n_tape = ky_recurrent_tape,
-    .window = ky_recurrent_window,
-    .step = ky_recurrent_step,
-    .backward = ky_recurrent_backward,
     .macs = ky_recurrent_macs,
 };

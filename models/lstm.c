@@ -183,12 +183,12 @@ static const ky_cell cell = { .n_state = n_state,
                               .inputs_back = ky_recurrent_inputs_back };
 
 static const ky_field fields[] = {
-    { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, false },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, false },
+    { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, 0 },
+    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, 0 },
     { "recurrent_activation", "inner_activation", KY_F_ACTIVATION, KY_FIELD(recurrent_activation),
-      KY_SIGMOID, KY_FREE, false },
-    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, false },
-    { "unit_forget_bias", NULL, KY_F_BOOL, KY_FIELD(unit_forget_bias), true, KY_FREE, false },
+      KY_SIGMOID, KY_FREE, 0 },
+    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
+    { "unit_forget_bias", NULL, KY_F_BOOL, KY_FIELD(unit_forget_bias), true, KY_FREE, 0 },
     KY_RECURRENT_FIELDS,
     { 0 },
 };
@@ -196,15 +196,11 @@ static const ky_field fields[] = {
 const ky_layer_ops ky_lstm_ops = {
     .class_name = "LSTM",
     .fields = fields,
-    .masking = KY_MASK_PASSES,
+    KY_RECURRENT_OPS,
     .cell = &cell,
     .shape = shape,
     .init = init,
     .pack = pack,
     .n_scratch = ky_recurrent_scratch,
-    .n_tape = ky_recurrent_tape,
-    .window = ky_recurrent_window,
-    .step = ky_recurrent_step,
-    .backward = ky_recurrent_backward,
     .macs = ky_recurrent_macs,
 };

@@ -180,4 +180,10 @@ static inline int ky_recurrent_at(const ky_layer *l, int T, int i)
         "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE, 0        \
     }
 
+/* What is the same in the row of every recurrent layer; its own are the cell, shape and the like.
+ */
+#define KY_RECURRENT_OPS                                                                           \
+    .masking = KY_MASK_PASSES, .n_tape = ky_recurrent_tape, .window = ky_recurrent_window,         \
+    .step = ky_recurrent_step, .backward = ky_recurrent_backward
+
 #endif
