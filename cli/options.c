@@ -51,23 +51,25 @@ void ky_cli_print_safe(FILE *out, const char *s, size_t len)
     }
 }
 
-static void print_default(const ky_opt *o)
+/* " [64]" where there is a default, else nothing. */
+static void tell_default(const ky_opt *o, char *to, size_t n)
 {
+    *to = '\0';
     switch (o->type) {
     case KY_OPT_STR:
         if (*(const char **)o->at != NULL)
-            printf(" [%s]", *(const char **)o->at);
+            snprintf(to, n, " [%s]", *(const char **)o->at);
         break;
     case KY_OPT_INT:
-        printf(" [%lld]", (long long)*(int64_t *)o->at);
+        snprintf(to, n, " [%lld]", (long long)*(int64_t *)o->at);
         break;
     case KY_OPT_NUM:
         if (!isnan(*(double *)o->at))
-            printf(" [%g]", *(double *)o->at);
+            snprintf(to, n, " [%g]", *(double *)o->at);
         break;
     case KY_OPT_TIME:
         if (*(int64_t *)o->at != 0)
-            printf(" [%gs]", (double)*(int64_t *)o->at / 1e6);
+            snprintf(to, n, " [%gs]", (double)*(int64_t *)o->at / 1e6);
         break;
     case KY_OPT_FLAG:
     case KY_OPT_STRS:
@@ -75,18 +77,37 @@ static void print_default(const ky_opt *o)
     }
 }
 
+/* Words up to column 80, going on at column `from`; the first line stands there already. */
+static void print_wrapped(const char *text, int from)
+{
+    int at = from;
+
+    for (const char *s = text; *s != '\0';) {
+        int len = (int)strcspn(s, " ");
+
+        if (at > from && at + 1 + len > 80) {
+            printf("\n%*s", from, "");
+            at = from;
+        }
+        at += printf(at > from ? " %.*s" : "%.*s", len, s);
+        s += len;
+        s += *s == ' ';
+    }
+    printf("\n");
+}
+
 static void print_help(const ky_usage *u)
 {
     printf("Usage: %s\n\n%s\n\nOptions:\n", u->synopsis, u->about);
     for (const ky_opt *o = u->opts; o->name != NULL; o++) {
-        char left[64];
+        char left[64], given[512], text[1024];
 
         snprintf(left, sizeof(left), "%c%c%s --%s%s%s", o->letter ? '-' : ' ',
                  o->letter ? o->letter : ' ', o->letter ? "," : " ", o->name, o->arg ? " " : "",
                  o->arg ? o->arg : "");
-        printf("  %-27s %s", left, o->help);
-        print_default(o);
-        printf("\n");
+        tell_default(o, given, sizeof(given));
+        snprintf(text, sizeof(text), "%s%s", o->help, given);
+        print_wrapped(text, printf("  %-27s ", left));
     }
     printf("  -h, --help                  print this and leave\n");
     if (u->examples != NULL)

@@ -546,138 +546,145 @@ static const char about[] =
     "a target: sigmoid for labels, linear for numbers.\n"
     "\n"
     "LAYERS, by comma, each a word, its numbers, then its options:\n"
-    "  lstm:64                    units; before another layer of steps it returns them "
-    "all\n"
+    "  lstm:64  gru:64  rnn:64    units; before another layer of steps all of them go on\n"
+    "  bi(lstm:64)  td(dense:8)   both directions; the same layer on every step\n"
     "  conv1d:64x3/2 same relu    filters x width / stride *dilation; same, causal, valid\n"
     "  maxpool:2  avgpool:2/1     width / stride\n"
     "  gap  gmp  flatten          mean, maximum of all steps; all steps side by side\n"
     "  dense:100 relu             units; the last `dense` has one output a class, softmax\n"
+    "  leaky:0.1  elu  prelu  ln  slopes; normalises each step by itself\n"
     "  dropout:0.5  bn            rate; normalises by the statistics of slices of a batch,\n"
     "                             of about 16 windows each with the default batch\n"
-    "  activations: relu, tanh, sigmoid, exponential, softmax, linear";
+    "  activations: relu, tanh, sigmoid, elu, gelu ... by Keras's names";
+
+/* What the command line asks for; the table below points into it. */
+static ky_training asked = { .memory = "window",
+                             .normalize = true,
+                             .metric = "accuracy",
+                             .optimizer = "adam",
+                             .schedule = "constant",
+                             .task_name = "classify",
+                             .learning_rate = NAN,
+                             .clip_norm = NAN,
+                             .weight_decay = NAN,
+                             .rate = { .factor = NAN },
+                             .decay_patience = 4,
+                             .held_out = 0.25,
+                             .least_rows = 20 };
+
+static const ky_opt opts[] = {
+    { "arch", 'a', KY_OPT_STR, &asked.arch, 0, 0, "LAYERS", "layers of a new model" },
+    { "model", 'm', KY_OPT_STR, &asked.model, 0, 0, "FILE", "go on from this model instead" },
+    { "output", 'o', KY_OPT_STR, &asked.out, 0, 0, "FILE", "where the model is written" },
+    { "checkpoint", 0, KY_OPT_STR, &asked.checkpoint, 0, 0, "FILE",
+      "written after each epoch, to go on from" },
+    { "resume", 0, KY_OPT_STR, &asked.resume, 0, 0, "FILE",
+      "go on from a checkpoint, with the data and options it was made with; --checkpoint is "
+      "the same file unless another is given" },
+    { "task", 0, KY_OPT_STR, &asked.task_name, 0, 0, "NAME",
+      "classify, multilabel (y is 0 and 1 of each label) or regress (y is numbers)" },
+    { "loss", 0, KY_OPT_STR, &asked.loss_name, 0, 0, "NAME",
+      "of regress: mse (where nothing is given), mae, huber" },
+    { "epochs", 'e', KY_OPT_INT, &asked.epochs, 1, 1e6, "N", "times over the data, at most" },
+    { "batch", 'b', KY_OPT_INT, &asked.batch, 1, 1e5, "N", "windows a step" },
+    { "optimizer", 0, KY_OPT_STR, &asked.optimizer, 0, 0, "NAME", "adam, adamw, sgd or rmsprop" },
+    { "lr", 'l', KY_OPT_NUM, &asked.learning_rate, 1e-12, 10, "X",
+      "learning rate; 0.001 where not given, with sgd 0.01" },
+    { "momentum", 0, KY_OPT_NUM, &asked.optim.momentum, 0, 0.9999, "X", "of sgd and rmsprop" },
+    { "nesterov", 0, KY_OPT_FLAG, &asked.optim.nesterov, 0, 0, NULL, "sgd: Nesterov's momentum" },
+    { "rho", 0, KY_OPT_NUM, &asked.optim.rho, 0, 0.9999, "X",
+      "rmsprop: how much of its mean of squares a step keeps" },
+    { "centered", 0, KY_OPT_FLAG, &asked.optim.centered, 0, 0, NULL,
+      "rmsprop: divide by the gradient's deviation" },
+    { "weight-decay", 0, KY_OPT_NUM, &asked.weight_decay, 0, 10, "X",
+      "a step takes this share of lr * w from each weight; 0, with adamw 0.004" },
+    { "schedule", 0, KY_OPT_STR, &asked.schedule, 0, 0, "NAME",
+      "of the learning rate: constant, exponential, cosine, plateau" },
+    { "decay", 0, KY_OPT_NUM, &asked.rate.factor, 1e-6, 1, "X",
+      "what the rate is multiplied by: each epoch (exponential, 0.95), or when the validation "
+      "loss stays (plateau, 0.1)" },
+    { "decay-patience", 0, KY_OPT_INT, &asked.decay_patience, 1, 1e6, "N",
+      "plateau: epochs without a lower validation loss" },
+    { "seed", 's', KY_OPT_INT, &asked.seed, 0, 9e15, "N",
+      "same seed, data and options: the same file" },
+    { "patience", 'p', KY_OPT_INT, &asked.patience, 1, 1e6, "N",
+      "epochs without a better validation loss before it stops" },
+    { "clip", 0, KY_OPT_NUM, &asked.clip_norm, 0, 1e9, "X",
+      "gradients longer than this are shortened to it; 0: never; 1 where nothing is given" },
+    { "clipnorm", 0, KY_OPT_NUM, &asked.clip_array, 0, 1e9, "X",
+      "in place of --clip, each array of weights by itself" },
+    { "clipvalue", 0, KY_OPT_NUM, &asked.clip_value, 0, 1e9, "X",
+      "in place of --clip, cut each element off here" },
+    { "l1", 0, KY_OPT_NUM, &asked.l1, 0, 1e6, "X", "add X times the sum of |w| of kernels" },
+    { "l2", 0, KY_OPT_NUM, &asked.l2, 0, 1e6, "X", "add X times the sum of w^2 of kernels" },
+    { "label-smoothing", 0, KY_OPT_NUM, &asked.smoothing, 0, 0.9999, "X",
+      "share of each label that is spread over all classes" },
+    { "class-weight", 0, KY_OPT_STR, &asked.class_weight, 0, 0, "balanced|NAME=W,...",
+      "what rows of a class count in the loss that is learned from" },
+    { "validation", 0, KY_OPT_NUM, &asked.validation, 0.001, 0.9, "X",
+      "share held out to choose the epoch" },
+    { "threads", 't', KY_OPT_INT, &asked.threads, 0, 256, "N",
+      "0: all cores; no effect on the result" },
+    { "memory", 0, KY_OPT_STR, &asked.memory, 0, 0, "window|stream",
+      "each window from zeros, or state carried along a stream" },
+    { "no-normalize", 0, KY_OPT_FLAG, &asked.normalize, 0, 0, NULL,
+      "leave out the layer that normalises the input" },
+    { "json", 'j', KY_OPT_FLAG, &asked.json, 0, 0, NULL, "report as JSON" },
+    { "quiet", 'q', KY_OPT_FLAG, &asked.quiet, 0, 0, NULL, "no progress" },
+    { "segments", 0, KY_OPT_STRS, &asked.segments, 0, 0, "DIR|FILE",
+      "learn from the archive's segments" },
+    { "gate", 0, KY_OPT_FLAG, &asked.gate, 0, 0, NULL,
+      "score beside --model on the same held-out latest part" },
+    { "results", 0, KY_OPT_STR, &asked.results, 0, 0, "FILE",
+      "results.db, for labels that came late" },
+    { "class", 0, KY_OPT_STR, &asked.class_name, 0, 0, "NAME",
+      "the segments' stream class; else the name of their folder" },
+    { "metric", 0, KY_OPT_STR, &asked.metric, 0, 0, "NAME",
+      "what the gate compares: accuracy, macro_f1, log_loss" },
+    { "margin", 0, KY_OPT_NUM, &asked.margin, -1e6, 1e6, "X", "how much better it must be" },
+    { "held-out", 0, KY_OPT_NUM, &asked.held_out, 0.001, 0.9, "X",
+      "share of the latest sequences" },
+    { "least-rows", 0, KY_OPT_INT, &asked.least_rows, 2, 1e9, "N",
+      "fewest labelled sequences to go on with" },
+    { "background", 0, KY_OPT_FLAG, &asked.background, 0, 0, NULL,
+      "lowest priority, quiet, and end with the parent" },
+    { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
+};
+
+static const ky_usage usage = {
+    .synopsis =
+        "kymo train DATA --arch LAYERS | --model FILE | --resume FILE -o MODEL.h5 [options]",
+    .about = about,
+    .opts = opts,
+    .max_args = 1,
+    .examples = "  kymo train har.h5 --arch \"lstm:64, dense\" -o har_lstm.h5\n"
+                "  kymo train har.h5 --arch \"conv1d:64x3 relu, maxpool:2, flatten, dense\" "
+                "-o har_cnn.h5\n",
+};
 
 int ky_cmd_train(int argc, char **argv)
 {
-    ky_train_opts o;
-    ky_training t = { .memory = "window",
-                      .normalize = true,
-                      .metric = "accuracy",
-                      .optimizer = "adam",
-                      .schedule = "constant",
-                      .task_name = "classify",
-                      .decay_patience = 4,
-                      .held_out = 0.25,
-                      .least_rows = 20 };
+    ky_training *t = &asked;
     const char *words[1] = { NULL };
+    ky_train_opts o;
     int n, rc;
 
     ky_train_defaults(&o);
-    t.epochs = o.epochs;
-    t.batch = o.batch;
-    t.patience = o.patience;
-    t.seed = (int64_t)o.seed;
-    t.validation = o.validation;
-    t.optim = o.optim;
-    t.learning_rate = t.clip_norm = t.weight_decay = t.rate.factor = NAN;
-
-    const ky_opt opts[] = {
-        { "arch", 'a', KY_OPT_STR, &t.arch, 0, 0, "LAYERS", "layers of a new model" },
-        { "model", 'm', KY_OPT_STR, &t.model, 0, 0, "FILE", "go on from this model instead" },
-        { "output", 'o', KY_OPT_STR, &t.out, 0, 0, "FILE", "where the model is written" },
-        { "checkpoint", 0, KY_OPT_STR, &t.checkpoint, 0, 0, "FILE",
-          "written after each epoch, to go on from" },
-        { "resume", 0, KY_OPT_STR, &t.resume, 0, 0, "FILE",
-          "go on from a checkpoint, with the data and options it was made with; --checkpoint is "
-          "the same file unless another is given" },
-        { "task", 0, KY_OPT_STR, &t.task_name, 0, 0, "NAME",
-          "classify, multilabel (y is 0 and 1 of each label) or regress (y is numbers)" },
-        { "loss", 0, KY_OPT_STR, &t.loss_name, 0, 0, "NAME",
-          "of regress: mse (where nothing is given), mae, huber" },
-        { "epochs", 'e', KY_OPT_INT, &t.epochs, 1, 1e6, "N", "times over the data, at most" },
-        { "batch", 'b', KY_OPT_INT, &t.batch, 1, 1e5, "N", "windows a step" },
-        { "optimizer", 0, KY_OPT_STR, &t.optimizer, 0, 0, "NAME", "adam, adamw, sgd or rmsprop" },
-        { "lr", 'l', KY_OPT_NUM, &t.learning_rate, 1e-12, 10, "X",
-          "learning rate; 0.001 where not given, with sgd 0.01" },
-        { "momentum", 0, KY_OPT_NUM, &t.optim.momentum, 0, 0.9999, "X", "of sgd and rmsprop" },
-        { "nesterov", 0, KY_OPT_FLAG, &t.optim.nesterov, 0, 0, NULL, "sgd: Nesterov's momentum" },
-        { "rho", 0, KY_OPT_NUM, &t.optim.rho, 0, 0.9999, "X",
-          "rmsprop: how much of its mean of squares a step keeps" },
-        { "centered", 0, KY_OPT_FLAG, &t.optim.centered, 0, 0, NULL,
-          "rmsprop: divide by the gradient's deviation" },
-        { "weight-decay", 0, KY_OPT_NUM, &t.weight_decay, 0, 10, "X",
-          "a step takes this share of lr * w from each weight; 0, with adamw 0.004" },
-        { "schedule", 0, KY_OPT_STR, &t.schedule, 0, 0, "NAME",
-          "of the learning rate: constant, exponential, cosine, plateau" },
-        { "decay", 0, KY_OPT_NUM, &t.rate.factor, 1e-6, 1, "X",
-          "what the rate is multiplied by: each epoch (exponential, 0.95), or when the validation "
-          "loss stays (plateau, 0.1)" },
-        { "decay-patience", 0, KY_OPT_INT, &t.decay_patience, 1, 1e6, "N",
-          "plateau: epochs without a lower validation loss" },
-        { "seed", 's', KY_OPT_INT, &t.seed, 0, 9e15, "N",
-          "same seed, data and options: the same file" },
-        { "patience", 'p', KY_OPT_INT, &t.patience, 1, 1e6, "N",
-          "epochs without a better validation loss before it stops" },
-        { "clip", 0, KY_OPT_NUM, &t.clip_norm, 0, 1e9, "X",
-          "gradients longer than this are shortened to it; 0: never; 1 where nothing is given" },
-        { "clipnorm", 0, KY_OPT_NUM, &t.clip_array, 0, 1e9, "X",
-          "in place of --clip, each array of weights by itself" },
-        { "clipvalue", 0, KY_OPT_NUM, &t.clip_value, 0, 1e9, "X",
-          "in place of --clip, cut each element off here" },
-        { "l1", 0, KY_OPT_NUM, &t.l1, 0, 1e6, "X", "add X times the sum of |w| of kernels" },
-        { "l2", 0, KY_OPT_NUM, &t.l2, 0, 1e6, "X", "add X times the sum of w^2 of kernels" },
-        { "label-smoothing", 0, KY_OPT_NUM, &t.smoothing, 0, 0.9999, "X",
-          "share of each label that is spread over all classes" },
-        { "class-weight", 0, KY_OPT_STR, &t.class_weight, 0, 0, "balanced|NAME=W,...",
-          "what rows of a class count in the loss that is learned from" },
-        { "validation", 0, KY_OPT_NUM, &t.validation, 0.001, 0.9, "X",
-          "share held out to choose the epoch" },
-        { "threads", 't', KY_OPT_INT, &t.threads, 0, 256, "N",
-          "0: all cores; no effect on the result" },
-        { "memory", 0, KY_OPT_STR, &t.memory, 0, 0, "window|stream",
-          "each window from zeros, or state carried along a stream" },
-        { "no-normalize", 0, KY_OPT_FLAG, &t.normalize, 0, 0, NULL,
-          "leave out the layer that normalises the input" },
-        { "json", 'j', KY_OPT_FLAG, &t.json, 0, 0, NULL, "report as JSON" },
-        { "quiet", 'q', KY_OPT_FLAG, &t.quiet, 0, 0, NULL, "no progress" },
-        { "segments", 0, KY_OPT_STRS, &t.segments, 0, 0, "DIR|FILE",
-          "learn from the archive's segments" },
-        { "gate", 0, KY_OPT_FLAG, &t.gate, 0, 0, NULL,
-          "score beside --model on the same held-out latest part" },
-        { "results", 0, KY_OPT_STR, &t.results, 0, 0, "FILE",
-          "results.db, for labels that came late" },
-        { "class", 0, KY_OPT_STR, &t.class_name, 0, 0, "NAME",
-          "the segments' stream class; else the name of their folder" },
-        { "metric", 0, KY_OPT_STR, &t.metric, 0, 0, "NAME",
-          "what the gate compares: accuracy, macro_f1, log_loss" },
-        { "margin", 0, KY_OPT_NUM, &t.margin, -1e6, 1e6, "X", "how much better it must be" },
-        { "held-out", 0, KY_OPT_NUM, &t.held_out, 0.001, 0.9, "X",
-          "share of the latest sequences" },
-        { "least-rows", 0, KY_OPT_INT, &t.least_rows, 2, 1e9, "N",
-          "fewest labelled sequences to go on with" },
-        { "background", 0, KY_OPT_FLAG, &t.background, 0, 0, NULL,
-          "lowest priority, quiet, and end with the parent" },
-        { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
-    };
-    const ky_usage u = {
-        .synopsis =
-            "kymo train DATA --arch LAYERS | --model FILE | --resume FILE -o MODEL.h5 [options]",
-        .about = about,
-        .opts = opts,
-        .max_args = 1,
-        .examples = "  kymo train har.h5 --arch \"lstm:64, dense\" -o har_lstm.h5\n"
-                    "  kymo train har.h5 --arch \"conv1d:64x3 relu, maxpool:2, flatten, dense\" "
-                    "-o har_cnn.h5\n",
-    };
-
-    if ((rc = ky_cli_parse(&u, argc, argv, words, &n)) >= 0)
+    t->epochs = o.epochs;
+    t->batch = o.batch;
+    t->patience = o.patience;
+    t->seed = (int64_t)o.seed;
+    t->validation = o.validation;
+    t->optim = o.optim;
+    if ((rc = ky_cli_parse(&usage, argc, argv, words, &n)) >= 0)
         return rc;
-    t.data = n > 0 ? words[0] : NULL;
-    if ((rc = check_words(&u, &t)) >= 0)
+    t->data = n > 0 ? words[0] : NULL;
+    if ((rc = check_words(&usage, t)) >= 0)
         return rc;
-    t.quiet |= t.background;
-    if (t.background)
+    t->quiet |= t->background;
+    if (t->background)
         go_to_background();
     else
         ky_cli_catch_interrupts();
-    return t.segments.n > 0 ? ky_training_gate(&t) : train_file(&t);
+    return t->segments.n > 0 ? ky_training_gate(t) : train_file(t);
 }
