@@ -12,8 +12,6 @@
 /* More different labels than this are measurements, not classes. */
 enum { MOST_CLASSES = 10000 };
 
-#define SCORED (KY_PART_EVAL | KY_PART_PLAIN)
-
 typedef struct spelling {
     const char *x, *y, *group, *ts;
     unsigned parts;
@@ -22,11 +20,11 @@ typedef struct spelling {
 /* In order of preference. */
 static const spelling spellings[] = {
     { "/X_train", "/y_train", "/group_train", "/ts_train", KY_PART_TRAIN },
-    { "/X_test", "/y_test", "/group_test", "/ts_test", KY_PART_TEST | SCORED },
+    { "/X_test", "/y_test", "/group_test", "/ts_test", KY_PART_TEST | KY_PART_EVAL },
     { "/train/X", "/train/y", "/train/group", "/train/ts", KY_PART_TRAIN },
-    { "/test/X", "/test/y", "/test/group", "/test/ts", KY_PART_TEST | SCORED },
-    { "/X", "/y", "/group", "/ts", KY_PART_TRAIN | SCORED },
-    { "/x", "/y", "/group", "/ts", KY_PART_TRAIN | SCORED },
+    { "/test/X", "/test/y", "/test/group", "/test/ts", KY_PART_TEST | KY_PART_EVAL },
+    { "/X", "/y", "/group", "/ts", KY_PART_TRAIN | KY_PART_EVAL },
+    { "/x", "/y", "/group", "/ts", KY_PART_TRAIN | KY_PART_EVAL },
     { NULL, NULL, NULL, NULL, 0 },
 };
 
@@ -122,19 +120,17 @@ static int open_place(const char *spec, enum ky_part part, place *p, ky_err *err
 
 /* ---- values ---- */
 
-/* Dimensions for a message, "[28,28,1]". */
-static struct dims_text {
-    char s[96];
-} dims_text(int rank, const uint64_t *dims)
+ky_data_dims ky_data_shape(int rank, const uint64_t *dims)
 {
-    struct dims_text t = { "[" };
+    ky_data_dims t = { "[" };
 
     for (int i = 0; i < rank; i++) {
-        size_t n = strlen(t.s);
+        size_t n = strlen(t.text);
 
-        snprintf(t.s + n, sizeof t.s - n, "%s%llu", i > 0 ? "," : "", (unsigned long long)dims[i]);
+        snprintf(t.text + n, sizeof t.text - n, "%s%llu", i > 0 ? "," : "",
+                 (unsigned long long)dims[i]);
     }
-    snprintf(t.s + strlen(t.s), sizeof t.s - strlen(t.s), "]");
+    snprintf(t.text + strlen(t.text), sizeof t.text - strlen(t.text), "]");
     return t;
 }
 
@@ -154,7 +150,7 @@ int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, 
     for (int k = 0; k < i.rank; k++)
         if (i.dims[k] == 0 || i.dims[k] > INT32_MAX)
             return ky_fail(err, KY_ESHAPE, "'%s' is %s: empty or too large", path + 1,
-                           dims_text(i.rank, i.dims).s);
+                           ky_data_shape(i.rank, i.dims).text);
     x = i.count < SIZE_MAX / sizeof *x ? malloc(i.count * sizeof *x) : NULL;
     if (x == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for the %zu values of '%s'", i.count, path + 1);
@@ -168,18 +164,27 @@ int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, 
 }
 
 /* Whether every value can be learned from or answered; the first that cannot is named. */
-static int check_finite(const char *what, const float *x, size_t N, size_t T, size_t F, ky_err *err)
+static int check_finite(ky_data *d, ky_err *err)
 {
-    for (size_t at = 0; at < N * T * F; at++)
-        if (!isfinite(x[at]))
-            return ky_fail(err, KY_EINVAL,
-                           "%s row %zu, step %zu, value %zu is %g: only finite "
-                           "numbers can be learned from or answered",
-                           what, at / (T * F), at % (T * F) / F, at % F, (double)x[at]);
+    size_t T = (size_t)d->set.T, F = (size_t)d->set.F, n = (size_t)d->set.N * T * F;
+    char step[32] = "";
+
+    d->largest = -INFINITY;
+    for (size_t at = 0; at < n; at++) {
+        d->largest = d->x[at] > d->largest ? d->x[at] : d->largest;
+        if (isfinite(d->x[at]))
+            continue;
+        if (d->rank > 2)
+            snprintf(step, sizeof step, "step %zu, ", at % (T * F) / F);
+        return ky_fail(err, KY_EINVAL,
+                       "%s row %zu, %svalue %zu is %g: only finite numbers can be learned from or "
+                       "answered",
+                       d->what, at / (T * F), step, at % F, (double)d->x[at]);
+    }
     return KY_OK;
 }
 
-static int read_values(place *p, enum ky_part part, ky_data *d, ky_err *err)
+static int read_values(place *p, ky_data *d, ky_err *err)
 {
     ky_h5_info i;
     size_t per_row = 1;
@@ -187,10 +192,6 @@ static int read_values(place *p, enum ky_part part, ky_data *d, ky_err *err)
 
     if (rc < 0)
         return ky_context(err, rc, "'%s'", p->path);
-    if (part == KY_PART_TRAIN && i.rank != 3)
-        return ky_fail(err, KY_ESHAPE,
-                       "%s has %d dimensions; three are wanted: windows, steps, values", d->what,
-                       i.rank);
     d->rank = i.rank;
     for (int k = 0; k < i.rank; k++)
         d->dims[k] = i.dims[k];
@@ -202,7 +203,7 @@ static int read_values(place *p, enum ky_part part, ky_data *d, ky_err *err)
     d->set.T = i.rank > 2 ? (int)i.dims[1] : 1;
     d->set.F = (int)(per_row / (size_t)d->set.T);
     d->set.x = d->x;
-    return check_finite(d->what, d->x, (size_t)d->set.N, (size_t)d->set.T, (size_t)d->set.F, err);
+    return check_finite(d, err);
 }
 
 /* ---- labels and groups: whole numbers or names, as places in a sorted list ---- */
@@ -539,17 +540,20 @@ static uint64_t hash_data(const ky_data *d)
     return d->y != NULL ? ky_hash(h, d->y, n * sizeof *d->y) : h;
 }
 
-static int load(const char *spec, enum ky_part part, bool targets, ky_data *ret, ky_err *err)
+/* What stands beside the values. */
+enum beside { CLASSES, TARGETS, NOTHING };
+
+static int load(const char *spec, enum ky_part part, enum beside what, ky_data *ret, ky_err *err)
 {
     place p = { .f = NULL };
     ky_data d = { .naming = KY_NAMES_NONE };
     int rc = open_place(spec, part, &p, err);
 
     snprintf(d.what, sizeof d.what, "%.200s:%.50s", p.path, p.x + (p.x[0] == '/'));
-    if (rc < 0 || (rc = read_values(&p, part, &d, err)) < 0 || part == KY_PART_PLAIN)
+    if (rc < 0 || (rc = read_values(&p, &d, err)) < 0 || what == NOTHING)
         goto out;
     if ((rc = read_names(&p, &d, err)) < 0 ||
-        (rc = targets ? read_targets(&p, &d, err) : read_labels(&p, &d, err)) < 0 ||
+        (rc = what == TARGETS ? read_targets(&p, &d, err) : read_labels(&p, &d, err)) < 0 ||
         (rc = read_groups(&p, &d, err)) < 0)
         goto out;
     rc = read_times(&p, &d, err);
@@ -566,12 +570,17 @@ out:
 
 int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
 {
-    return load(spec, part, false, ret, err);
+    return load(spec, part, CLASSES, ret, err);
 }
 
 int ky_data_load_targets(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
 {
-    return load(spec, part, true, ret, err);
+    return load(spec, part, TARGETS, ret, err);
+}
+
+int ky_data_load_x(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
+{
+    return load(spec, part, NOTHING, ret, err);
 }
 
 void ky_data_free(ky_data *d)
@@ -610,7 +619,21 @@ int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err)
     for (int i = 0; i < rank; i++)
         wanted[i] = (uint64_t)dims[i];
     return ky_fail(err, KY_ESHAPE, "model '%s' takes rows of %s, those of %s are %s", f->name,
-                   dims_text(rank, wanted).s, d->what, dims_text(d->rank - 1, d->dims + 1).s);
+                   ky_data_shape(rank, wanted).text, d->what,
+                   ky_data_shape(d->rank - 1, d->dims + 1).text);
+}
+
+int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err)
+{
+    int tokens = ky_model_facts(m)->tokens;
+    size_t len = (size_t)d->set.T * (size_t)d->set.F;
+
+    for (size_t at = 0; tokens > 0 && at < (size_t)d->set.N * len; at++)
+        if (!(d->x[at] >= 0 && d->x[at] < (float)tokens) || d->x[at] != floorf(d->x[at]))
+            return ky_fail(
+                err, KY_EINVAL, "%s row %zu, step %zu is %g: model '%s' takes tokens 0..%d",
+                d->what, at / len, at % len, (double)d->x[at], ky_model_facts(m)->name, tokens - 1);
+    return KY_OK;
 }
 
 /* The model's class for one of the file's; -1 if it has none. */

@@ -1,6 +1,6 @@
 /*
- * Data for training and scoring, from people's own HDF5 files: X [N,T,F] (for answers also rows
- * of any other shape a model takes: vectors, tokens, frames, videos) with labels y
+ * Data for training and scoring, from people's own HDF5 files: X [N,...], rows of any shape a model
+ * takes (vectors [F], series [T,F], tokens [T], images [H,W,C], videos [T,H,W,C]), with labels y
  * (whole numbers or names), X_train/y_train and X_test/y_test, optional group and ts, and
  * the attributes class_names and features. Everything is read into memory and checked.
  */
@@ -15,7 +15,6 @@ enum ky_part {
     KY_PART_TRAIN = 1, /* X_train, else X */
     KY_PART_TEST = 2,  /* X_test only */
     KY_PART_EVAL = 4,  /* X_test, else X */
-    KY_PART_PLAIN = 8, /* as EVAL, but labels, groups and times are left alone */
 };
 
 /* What the labels were in the file. */
@@ -40,6 +39,7 @@ typedef struct ky_data {
     char **features; /* [F] one allocation, or NULL */
     int rank;        /* of the dataset, rows included; set.T is dims[1] of more than two */
     uint64_t dims[1 + KY_MAX_RANK];
+    float largest; /* of all values */
     uint64_t hash; /* of shapes, values and labels */
 } ky_data;
 
@@ -56,9 +56,21 @@ void ky_data_free(ky_data *d);
  *  there are k, name them. KY_ENOENT also if there is no y. */
 int ky_data_load_targets(const char *spec, enum ky_part part, ky_data *ret, ky_err *err);
 
+/** The values alone: labels, groups and times are left where they are. */
+int ky_data_load_x(const char *spec, enum ky_part part, ky_data *ret, ky_err *err);
+
+/** Dimensions for a message, "[28,28,1]". */
+typedef struct ky_data_dims {
+    char text[96];
+} ky_data_dims;
+ky_data_dims ky_data_shape(int rank, const uint64_t *dims);
+
 /** Cut the rows into the model's steps: images and rows without time are one step, tokens are
  *  steps of one value. KY_ESHAPE names both shapes if the values of a row do not fit. */
 int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err);
+
+/** KY_EINVAL names the first value that is no token of a model that takes tokens. */
+int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err);
 
 /** One dataset as it is, finite numbers of any shape: *ret from malloc. */
 int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, ky_err *err);

@@ -91,6 +91,7 @@ static int eval_targets(const char *const *words, const ky_model *m, enum ky_tas
     ky_json *o;
 
     if (rc < 0 || (rc = ky_data_fit(&d, m, err)) < 0 ||
+        (rc = ky_data_check_tokens(&d, m, err)) < 0 ||
         (rc = ky_evaluate_targets(m, &d.set, task == KY_TASK_MULTILABEL, threads, &s, err)) < 0)
         goto out;
     if (json) {
@@ -163,6 +164,7 @@ int ky_cmd_eval(int argc, char **argv)
     else
         rc = ky_data_match(&d, m, &err);
     if (rc < 0 || (rc = ky_data_fit(&d, m, &err)) < 0 ||
+        (rc = ky_data_check_tokens(&d, m, &err)) < 0 ||
         (rc = ky_evaluate(m, &d.set, (int)threads, &s, &err)) < 0)
         goto out;
     if (json)

@@ -180,7 +180,7 @@ static int answer_one(const ky_model *m, const char *spec, bool stream, int thre
 {
     const ky_model_info *f = ky_model_facts(m);
     ky_data d = { 0 };
-    int rc = ky_data_load(spec, KY_PART_PLAIN, &d, err);
+    int rc = ky_data_load_x(spec, KY_PART_EVAL, &d, err);
 
     if (rc == KY_OK)
         rc = ky_data_fit(&d, m, err);

@@ -215,28 +215,58 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
 
 /* ---- training on a person's file ---- */
 
+/* How many tokens there are: one more than the largest, in the test part too where the file has
+ * one. 0: those values are no tokens. */
+static int vocabulary_of(const ky_training *t, const ky_data *d)
+{
+    ky_data test;
+    float largest = d->largest;
+
+    if (strchr(t->data, ':') == NULL &&
+        ky_data_load_x(t->data, KY_PART_TEST, &test, NULL) == KY_OK) {
+        largest = test.largest > largest ? test.largest : largest;
+        ky_data_free(&test);
+    }
+    return largest >= 0 && largest < 1 << 24 ? (int)largest + 1 : 0;
+}
+
+/* Rows of two dimensions are steps of values, of four frames, of one values, of three an image. */
+static ky_shape shape_of_rows(const ky_data *d, bool carried)
+{
+    ky_shape s = { .rank = d->rank - 1 };
+
+    s.timed = s.rank == 2 || s.rank >= 4;
+    for (int i = 0; i < s.rank; i++)
+        s.d[i] = (int)d->dims[i + 1];
+    if (s.timed && carried)
+        s.d[0] = KY_ANY;
+    return s;
+}
+
 static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err *err)
 {
     static const enum ky_activation answers[] = { [KY_TASK_CLASSIFY] = KY_SOFTMAX,
                                                   [KY_TASK_MULTILABEL] = KY_SIGMOID,
                                                   [KY_TASK_REGRESS] = KY_LINEAR };
-    bool carried = strcmp(t->memory, "stream") == 0;
-    ky_shape input = { .rank = 2, .timed = true };
+    ky_arch_opts o = { .input = shape_of_rows(d, d->set.carried),
+                       .n_outputs = t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
+                       .answer = answers[t->task],
+                       .normalize = t->normalize };
     int rc;
 
-    input.d[0] = carried ? KY_ANY : d->set.T;
-    input.d[1] = d->set.F;
     if (t->task == KY_TASK_CLASSIFY && d->n_classes < 2)
         return ky_fail(err, KY_EINVAL, "%s has only the class '%s': there is nothing to tell apart",
                        d->what, d->classes[0]);
-    rc = ky_arch_build_for(t->arch, &input, t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
-                           answers[t->task], t->normalize, ret, err);
-    if (rc < 0)
-        return rc;
+    if (ky_arch_takes_tokens(t->arch))
+        o.vocabulary = vocabulary_of(t, d);
+    if ((rc = ky_arch_build_for(t->arch, &o, ret, err)) < 0)
+        return rc != KY_ESHAPE ? rc
+                               : ky_context(err, rc, "rows of %s",
+                                            ky_data_shape(d->rank - 1, d->dims + 1).text);
     ky_model_init(*ret, (uint64_t)t->seed);
     if (t->task == KY_TASK_CLASSIFY || d->n_classes == d->set.C)
         rc = ky_model_set_labels(*ret, (const char *const *)d->classes, d->n_classes, err);
-    if (rc == KY_OK && d->features != NULL)
+    if (rc == KY_OK && d->features != NULL && d->set.F == ky_model_facts(*ret)->features)
         rc = ky_model_set_feature_names(*ret, (const char *const *)d->features, err);
     return rc;
 }
@@ -249,6 +279,8 @@ static int make_model(const ky_training *t, ky_data *d, ky_model **ret, ky_err *
 
     if (rc == KY_OK && from != NULL && t->task == KY_TASK_CLASSIFY)
         rc = ky_data_match(d, *ret, err);
+    if (rc == KY_OK && (rc = ky_data_fit(d, *ret, err)) == KY_OK)
+        rc = ky_data_check_tokens(d, *ret, err);
     return rc;
 }
 
@@ -373,8 +405,8 @@ static void describe(const ky_training *t, const ky_data *d)
 
     bool classes = t->task == KY_TASK_CLASSIFY;
 
-    fprintf(stderr, "%s: %d windows of %d steps, each of %d values; %d %s\n", d->what, s->N, s->T,
-            s->F, classes ? d->n_classes : s->C,
+    fprintf(stderr, "%s: %d rows of %s; %d %s\n", d->what, s->N,
+            ky_data_shape(d->rank - 1, d->dims + 1).text, classes ? d->n_classes : s->C,
             classes                         ? "classes"
             : t->task == KY_TASK_MULTILABEL ? "labels"
                                             : "targets");
@@ -537,18 +569,21 @@ static int check_words(const ky_usage *u, ky_training *t)
 }
 
 static const char about[] =
-    "Trains a model on labelled windows: DATA is an HDF5 file with X_train and y_train,\n"
-    "or X and y, or FILE:DATASET. The epoch kept is the one with the lowest loss on a\n"
-    "validation part; a test part (X_test) is only scored at the end. X is [windows,\n"
-    "steps, values], y a whole number or a name a window; `group` (say, the person) keeps\n"
-    "what belongs together on one side of the validation. With --task multilabel or\n"
-    "regress y is [windows] or [windows, targets], and the last `dense` has one output\n"
-    "a target: sigmoid for labels, linear for numbers.\n"
+    "Trains a model on labelled rows: DATA is an HDF5 file with X_train and y_train, or X\n"
+    "and y, or FILE:DATASET. The epoch kept is the one with the lowest loss on a\n"
+    "validation part; a test part (X_test) is only scored at the end. X is [rows, steps,\n"
+    "values], [rows, values], images [rows, height, width, channels], videos with steps in\n"
+    "front of that, or tokens [rows, steps] for `embed`; y a whole number or a name a row;\n"
+    "`group` (say, the person) keeps what belongs together on one side of the validation.\n"
+    "With --task multilabel or regress y is [rows] or [rows, targets], and the last\n"
+    "`dense` has one output a target: sigmoid for labels, linear for numbers.\n"
     "\n"
     "LAYERS, by comma, each a word, its numbers, then its options:\n"
     "  lstm:64  gru:64  rnn:64    units; before another layer of steps all of them go on\n"
     "  bi(lstm:64)  td(dense:8)   both directions; the same layer on every step\n"
     "  conv1d:64x3/2 same relu    filters x width / stride *dilation; same, causal, valid\n"
+    "  conv2d:32x3 relu           the same on images; in td(...) on each frame of a video\n"
+    "  embed:32x1000              size x tokens; of as many as the data have\n"
     "  maxpool:2  avgpool:2/1     width / stride\n"
     "  gap  gmp  flatten          mean, maximum of all steps; all steps side by side\n"
     "  dense:100 relu             units; the last `dense` has one output a class, softmax\n"

@@ -64,7 +64,7 @@ static const word words[] = {
     { "embed",
       &ky_embedding_ops,
       "embed:32x1000",
-      { { ':', true, "output_dim" }, { 'x', true, "input_dim" } },
+      { { ':', true, "output_dim" }, { 'x', false, "input_dim" } },
       NULL },
     { "bn", &ky_batchnorm_ops, "bn", { { 0 } }, NULL },
     { "ln", &ky_layernorm_ops, "ln", { { 0 } }, NULL },
@@ -392,10 +392,11 @@ static void return_sequences(item *items, int n)
 }
 
 /* The last dense answers: one output a class, and probabilities, or what else is wanted. */
-static int finish_dense(item *items, int n, int n_outputs, enum ky_activation answer, ky_err *err)
+static int finish_dense(item *items, int n, const ky_arch_opts *o, ky_err *err)
 {
     item *last = &items[n - 1];
     ky_layer_config *cfg = &last->layer.cfg;
+    bool classes = o->answer == KY_SOFTMAX;
 
     for (int i = 0; i < n - 1; i++)
         if (is(&items[i], &ky_dense_ops) && !items[i].has_units)
@@ -405,13 +406,42 @@ static int finish_dense(item *items, int n, int n_outputs, enum ky_activation an
         return ky_fail(err, KY_EINVAL, "the last layer is '%s', must be 'dense', which answers",
                        last->text);
     if (!last->has_units)
-        cfg->units = n_outputs;
-    if (cfg->units != n_outputs && !(answer == KY_SOFTMAX && cfg->units == 1 && n_outputs == 2))
+        cfg->units = o->n_outputs;
+    if (cfg->units != o->n_outputs && !(classes && cfg->units == 1 && o->n_outputs == 2))
         return ky_fail(err, KY_ESHAPE, "'%s' has %d outputs, but there are %d %s", last->text,
-                       cfg->units, n_outputs, answer == KY_SOFTMAX ? "classes" : "targets");
+                       cfg->units, o->n_outputs, classes ? "classes" : "targets");
     if (!last->has_activation)
-        cfg->activation = answer == KY_SOFTMAX && cfg->units == 1 ? KY_SIGMOID : answer;
+        cfg->activation = classes && cfg->units == 1 ? KY_SIGMOID : o->answer;
     return KY_OK;
+}
+
+/* How many tokens there are, where the line does not say. */
+static int finish_embed(item *first, const ky_arch_opts *o, ky_err *err)
+{
+    ky_layer_config *cfg = &first->layer.cfg;
+
+    if (!is(first, &ky_embedding_ops) || cfg->input_dim > 0)
+        return KY_OK;
+    if (o->vocabulary < 1 || o->vocabulary > KY_MAX_DIM)
+        return ky_fail(err, KY_EINVAL,
+                       "'%s' must say how many tokens there are, 1 to %d, as in '%s'", first->text,
+                       KY_MAX_DIM, first->w->example);
+    cfg->input_dim = o->vocabulary;
+    return KY_OK;
+}
+
+/* The rows as the first layer takes them. */
+static ky_shape input_for(const item *first, const ky_shape *rows)
+{
+    ky_shape in = *rows;
+
+    if (is(first, &ky_embedding_ops) && in.rank == 1)
+        in.timed = true;
+    if (is(first, &ky_conv2d_ops) && in.rank - first->wrapped[TD] == 2) {
+        in.d[in.rank++] = 1;
+        in.timed = first->wrapped[TD] > 0;
+    }
+    return in;
 }
 
 /* (x - mean) / deviation, fitted to the training part; not learnt. */
@@ -475,31 +505,45 @@ static int build(ky_model *m, const item *items, int n, bool normalize, ky_err *
 int ky_arch_build(const char *arch, const ky_shape *input, int n_outputs, bool normalize,
                   ky_model **ret, ky_err *err)
 {
-    return ky_arch_build_for(arch, input, n_outputs, KY_SOFTMAX, normalize, ret, err);
+    const ky_arch_opts o = {
+        .input = *input, .n_outputs = n_outputs, .answer = KY_SOFTMAX, .normalize = normalize
+    };
+
+    return ky_arch_build_for(arch, &o, ret, err);
 }
 
-int ky_arch_build_for(const char *arch, const ky_shape *input, int n_outputs,
-                      enum ky_activation answer, bool normalize, ky_model **ret, ky_err *err)
+int ky_arch_build_for(const char *arch, const ky_arch_opts *o, ky_model **ret, ky_err *err)
 {
     item *items = calloc(MAX_LAYERS, sizeof(*items));
     ky_model *m = NULL;
+    ky_shape input;
     int n, rc;
 
     if (items == NULL)
         return ky_fail(err, KY_ENOMEM, "out of memory");
     rc = n = read_line(arch, items, err);
-    if (rc > 0)
-        rc = finish_dense(items, n, n_outputs, answer, err);
+    if (rc > 0 && (rc = finish_dense(items, n, o, err)) == KY_OK)
+        rc = finish_embed(items, o, err);
     if (rc == KY_OK) {
         return_sequences(items, n);
-        rc = ky_model_new("kymo", input, &m, err);
+        input = input_for(items, &o->input);
+        rc = ky_model_new("kymo", &input, &m, err);
     }
     if (rc == KY_OK)
-        rc = build(m, items, n, normalize, err);
+        rc = build(m, items, n, o->normalize, err);
     if (rc == KY_OK)
         *ret = m;
     else
         ky_model_free(m);
     free(items);
     return rc;
+}
+
+bool ky_arch_takes_tokens(const char *arch)
+{
+    item *first = calloc(MAX_LAYERS, sizeof(*first));
+    bool tokens = first != NULL && read_line(arch, first, NULL) > 0 && is(first, &ky_embedding_ops);
+
+    free(first);
+    return tokens;
 }

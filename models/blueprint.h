@@ -161,9 +161,22 @@ int ky_model_save_with(const ky_model *m, const char *path, ky_saving more, void
 int ky_arch_build(const char *arch, const ky_shape *input, int n_outputs, bool normalize,
                   ky_model **ret, ky_err *err);
 
-/** The same for answers that are no classes: n_outputs targets, and `answer` where the last dense
- *  names no activation: KY_LINEAR for numbers, KY_SIGMOID for labels. */
-int ky_arch_build_for(const char *arch, const ky_shape *input, int n_outputs,
-                      enum ky_activation answer, bool normalize, ky_model **ret, ky_err *err);
+/* What an --arch string is built for. */
+typedef struct ky_arch_opts {
+    ky_shape input; /* of a row. With `embed` in front values are tokens, one a step, and with
+                       conv2d rows of [height,width] or [steps,height,width] have one channel */
+    int n_outputs;
+    enum ky_activation answer; /* of a last dense that names none: KY_SOFTMAX for classes, KY_LINEAR
+                                  for numbers, KY_SIGMOID for labels */
+    bool normalize;            /* a layer in front takes off means and divides by deviations: of
+                                  each value of a step, of images of each channel; never of tokens */
+    int vocabulary;            /* of an `embed` that does not say its own; 0: it must */
+} ky_arch_opts;
+
+/** The same for rows of any shape, and for answers that are no classes. */
+int ky_arch_build_for(const char *arch, const ky_arch_opts *o, ky_model **ret, ky_err *err);
+
+/** Whether the first layer of the line takes tokens. */
+bool ky_arch_takes_tokens(const char *arch);
 
 #endif

@@ -417,6 +417,15 @@ static void find_pool(ky_model *m, int i)
     }
 }
 
+/* The size of the table that the first input is looked up in; 0: in none. */
+static int tokens_of(const ky_model *m)
+{
+    for (int i = 0; i < m->n_layers; i++)
+        if (m->layers[i].ops == &ky_embedding_ops && m->layers[i].from[0] == KY_INPUT(0))
+            return m->layers[i].cfg.input_dim;
+    return 0;
+}
+
 int ky_model_finish(ky_model *m, ky_err *err)
 {
     const ky_shape *in = &m->inputs[0];
@@ -437,6 +446,7 @@ int ky_model_finish(ky_model *m, ky_err *err)
     info->name = m->name;
     info->features = (int)ky_shape_step(in);
     info->window = !in->timed ? 1 : in->d[0] == KY_ANY ? 0 : in->d[0];
+    info->tokens = tokens_of(m);
     info->outputs = (int)ky_shape_step(ky_model_tensor(m, m->outputs[0]));
     info->n_inputs = m->n_inputs;
     info->n_outputs = m->n_outputs;

@@ -22,6 +22,7 @@ typedef struct ky_model_info {
     const char *name;
     int features;                     /* F: values a step */
     int window;                       /* T: steps of the input shape; 0: any number */
+    int tokens;                       /* what comes in are whole numbers below it; 0: values */
     int outputs;                      /* values an answer (of the first output, a step) */
     int n_inputs, n_outputs;          /* more than one: only ky_model_run takes them */
     int n_labels;                     /* 0: the file names no classes */

@@ -231,26 +231,27 @@ static int split(trainer *t, ky_err *err)
     return rc;
 }
 
-/* Mean and variance of each value over the training rows, in double and in order. */
-static void moments(const trainer *t, double *mean, double *var)
+/* Mean and variance over the training rows of each of C values that are side by side, in double
+ * and in order. */
+static void moments(const trainer *t, size_t C, double *mean, double *var)
 {
-    size_t F = (size_t)t->d.F, steps = (size_t)t->d.T;
-    double n = (double)t->n_train * (double)steps;
+    size_t len = (size_t)t->d.T * (size_t)t->d.F;
+    double n = (double)t->n_train * (double)(len / C);
 
     for (int pass = 0; pass < 2; pass++) {
         double *into = pass == 0 ? mean : var;
 
         for (int i = 0; i < t->n_train; i++) {
-            const float *x = t->d.x + t->rows[i] * steps * F;
+            const float *x = t->d.x + t->rows[i] * len;
 
-            for (size_t j = 0; j < steps * F; j++) {
-                double v = x[j] - (pass == 0 ? 0 : mean[j % F]);
+            for (size_t j = 0, c = 0; j < len; j++, c = c + 1 < C ? c + 1 : 0) {
+                double v = x[j] - (pass == 0 ? 0 : mean[c]);
 
-                into[j % F] += pass == 0 ? v : v * v;
+                into[c] += pass == 0 ? v : v * v;
             }
         }
-        for (size_t f = 0; f < F; f++)
-            into[f] /= n;
+        for (size_t c = 0; c < C; c++)
+            into[c] /= n;
     }
 }
 
@@ -260,26 +261,28 @@ static double usable_variance(double var, double mean)
     return var > 1e-12 * (1 + mean * mean) ? var : 1;
 }
 
-/* The first layer, if it only normalises and does not learn, takes the moments of the data. */
+/* The first layer, if it only normalises and does not learn, takes the moments of the data: of each
+ * value of a step, of images of each channel. */
 static int fit_input(trainer *t, ky_err *err)
 {
     ky_layer *l = t->m->layers;
-    size_t F = (size_t)t->d.F;
+    size_t C;
     double *mean;
 
     if (strcmp(l->ops->class_name, "BatchNormalization") != 0 || l->trainable || l->cfg.scale ||
         l->cfg.center)
         return KY_OK;
-    mean = calloc(2 * F, sizeof *mean);
+    C = l->weights[0].len;
+    mean = calloc(2 * C, sizeof *mean);
     if (mean == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for the moments of %zu values", F);
-    moments(t, mean, mean + F);
+        return ky_fail(err, KY_ENOMEM, "no memory for the moments of %zu values", C);
+    moments(t, C, mean, mean + C);
     for (int i = 0; i < l->n_weights; i++) {
         ky_real *w = ky_model_weight(t->m, 0, i);
         bool var = strcmp(l->weights[i].name, "moving_variance") == 0;
 
-        for (size_t f = 0; f < F; f++)
-            w[f] = (ky_real)(var ? usable_variance(mean[F + f], mean[f]) : mean[f]);
+        for (size_t c = 0; c < C; c++)
+            w[c] = (ky_real)(var ? usable_variance(mean[C + c], mean[c]) : mean[c]);
     }
     free(mean);
     return KY_OK;

@@ -435,8 +435,7 @@ static void training_says_what_it_learns_from(void **state)
     ran *r = run("train|tones.h5|--arch|" ARCH "|-o|m.h5|-e|1");
 
     assert_int_equal(r->code, 0);
-    assert_non_null(
-        strstr(r->err, "X_train: 120 windows of 12 steps, each of 2 values; 3 classes"));
+    assert_non_null(strstr(r->err, "X_train: 120 rows of [12,2]; 3 classes"));
     assert_non_null(strstr(r->err, "about 15 %, of every class"));
 }
 
@@ -751,7 +750,7 @@ static const spoilt table[] = {
     { "only the class '0'", TRAIN_BAD, with_one_class },
     { "row 11 is class 3, but class_names has 0..2", TRAIN_BAD, with_label_too_high },
     { "row 11 is class -1", TRAIN_BAD, with_label_below_zero },
-    { "has 2 dimensions", TRAIN_BAD, with_two_dimensions },
+    { "rows of [24]: 'lstm:10'", TRAIN_BAD, with_two_dimensions },
     { "[0,12,2]", TRAIN_BAD, with_no_rows },
     { "1 dimensions", TRAIN_BAD, with_words_as_values },
     { "no labels", TRAIN_BAD, with_no_labels },
@@ -764,7 +763,8 @@ static const spoilt table[] = {
     { "6 steps", "eval|window.h5|bad.h5", with_other_steps },
     { "the data have 6", "train|bad.h5|--model|window.h5|-o|new.h5|-q", with_other_steps },
     { "are [12,1]", "predict|good.h5|bad.h5|-o|new.h5", with_other_features },
-    { "1 values a step", "train|bad.h5|--model|good.h5|-o|new.h5|-q", with_other_features },
+    { "rows of [12,2], those of bad.h5:X are [12,1]", "train|bad.h5|--model|good.h5|-o|new.h5|-q",
+      with_other_features },
     { "'<\\x1b[31mred', which model", "eval|good.h5|bad.h5", with_unknown_class },
     { "bad.h5", TRAIN_BAD, cut_short },
     { "bad.h5", TRAIN_BAD, not_hdf5 },

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "models/blueprint.h"
+#include "models/layer_tools.h"
 
 static const ky_shape windows = { .rank = 2, .d = { 128, 9 }, .timed = true };
 static const ky_shape endless = { .rank = 2, .d = { KY_ANY, 9 }, .timed = true };
@@ -131,6 +132,48 @@ static void words_follow_the_dimensions_of_the_input(void **state)
     }
 }
 
+/* What the line says of the rows: tokens are steps, images without channels have one. */
+static void rows_are_taken_as_the_first_layer_wants_them(void **state)
+{
+    static const struct {
+        const char *arch;
+        ky_shape rows, input;
+        int tokens;
+    } cases[] = {
+        { "embed:4, lstm:3, dense", { 1, { 30 }, false }, { 1, { 30 }, true }, 50 },
+        { "embed:4x7, lstm:3, dense", { 1, { 30 }, false }, { 1, { 30 }, true }, 7 },
+        { "conv2d:2x3, gap, dense", { 2, { 9, 8 }, true }, { 3, { 9, 8, 1 }, false }, 0 },
+        { "conv2d:2x3, gap, dense", { 3, { 9, 8, 2 }, false }, { 3, { 9, 8, 2 }, false }, 0 },
+        { "td(conv2d:2x3), td(gap), lstm:3, dense",
+          { 3, { 5, 9, 8 }, false },
+          { 4, { 5, 9, 8, 1 }, true },
+          0 },
+        { "dense:4 relu, dense", { 1, { 30 }, false }, { 1, { 30 }, false }, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const ky_arch_opts o = { cases[i].rows, 3, KY_SOFTMAX, true, 50 };
+        const ky_shape *in;
+        ky_model *m;
+        ky_err err;
+
+        if (ky_arch_build_for(cases[i].arch, &o, &m, &err) < 0)
+            fail_msg("%s: %s", cases[i].arch, err.text);
+        in = ky_model_tensor(m, KY_INPUT(0));
+        assert_int_equal(in->rank, cases[i].input.rank);
+        assert_int_equal(in->timed, cases[i].input.timed);
+        assert_memory_equal(in->d, cases[i].input.d, (size_t)in->rank * sizeof(*in->d));
+        assert_int_equal(ky_model_facts(m)->tokens, cases[i].tokens);
+        assert_int_equal(ky_arch_takes_tokens(cases[i].arch), cases[i].tokens > 0);
+        /* a mean and a deviation for each channel, none for tokens */
+        assert_int_equal(m->layers[0].ops == &ky_embedding_ops, cases[i].tokens > 0);
+        if (cases[i].tokens == 0)
+            assert_int_equal(m->layers[0].weights[0].len, in->d[in->rank - 1]);
+        ky_model_free(m);
+    }
+}
+
 static void two_classes_may_share_one_sigmoid(void **state)
 {
     ky_model *m = build("lstm:3, dense:1", 2, false);
@@ -179,7 +222,7 @@ static void wrong_lines_are_refused_with_the_word_and_a_better_one(void **state)
         { "td( ), dense", "a layer must stand in it" },
         { "td(lsmt:3), dense", "no layer 'lsmt'; the nearest is 'lstm'" },
         { "lstm:3, td(dense)", "the last layer is 'td(dense)'" },
-        { "embed:8, gap, dense", "'embed:8' needs input_dim, as in 'embed:32x1000'" },
+        { "embed:8, gap, dense", "'embed:8' must say how many tokens there are" },
         { "conv2d:8x3, flatten, dense", "" },
         { "lstm:64 dense", "'lstm:64 dense': a comma is missing before 'dense'" },
         { "lstm:64 dense:3 relu, dense", "a comma is missing before 'dense:3'" },
@@ -273,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_become_the_models_they_say),
         cmocka_unit_test(words_follow_the_dimensions_of_the_input),
+        cmocka_unit_test(rows_are_taken_as_the_first_layer_wants_them),
         cmocka_unit_test(two_classes_may_share_one_sigmoid),
         cmocka_unit_test(inputs_are_normalised_by_a_layer_that_does_not_learn),
         cmocka_unit_test(wrong_lines_are_refused_with_the_word_and_a_better_one),

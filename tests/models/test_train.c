@@ -966,10 +966,13 @@ static float *targets_of(const made *t, bool labels)
 
 static ky_model *build_targets(const char *arch, enum ky_activation answer)
 {
-    ky_shape input = { .rank = 2, .d = { 12, 2 }, .timed = true };
+    const ky_arch_opts o = { .input = { .rank = 2, .d = { 12, 2 }, .timed = true },
+                             .n_outputs = 2,
+                             .answer = answer,
+                             .normalize = true };
     ky_model *m = NULL;
 
-    assert_int_equal(ky_arch_build_for(arch, &input, 2, answer, true, &m, NULL), KY_OK);
+    assert_int_equal(ky_arch_build_for(arch, &o, &m, NULL), KY_OK);
     ky_model_init(m, 1);
     return m;
 }

@@ -1,0 +1,242 @@
+/* What kymo learns from: rows of every shape, from files made here. */
+#include "tests/cli/run.h"
+
+#include <math.h>
+
+#include "models/h5.h"
+#include "models/rng.h"
+
+enum { MOST_VALUES = 1024, TRAIN = 160, TEST = 80, ALL = TRAIN + TEST };
+
+/* Rows of `rank` dimensions, of two classes that stand apart; what they hold. */
+typedef struct rows {
+    const char *name;
+    enum ky_h5_type type;
+    int rank;
+    uint64_t d[5];
+    /* One row of class y: values of 0..255, or tokens. */
+    void (*fill)(const struct rows *r, ky_rng *rng, int y, float *x);
+} rows;
+
+static size_t row_len(const rows *r)
+{
+    size_t n = 1;
+
+    for (int i = 0; i < r->rank; i++)
+        n *= (size_t)r->d[i];
+    return n;
+}
+
+/* The first value tells, far from zero and small beside the others. */
+static void fill_vector(const rows *r, ky_rng *rng, int y, float *x)
+{
+    for (size_t i = 0; i < row_len(r); i++)
+        x[i] = (float)(100 + 30 * ky_rng_normal(rng));
+    x[0] = (float)(100 + 2 * y + 0.3 * ky_rng_normal(rng));
+}
+
+/* A bright square of 2 x 2 or a line of 4, anywhere, in the last channel. */
+static void draw(const rows *r, ky_rng *rng, int y, int at, float *x)
+{
+    bool plane = r->rank == 2 || r->rank == 3;
+    size_t H = (size_t)r->d[plane ? 0 : 1], W = (size_t)r->d[plane ? 1 : 2];
+    size_t C = r->rank == 2 ? 1 : (size_t)r->d[r->rank - 1];
+    size_t top = 1 + (size_t)at % (H - 2), left = 1 + (size_t)at % (W - 4);
+
+    for (size_t i = 0; i < H * W * C; i++)
+        x[i] = (float)(10 + 20 * ky_rng_uniform(rng));
+    for (size_t i = 0; i < 4; i++) {
+        size_t row = top + (y == 0 ? i / 2 : 0), column = left + (y == 0 ? i % 2 : i);
+
+        x[(row * W + column) * C + C - 1] = 220;
+    }
+}
+
+static void fill_image(const rows *r, ky_rng *rng, int y, float *x)
+{
+    draw(r, rng, y, (int)(16 * ky_rng_uniform(rng)), x);
+}
+
+/* The square moves one way or the other: each frame by itself says nothing. */
+static void fill_video(const rows *r, ky_rng *rng, int y, float *x)
+{
+    int T = (int)r->d[0];
+    size_t frame = row_len(r) / r->d[0];
+
+    for (int t = 0; t < T; t++)
+        draw(r, rng, 0, y == 0 ? t : T - 1 - t, x + (size_t)t * frame);
+}
+
+/* Token 3 + y is somewhere among others. */
+static void fill_tokens(const rows *r, ky_rng *rng, int y, float *x)
+{
+    for (size_t i = 0; i < row_len(r); i++)
+        x[i] = (float)(6 + (int)(14 * ky_rng_uniform(rng)));
+    x[(size_t)(ky_rng_uniform(rng) * (double)row_len(r))] = (float)(3 + y);
+}
+
+static const rows vectors = { "vectors.h5", KY_H5_F32, 1, { 5 }, fill_vector },
+                  images = { "images.h5", KY_H5_U8, 3, { 9, 8, 2 }, fill_image },
+                  plain_images = { "plain.h5", KY_H5_U8, 2, { 9, 8 }, fill_image },
+                  videos = { "videos.h5", KY_H5_U8, 4, { 4, 9, 8, 1 }, fill_video },
+                  tokens = { "tokens.h5", KY_H5_I32, 1, { 7 }, fill_tokens };
+
+/* Values of the file's type. */
+static void put_x(ky_h5 *f, const char *path, const rows *r, const float *x, int n)
+{
+    uint64_t dims[6] = { (uint64_t)n };
+    size_t len = (size_t)n * row_len(r), size = r->type == KY_H5_U8 ? 1 : 4;
+    void *v = malloc(len * size);
+
+    assert_non_null(v);
+    memcpy(dims + 1, r->d, sizeof r->d);
+    for (size_t i = 0; i < len; i++) {
+        if (r->type == KY_H5_U8)
+            ((uint8_t *)v)[i] = (uint8_t)x[i];
+        else if (r->type == KY_H5_I32)
+            ((int32_t *)v)[i] = (int32_t)x[i];
+        else
+            ((float *)v)[i] = x[i];
+    }
+    assert_int_equal(ky_h5_put(f, path, r->type, 1 + r->rank, dims, v, NULL), KY_OK);
+    free(v);
+}
+
+static ky_h5 *create(const char *name)
+{
+    char path[4096];
+    ky_h5 *f = NULL;
+
+    assert_int_equal(ky_h5_create(in_dir(name, path), &f, NULL), KY_OK);
+    return f;
+}
+
+static void put_y(ky_h5 *f, const char *path, const int32_t *y, int n)
+{
+    assert_int_equal(ky_h5_put(f, path, KY_H5_I32, 1, (const uint64_t[]){ (uint64_t)n }, y, NULL),
+                     KY_OK);
+}
+
+static void make_file(const rows *r)
+{
+    float *x = malloc(ALL * row_len(r) * sizeof *x);
+    int32_t y[ALL];
+    ky_h5 *f = create(r->name);
+    ky_rng rng;
+
+    assert_non_null(x);
+    ky_rng_seed(&rng, 1);
+    for (int i = 0; i < ALL; i++) {
+        y[i] = i % 2;
+        r->fill(r, &rng, y[i], x + (size_t)i * row_len(r));
+    }
+    put_x(f, "/X_train", r, x, TRAIN);
+    put_y(f, "/y_train", y, TRAIN);
+    put_x(f, "/X_test", r, x + TRAIN * row_len(r), TEST);
+    put_y(f, "/y_test", y + TRAIN, TEST);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+    free(x);
+}
+
+static int set_up(void **state)
+{
+    static const rows *const all[] = { &vectors, &images, &plain_images, &videos, &tokens };
+
+    (void)state;
+    if (run_begin() != 0)
+        return -1;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        make_file(all[i]);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    return run_end();
+}
+
+static double number(const ky_json *o, const char *key)
+{
+    return ky_json_num(ky_json_get(o, key), NAN);
+}
+
+/* -- rows of every shape -------------------------------------------------------------------------
+ */
+
+static void rows_of_every_shape_are_learned_scored_and_asked(void **state)
+{
+    static const struct {
+        const rows *rows;
+        const char *arch;
+    } cases[] = {
+        { &vectors, "dense:8 relu, dense" },
+        { &images, "conv2d:6x3 relu, maxpool:2, flatten, dense:8 relu, dense" },
+        { &plain_images, "conv2d:6x3 relu, gmp, dense:1" },
+        { &videos, "td(conv2d:3x3 relu), td(maxpool:2), td(flatten), lstm:8, dense" },
+        { &tokens, "embed:4, lstm:6, dense:1" },
+        { &tokens, "embed:4x50, gmp, dense" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *name = cases[i].rows->name;
+        char command[512];
+        ky_json *trained, *scored;
+        double accuracy;
+
+        snprintf(command, sizeof command, "train|%s|--arch|%s|-o|m.h5|-e|40|--lr|0.02|-b|16|-q|-j",
+                 name, cases[i].arch);
+        trained = report_of(run(command));
+        snprintf(command, sizeof command, "eval|m.h5|%s|-j", name);
+        scored = report_of(run(command));
+
+        accuracy = number(scored, "accuracy");
+        if (!(accuracy > 0.9))
+            fail_msg("%s, %s: accuracy %g", name, cases[i].arch, accuracy);
+        assert_true(accuracy == number(ky_json_get(trained, "test"), "accuracy"));
+        ky_json_free(trained);
+        ky_json_free(scored);
+        snprintf(command, sizeof command, "predict|m.h5|%s|-o|whole.h5", name);
+        run_well(command);
+        snprintf(command, sizeof command, "predict|m.h5|%s|-o|stepped.h5|--stream", name);
+        run_well(command);
+        assert_true(same_bytes("whole.h5", "stepped.h5"));
+    }
+}
+
+/* The vocabulary is that of all parts, so that the test part holds no token it lacks. */
+static void an_embedding_has_a_row_for_every_token_there_is(void **state)
+{
+    static const int32_t x[] = { 1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 2, 11 }, y[] = { 0, 1, 0, 1 };
+    const uint64_t dims[] = { 4, 3 };
+    ky_h5 *f = create("few.h5");
+    ran *r;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ky_h5_put(f, i == 0 ? "/X_train" : "/X_test", KY_H5_I32, 2, dims, x, NULL),
+                         KY_OK);
+        put_y(f, i == 0 ? "/y_train" : "/y_test", y, 4);
+    }
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+
+    run_well("train|few.h5|--arch|embed:2, gmp, dense|-o|m.h5|-e|1|-q");
+
+    r = run("inspect|m.h5");
+    assert_non_null(strstr(r->out, "24 ")); /* 12 tokens of 2 */
+    r = run("train|few.h5|--arch|embed:2x11, gmp, dense|-o|new.h5|-e|1|-q");
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err, "few.h5:X_train row 3, step 2 is 11: model 'kymo' takes tokens "
+                                   "0..10"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_of_every_shape_are_learned_scored_and_asked),
+        cmocka_unit_test(an_embedding_has_a_row_for_every_token_there_is),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
