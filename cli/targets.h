@@ -1,6 +1,5 @@
 /*
- * Tasks whose answers are no classes: several labels at once, or numbers. What `kymo train`
- * and `kymo eval` say of them.
+ * What a model is for: classes, several labels at once, or numbers.
  */
 #ifndef KY_TARGETS_H
 #define KY_TARGETS_H
@@ -16,14 +15,5 @@ int ky_task_find(const char *name, enum ky_task *ret, ky_err *err);
 
 /** What the model was trained for, as its file says; classify if it does not. */
 enum ky_task ky_task_of(const ky_model *m);
-
-/** One line: MAE and RMSE, or accuracy and macro F1. */
-void ky_targets_print(const ky_target_score *s, enum ky_task task);
-
-/** A line for each target, by the model's label where it has one. */
-void ky_targets_print_each(const ky_model *m, const ky_target_score *s, enum ky_task task);
-
-/** An object with the same. */
-ky_json *ky_targets_json(const ky_model *m, const ky_target_score *s, enum ky_task task);
 
 #endif

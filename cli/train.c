@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "cli/scoring.h"
 #include "cli/training.h"
 #include "models/blueprint.h"
 #include "models/json.h"
@@ -303,45 +304,8 @@ static int check_out(const char *out, ky_err *err)
     return KY_OK;
 }
 
-static ky_json *score_json(const ky_score *s)
-{
-    ky_json *o = ky_json_object();
-
-    ky_json_set(o, "rows", ky_json_of_int(s->N));
-    ky_json_set(o, "accuracy", ky_json_of_num(s->accuracy));
-    ky_json_set(o, "macro_f1", ky_json_of_num(s->macro_f1));
-    ky_json_set(o, "log_loss", ky_json_of_num(s->log_loss));
-    return o;
-}
-
-/* Of the test part, where there is one. */
-typedef struct tested {
-    ky_score classes;
-    ky_target_score targets;
-} tested;
-
-static ky_json *test_json(const ky_training *t, const ky_model *m, const tested *test)
-{
-    if (test->targets.N > 0)
-        return ky_targets_json(m, &test->targets, t->task);
-    return test->classes.N > 0 ? score_json(&test->classes) : ky_json_of_null();
-}
-
-static void print_test(const ky_training *t, const tested *test)
-{
-    const ky_score *s = &test->classes;
-
-    if (s->N > 0)
-        printf("test accuracy %.4f, macro F1 %.4f, log loss %.4f (%d windows)\n", s->accuracy,
-               s->macro_f1, s->log_loss, s->N);
-    if (test->targets.N > 0) {
-        printf("test ");
-        ky_targets_print(&test->targets, t->task);
-    }
-}
-
 static int report(const ky_training *t, const ky_model *m, const ky_data *d,
-                  const ky_train_result *r, const tested *test)
+                  const ky_train_result *r, const ky_scoring *test)
 {
     const ky_model_info *f = ky_model_facts(m);
     ky_json *o;
@@ -352,7 +316,10 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
                "%.4f, %.1f s\n",
                t->out, f->params, r->best_epoch, r->epochs_run, r->measure, r->val_accuracy,
                r->val_loss, r->seconds);
-        print_test(t, test);
+        if (test->s.N > 0) {
+            printf("test ");
+            ky_scoring_print_line(test);
+        }
         return KY_EXIT_OK;
     }
     o = ky_json_object();
@@ -368,7 +335,7 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
     snprintf(measure, sizeof measure, "val_%s", r->measure);
     ky_json_set(o, measure, ky_json_of_num(r->val_accuracy));
     ky_json_set(o, "seconds", ky_json_of_num(r->seconds));
-    ky_json_set(o, "test", test_json(t, m, test));
+    ky_json_set(o, "test", test->s.N > 0 ? ky_scoring_json(test) : ky_json_of_null());
     ky_json_set(o, "history", ky_json_copy(r->history));
     text = ky_json_text(o, 2);
     ky_json_free(o);
@@ -379,23 +346,16 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
 }
 
 /* The test part is read only now, when nothing is left to choose. */
-static int score_test(const ky_training *t, const ky_model *m, tested *ret, ky_err *err)
+static int score_test(const ky_training *t, const ky_model *m, ky_scoring *ret, ky_err *err)
 {
-    bool targets = t->task != KY_TASK_CLASSIFY;
-    ky_data d;
-    int rc = (targets ? ky_data_load_targets : ky_data_load)(t->data, KY_PART_TEST, &d, err);
+    const ky_scoring_opts o = { .task = t->task,
+                                .part = KY_PART_TEST,
+                                .threads = (int)t->threads,
+                                .resamples = KY_RESAMPLES,
+                                .seed = (uint64_t)t->seed };
+    int rc = ky_scoring_run(m, t->data, &o, ret, err);
 
-    if (rc < 0)
-        return rc == KY_ENOENT ? KY_OK : rc;
-    if (targets) {
-        if ((rc = ky_data_fit(&d, m, err)) == KY_OK)
-            rc = ky_evaluate_targets(m, &d.set, t->task == KY_TASK_MULTILABEL, (int)t->threads,
-                                     &ret->targets, err);
-    } else if (d.naming != KY_NAMES_NONE && (rc = ky_data_match(&d, m, err)) == KY_OK &&
-               (rc = ky_data_fit(&d, m, err)) == KY_OK)
-        rc = ky_evaluate(m, &d.set, (int)t->threads, &ret->classes, err);
-    ky_data_free(&d);
-    return rc;
+    return rc == KY_ENOENT ? KY_OK : rc;
 }
 
 /* What is learned from, and who is asked which epoch was the best; as models/split.h has it. */
@@ -427,7 +387,7 @@ static int train_file(const ky_training *t)
     ky_data d = { 0 };
     ky_model *m = NULL;
     ky_train_result r = { 0 };
-    tested test = { 0 };
+    ky_scoring test = { 0 };
     bool classes = t->task == KY_TASK_CLASSIFY;
     int rc;
 
@@ -463,8 +423,7 @@ static int train_file(const ky_training *t)
         goto out;
     report(t, m, &d, &r, &test);
 out:
-    free(test.classes.confusion);
-    free(test.targets.each);
+    ky_scoring_done(&test);
     ky_json_free(r.history);
     ky_model_free(m);
     ky_data_free(&d);

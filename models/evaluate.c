@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "models/loss.h"
 #include "models/plan.h"
 #include "models/pool.h"
 
@@ -242,142 +241,99 @@ out:
     return rc;
 }
 
-/* The class an answer says: the first of the largest, or past one half where there is one output.
- */
-static int said(const float *y, int outputs)
+/* What there is to measure; p is still missing. */
+static ky_answered answered_to(const ky_model *m, const ky_dataset *d, enum ky_truth truth)
 {
-    int at = 0;
+    const ky_model_info *f = ky_model_facts(m);
 
-    if (outputs == 1)
-        return y[0] > 0.5f;
-    for (int c = 1; c < outputs; c++)
-        if (y[c] > y[at])
-            at = c;
-    return at;
+    return (ky_answered){ .truth = truth,
+                          .probabilities = f->probabilities,
+                          .N = d->N,
+                          .C = truth == KY_OF_CLASSES && f->outputs == 1 ? 2 : f->outputs,
+                          .outputs = f->outputs,
+                          .y = d->y,
+                          .target = d->target,
+                          .group = d->group };
 }
 
-/* The mean over the classes that occur or are said of F1 = 2 tp / (2 tp + fp + fn). */
-static double macro_f1(const uint32_t *confusion, int C)
+/* Figures without intervals as a score. */
+static int score(const ky_answered *a, ky_score *ret, ky_err *err)
 {
-    double sum = 0;
-    int n = 0;
+    ky_metrics s;
+    int rc = ky_measure(a, 0, 0, 1, &s, err);
 
-    for (int c = 0; c < C; c++) {
-        double truly = 0, claimed = 0, both = confusion[c * C + c];
-
-        for (int j = 0; j < C; j++) {
-            truly += confusion[c * C + j];
-            claimed += confusion[j * C + c];
-        }
-        if (truly + claimed > 0) {
-            sum += 2 * both / (truly + claimed);
-            n++;
-        }
-    }
-    return n > 0 ? sum / n : 0;
+    if (rc < 0)
+        return rc;
+    *ret = (ky_score){ .N = s.N,
+                       .C = s.C,
+                       .accuracy = s.figure[KY_ACCURACY].value,
+                       .macro_f1 = s.figure[KY_MACRO_F1].value,
+                       .log_loss = s.figure[KY_LOG_LOSS].value,
+                       .confusion = s.confusion };
+    s.confusion = NULL;
+    ky_metrics_done(&s);
+    return KY_OK;
 }
 
 int ky_score_answers(const ky_dataset *d, const float *y, int outputs, ky_score *ret, ky_err *err)
 {
-    int C = outputs == 1 ? 2 : outputs;
-    ky_score s = { .N = d->N, .C = C };
-    double loss = 0, hits = 0;
+    const ky_answered a = { .truth = KY_OF_CLASSES,
+                            .probabilities = true,
+                            .N = d->N,
+                            .C = outputs == 1 ? 2 : outputs,
+                            .outputs = outputs,
+                            .y = d->y,
+                            .p = y };
 
-    s.confusion = calloc((size_t)C * (size_t)C, sizeof *s.confusion);
-    if (s.confusion == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for a %d x %d confusion matrix", C, C);
-    for (int i = 0; i < d->N; i++) {
-        const float *p = y + (size_t)i * (size_t)outputs;
-        int is = d->y[i], says = said(p, outputs);
-
-        if (is < 0 || is >= C) {
-            free(s.confusion);
-            return ky_fail(err, KY_ESHAPE, "row %d: class %d, the model knows 0..%d", i, is, C - 1);
-        }
-        s.confusion[is * C + says]++;
-        hits += is == says;
-        loss += ky_loss_of(outputs > 1 ? (double)p[is]
-                           : is == 1   ? (double)p[0]
-                                       : 1.0 - (double)p[0]);
-    }
-    s.accuracy = d->N > 0 ? hits / d->N : 0;
-    s.log_loss = d->N > 0 ? loss / d->N : 0;
-    s.macro_f1 = macro_f1(s.confusion, C);
-    *ret = s;
-    return KY_OK;
+    return score(&a, ret, err);
 }
 
-int ky_evaluate(const ky_model *m, const ky_dataset *d, int threads, ky_score *ret, ky_err *err)
+/* Answers of the serving path, from malloc. */
+static int answer_served(const ky_model *m, const ky_dataset *d, int threads, float **ret,
+                         ky_err *err)
 {
-    int outputs = ky_model_facts(m)->outputs;
-    float *y = malloc((size_t)(d->N > 0 ? d->N : 1) * (size_t)outputs * sizeof *y);
+    float *y =
+        malloc((size_t)(d->N > 0 ? d->N : 1) * (size_t)ky_model_facts(m)->outputs * sizeof *y);
     int rc;
 
     if (y == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for answers to %d sequences", d->N);
     rc = ky_answer(m, d, KY_PATH_SERVED, threads, y, err);
+    if (rc < 0)
+        free(y);
+    else
+        *ret = y;
+    return rc;
+}
+
+int ky_evaluate(const ky_model *m, const ky_dataset *d, int threads, ky_score *ret, ky_err *err)
+{
+    float *y = NULL;
+    int rc = answer_served(m, d, threads, &y, err);
+
     if (rc == KY_OK)
-        rc = ky_score_answers(d, y, outputs, ret, err);
+        rc = ky_score_answers(d, y, ky_model_facts(m)->outputs, ret, err);
     free(y);
     return rc;
 }
 
-/* One target of all rows. */
-static void score_target(const ky_dataset *d, const float *y, int c, bool labels,
-                         ky_target_score *s)
+int ky_evaluate_with(const ky_model *m, const ky_dataset *d, enum ky_truth truth, int resamples,
+                     uint64_t seed, int threads, float **ret_p, ky_metrics *ret, ky_err *err)
 {
-    double off = 0, squares = 0, both = 0, truly = 0, claimed = 0, right = 0;
+    ky_answered a = answered_to(m, d, truth);
+    float *y = NULL;
+    int rc;
 
-    for (int i = 0; i < d->N; i++) {
-        size_t at = (size_t)i * (size_t)s->C + (size_t)c;
-        double r = (double)y[at] - (double)d->target[at];
-        bool is = d->target[at] > 0.5f, says = y[at] > 0.5f;
-
-        off += fabs(r);
-        squares += r * r;
-        truly += is;
-        claimed += says;
-        both += is && says;
-        right += is == says;
-    }
-    s->mae += off / d->N / s->C;
-    s->rmse += squares / d->N / s->C;
-    s->accuracy += right / d->N / s->C;
-    s->each[2 * c] = labels ? right / d->N : off / d->N;
-    s->each[2 * c + 1] = !labels               ? sqrt(squares / d->N)
-                         : truly + claimed > 0 ? 2 * both / (truly + claimed)
-                                               : NAN;
-}
-
-int ky_evaluate_targets(const ky_model *m, const ky_dataset *d, bool labels, int threads,
-                        ky_target_score *ret, ky_err *err)
-{
-    ky_target_score s = { .N = d->N, .C = ky_model_facts(m)->outputs };
-    float *y = malloc((size_t)(d->N > 0 ? d->N : 1) * (size_t)s.C * sizeof *y);
-    int n = 0, rc;
-
-    s.each = calloc((size_t)s.C * 2, sizeof *s.each);
-    if (y == NULL || s.each == NULL)
-        rc = ky_fail(err, KY_ENOMEM, "no memory for answers to %d sequences", d->N);
-    else if (d->C != s.C)
-        rc = ky_fail(err, KY_ESHAPE, "the data have %d targets a row, the model %d outputs", d->C,
-                     s.C);
-    else
-        rc = ky_answer(m, d, KY_PATH_SERVED, threads, y, err);
-    for (int c = 0; rc == KY_OK && c < s.C; c++) {
-        score_target(d, y, c, labels, &s);
-        if (labels && !isnan(s.each[2 * c + 1])) {
-            s.macro_f1 += s.each[2 * c + 1];
-            n++;
-        }
-    }
-    free(y);
-    if (rc < 0) {
-        free(s.each);
+    if (truth != KY_OF_CLASSES && d->C != a.C)
+        return ky_fail(err, KY_ESHAPE, "the data have %d targets a row, the model %d outputs", d->C,
+                       a.C);
+    if ((rc = answer_served(m, d, threads, &y, err)) < 0)
         return rc;
-    }
-    s.rmse = sqrt(s.rmse);
-    s.macro_f1 = n > 0 ? s.macro_f1 / n : 0;
-    *ret = s;
-    return KY_OK;
+    a.p = y;
+    rc = ky_measure(&a, resamples, seed, threads, ret, err);
+    if (rc < 0 || ret_p == NULL)
+        free(y);
+    else
+        *ret_p = y;
+    return rc;
 }

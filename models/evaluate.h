@@ -6,6 +6,7 @@
 #ifndef KY_EVALUATE_H
 #define KY_EVALUATE_H
 
+#include "models/metrics.h"
 #include "models/model.h"
 
 /* Labelled sequences of one length; rows of one group never stand on both sides of a split. */
@@ -47,20 +48,15 @@ typedef struct ky_score {
 /** Score answers y [N,outputs] (outputs 1: the probability of the second of two classes). */
 int ky_score_answers(const ky_dataset *d, const float *y, int outputs, ky_score *ret, ky_err *err);
 
-/* How good answers to targets are. */
-typedef struct ky_target_score {
-    int N, C;
-    double mae, rmse;          /* over all targets */
-    double accuracy, macro_f1; /* of labels: the share on the right side of one half; the mean of
-                                  the F1 of those that occur or are said */
-    double *each;              /* [C,2] MAE and RMSE, of labels accuracy and F1; owned */
-} ky_target_score;
-
-/** Score a model on sequences with targets, along the serving path; `labels`: they are 0 or 1. */
-int ky_evaluate_targets(const ky_model *m, const ky_dataset *d, bool labels, int threads,
-                        ky_target_score *ret, ky_err *err);
-
 /** Score a model on labelled sequences along the serving path (P10). */
 int ky_evaluate(const ky_model *m, const ky_dataset *d, int threads, ky_score *ret, ky_err *err);
+
+/**
+ * The same of any truth, with all figures and their intervals (ky_measure).
+ *
+ * @param ret_p  receives the answers [N,outputs], free(); NULL if they are not wanted
+ */
+int ky_evaluate_with(const ky_model *m, const ky_dataset *d, enum ky_truth truth, int resamples,
+                     uint64_t seed, int threads, float **ret_p, ky_metrics *ret, ky_err *err);
 
 #endif

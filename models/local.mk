@@ -71,6 +71,7 @@ libkymo_la_SOURCES = $(kymo_sources) \
 	models/checkpoint.c models/checkpoint.h \
 	models/evaluate.c models/evaluate.h \
 	models/gradient.c models/gradient.h \
+	models/metrics.c models/metrics.h \
 	models/optim.c models/optim.h \
 	models/pool.c models/pool.h \
 	models/schedule.c models/schedule.h \

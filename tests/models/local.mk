@@ -66,6 +66,11 @@ tests_models_test_evaluate_SOURCES = tests/models/test_evaluate.c
 tests_models_test_evaluate_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_evaluate_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_metrics
+tests_models_test_metrics_SOURCES = tests/models/test_metrics.c
+tests_models_test_metrics_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_metrics_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_layers
 tests_models_test_layers_SOURCES = tests/models/test_layers.c tests/models/net.h
 tests_models_test_layers_CFLAGS = $(KY_TEST_CFLAGS)

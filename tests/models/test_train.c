@@ -992,18 +992,19 @@ static void numbers_are_learned_with_each_loss(void **state)
 
     for (int i = 0; i < 3; i++) {
         ky_model *m = build_targets("conv1d:16x3 tanh, flatten, dense", KY_LINEAR);
-        ky_target_score s;
+        ky_metrics s;
         o.loss.kind = kinds[i];
         ky_train_result r = train(m, &t.d, &o);
 
         assert_int_equal(m->layers[m->n_layers - 1].cfg.activation, KY_LINEAR);
         assert_string_equal(r.measure, "mae");
-        assert_int_equal(ky_evaluate_targets(m, &fresh.d, false, 1, &s, NULL), KY_OK);
-        assert_true(s.mae < 0.15 && s.rmse < 0.2); /* speeds are 0.3, 0.9, 1.5 */
-        assert_float_equal(s.mae, (s.each[0] + s.each[2]) / 2, 1e-12);
+        assert_int_equal(ky_evaluate_with(m, &fresh.d, KY_OF_NUMBERS, 0, 0, 1, NULL, &s, NULL),
+                         KY_OK);
+        /* speeds are 0.3, 0.9, 1.5 */
+        assert_true(s.figure[KY_MAE].value < 0.15 && s.figure[KY_RMSE].value < 0.2);
         assert_true(r.val_accuracy < 0.15);
         assert_true(ky_json_is_number(ky_json_get(ky_json_at(r.history, 0), "val_mae")));
-        free(s.each);
+        ky_metrics_done(&s);
         ky_json_free(r.history);
         ky_model_free(m);
     }
@@ -1026,14 +1027,14 @@ static void several_labels_are_learned_at_once(void **state)
     t.d.C = fresh.d.C = 2;
     t.d.y = fresh.d.y = NULL;
     ky_model *m = build_targets("lstm:12, dense", KY_SIGMOID);
-    ky_target_score s;
+    ky_metrics s;
 
     ky_train_result r = train(m, &t.d, &o);
 
     assert_string_equal(r.measure, "accuracy");
-    assert_int_equal(ky_evaluate_targets(m, &fresh.d, true, 1, &s, NULL), KY_OK);
-    assert_true(s.accuracy > 0.95 && s.macro_f1 > 0.95);
-    free(s.each);
+    assert_int_equal(ky_evaluate_with(m, &fresh.d, KY_OF_LABELS, 0, 0, 1, NULL, &s, NULL), KY_OK);
+    assert_true(s.figure[KY_ACCURACY].value > 0.95 && s.figure[KY_MACRO_F1].value > 0.95);
+    ky_metrics_done(&s);
     ky_json_free(r.history);
     ky_model_free(m);
     free(learn);
