@@ -107,4 +107,4 @@ endif
 EXTRA_DIST += tests/golden/make_recurrent.py tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
 	tests/golden/k3_conv_valid.h5 tests/golden/k3_conv_same_causal.h5 \
 	tests/golden/k3_functional.h5 tests/golden/k3_activations.h5 tests/golden/k3_flat_dense.h5
-EXTRA_DIST += tests/models/neon.sh tests/models/kernel_digest.c
+EXTRA_DIST += tests/models/neon.sh tests/models/kernel_digest.c tests/models/dir.h

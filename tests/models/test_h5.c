@@ -20,34 +20,7 @@
 #include <zlib.h>
 
 #include "models/h5.h"
-
-static char dir[256];
-
-static const char *in_dir(const char *name)
-{
-    static char path[512];
-
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
-    return path;
-}
-
-static int make_dir(void **state)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    (void)state;
-    snprintf(dir, sizeof(dir), "%s/ky-h5-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    return mkdtemp(dir) == NULL;
-}
-
-static int remove_dir(void **state)
-{
-    char command[600];
-
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    return system(command);
-}
+#include "tests/models/dir.h"
 
 /* -- what is written is read back ------------------------------------------------ */
 

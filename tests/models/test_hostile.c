@@ -23,38 +23,9 @@
 #include "models/h5.h"
 #include "models/keras.h"
 #include "models/zip.h"
+#include "tests/models/dir.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof(*(a)))
-
-static char dir[256];
-
-static const char *in_dir(const char *name)
-{
-    static char path[4][512];
-    static int turn;
-
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
-    return path[turn];
-}
-
-static int make_dir(void **state)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    (void)state;
-    snprintf(dir, sizeof(dir), "%s/ky-hostile-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    return mkdtemp(dir) == NULL;
-}
-
-static int remove_dir(void **state)
-{
-    char command[600];
-
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    return system(command);
-}
 
 /* -- a child that may not take much ---------------------------------------------------------- */
 

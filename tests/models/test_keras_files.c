@@ -15,39 +15,10 @@
 #include "models/keras.h"
 #include "models/layer_tools.h"
 #include "models/zip.h"
+#include "tests/models/dir.h"
 #include "tests/models/net.h"
 
 #define LENGTH(a) (sizeof(a) / sizeof(*(a)))
-
-static char dir[256];
-
-static const char *in_dir(const char *name)
-{
-    static char path[4][512];
-    static int turn;
-
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", dir, name);
-    return path[turn];
-}
-
-static int make_dir(void **state)
-{
-    const char *tmp = getenv("TMPDIR");
-
-    (void)state;
-    snprintf(dir, sizeof(dir), "%s/ky-files-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    return mkdtemp(dir) == NULL;
-}
-
-static int remove_dir(void **state)
-{
-    char command[600];
-
-    (void)state;
-    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
-    return system(command);
-}
 
 /* -- files made by hand -------------------------------------------------------------------- */
 
