@@ -271,8 +271,11 @@ static ky_json *base_config(const ky_layer *l, const char *name)
 static ky_json *layer_object(const ky_keras_out *o, const ky_layer *l, const char *name,
                              bool module);
 
-static bool same_options(const ky_layer *a, const ky_layer *b)
+/* Whether Keras makes b of a by itself: the same layer, the other way. */
+static bool follows(const ky_layer *a, const ky_layer *b)
 {
+    if (a->ops != b->ops || a->cfg.go_backwards)
+        return false; /* of one that goes backwards Keras 3 makes another that does */
     for (const ky_field *f = a->ops->fields; f->key != NULL; f++)
         for (int i = 0; i < ky_field_len(f, &a->cfg); i++)
             if (strcmp(f->key, "go_backwards") != 0 &&
@@ -281,12 +284,12 @@ static bool same_options(const ky_layer *a, const ky_layer *b)
     return true;
 }
 
-/* The layers of a Bidirectional; Keras makes the second from the first where it is not given. */
+/* The layers of a Bidirectional; the second one only where it must be given. */
 static void set_wrapped(const ky_keras_out *o, ky_json *config, const ky_layer *l)
 {
     static const char *const keys[] = { "layer", "backward_layer" };
     static const char forward[] = "forward_";
-    int n = same_options(&l->inner[0], &l->inner[1]) ? 1 : 2;
+    int n = follows(&l->inner[0], &l->inner[1]) ? 1 : 2;
 
     for (int i = 0; i < n; i++) {
         ky_layer inner = l->inner[i];

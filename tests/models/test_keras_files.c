@@ -614,6 +614,33 @@ static void layers_are_written_in_keras_order(void **state)
     ky_model_free(m);
 }
 
+/* Of a layer that goes backwards Keras 3 would make another one that does. */
+static void a_backward_layer_is_written_where_keras_would_make_another(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec;
+        bool written;
+    } cases[] = {
+        { "Bidirectional of GRU units=2", false },
+        { "Bidirectional of GRU units=2 and GRU units=2 go_backwards=1", false },
+        { "Bidirectional of GRU units=2 go_backwards=1 and GRU units=2", true },
+        { "Bidirectional of GRU units=2 and GRU units=2 go_backwards=1 activation=relu", true },
+        { "Bidirectional of SimpleRNN units=2 and LSTM units=2 go_backwards=1", true },
+    };
+
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        ky_model *m = NULL;
+        char *text = NULL;
+
+        assert_int_equal(net_build(cases[i].spec, 5, 3, ky_kernels_get(), false, &m, NULL), KY_OK);
+        assert_int_equal(ky_keras_config_write(m, &text, NULL), KY_OK);
+        assert_int_equal(strstr(text, "backward_layer") != NULL, cases[i].written);
+        free(text);
+        ky_model_free(m);
+    }
+}
+
 /* -- a scaler in front
  * --------------------------------------------------------------------------------- */
 
@@ -652,6 +679,7 @@ int main(void)
         cmocka_unit_test(the_configuration_says_whose_conventions_hold),
         cmocka_unit_test(what_an_archive_lacks_is_named),
         cmocka_unit_test(layers_are_written_in_keras_order),
+        cmocka_unit_test(a_backward_layer_is_written_where_keras_would_make_another),
         cmocka_unit_test(a_scaler_goes_in_front_of_a_model),
     };
 
