@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "models/nearest.h"
 
 static const ky_command commands[] = {
     { "convert", "write a model file in another form", ky_cmd_convert },
@@ -29,48 +30,17 @@ static void print_help(FILE *out)
             "\n`kymo COMMAND --help` explains each. Manual: kymo(1), kymod(8), kymod.ini(5).\n");
 }
 
-/* Edits that turn one word into the other; for "did you mean". */
-static int distance(const char *a, const char *b)
-{
-    int row[32], n = (int)strlen(b);
-
-    if (n > 30)
-        return 99;
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 1; a[i - 1] != 0; i++) {
-        int diagonal = row[0];
-
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            int above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
-
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = above;
-            row[j] = best;
-        }
-    }
-    return row[n];
-}
-
 static int unknown(const char *word)
 {
-    const char *nearest = NULL;
-    int least = 3;
+    ky_nearest n = { .word = word };
 
     for (const ky_command *c = commands; c->name != NULL; c++)
-        if (distance(word, c->name) < least) {
-            least = distance(word, c->name);
-            nearest = c->name;
-        }
+        ky_nearest_try(&n, c->name);
     fprintf(stderr, "kymo: '");
     ky_cli_print_safe(stderr, word, strlen(word));
     fprintf(stderr, "' is no command");
-    if (nearest != NULL)
-        fprintf(stderr, "; did you mean '%s'?", nearest);
+    if (n.best != NULL)
+        fprintf(stderr, "; did you mean '%s'?", n.best);
     fprintf(stderr, " (see 'kymo --help')\n");
     return KY_EXIT_USAGE;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/settings.h"
+#include "models/nearest.h"
 
 enum {
     FILE_MAX = 1 << 20,
@@ -105,48 +106,12 @@ __attribute__((format(printf, 4, 5))) static void problem(loader *l, int file, i
     p->n += more[p->n] != NULL;
 }
 
-/* Edits that make a of b: to find what was meant. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[SECTION_MAX + 1], n = strlen(b);
-
-    if (strlen(a) > SECTION_MAX || n > SECTION_MAX)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t corner = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            size_t swap = corner + (a[i - 1] != b[j - 1]);
-
-            corner = row[j];
-            row[j] = corner + 1 < row[j - 1] + 1 ? corner + 1 : row[j - 1] + 1;
-            row[j] = swap < row[j] ? swap : row[j];
-        }
-    }
-    return row[n];
-}
-
-/* Keeps in *best whichever is nearer to `text`; far ones are no suggestion. */
-static void nearer(const char *text, const char *candidate, const char **best,
-                   size_t *best_distance)
-{
-    size_t d = distance(text, candidate), most = strlen(text) / 3 + 1;
-
-    if (d <= most && d < *best_distance) {
-        *best = candidate;
-        *best_distance = d;
-    }
-}
-
 /* " (did you mean 'x'?)", or nothing. */
-static const char *hint(const char *best, char ret[SECTION_MAX + 32])
+static const char *hint(const ky_nearest *n, char ret[SECTION_MAX + 32])
 {
     *ret = '\0';
-    if (best != NULL)
-        snprintf(ret, SECTION_MAX + 32, " (did you mean '%.*s'?)", SECTION_MAX, best);
+    if (n->best != NULL)
+        snprintf(ret, SECTION_MAX + 32, " (did you mean '%.*s'?)", SECTION_MAX, n->best);
     return ret;
 }
 
@@ -544,15 +509,16 @@ static const char *const kind_hint = "[kymod], [source:NAME], [stream:NAME], [mo
 /* Which kind of section a heading is; says so if none. */
 static bool know_heading(loader *l, heading *h)
 {
-    const char *colon = strchr(h->name, ':'), *best = NULL;
-    size_t len = colon != NULL ? (size_t)(colon - h->name) : strlen(h->name), near = SIZE_MAX;
+    const char *colon = strchr(h->name, ':');
+    size_t len = colon != NULL ? (size_t)(colon - h->name) : strlen(h->name);
     char word[SECTION_MAX], text[SECTION_MAX + 32];
+    ky_nearest n = { .word = word };
 
     snprintf(word, sizeof(word), "%.*s", (int)len, h->name);
     for (int i = 0; i < KY_SECTIONS; i++) {
         const ky_section_kind *kind = &ky_sections[i];
 
-        nearer(word, kind->word, &best, &near);
+        ky_nearest_try(&n, kind->word);
         if (strcmp(word, kind->word) != 0)
             continue;
         h->kind = (enum ky_section)i;
@@ -565,8 +531,8 @@ static bool know_heading(loader *l, heading *h)
                                   "not begin with '-'");
         return false;
     }
-    problem(l, h->file, h->line, "[%s]: unknown section%s; allowed are %s", h->name,
-            hint(best, text), kind_hint);
+    problem(l, h->file, h->line, "[%s]: unknown section%s; allowed are %s", h->name, hint(&n, text),
+            kind_hint);
     return false;
 }
 
@@ -621,14 +587,13 @@ static void make_object(loader *l, heading *h)
 
 static void unknown_key(loader *l, const heading *h, const entry *e)
 {
-    const char *best = NULL;
+    ky_nearest n = { .word = e->key };
     char text[SECTION_MAX + 32];
-    size_t near = SIZE_MAX;
 
     for (int i = 0; i < ky_n_settings; i++)
         if (ky_settings[i].section == h->kind)
-            nearer(e->key, ky_settings[i].key, &best, &near);
-    problem(l, e->file, e->line, "[%s] %.60s: unknown key%s", e->section, e->key, hint(best, text));
+            ky_nearest_try(&n, ky_settings[i].key);
+    problem(l, e->file, e->line, "[%s] %.60s: unknown key%s", e->section, e->key, hint(&n, text));
 }
 
 /* The directory that an entry's relative paths begin at, absolute; malloc'd. */
@@ -830,28 +795,27 @@ static void check_class(loader *l, int n)
     char text[SECTION_MAX + 32];
 
     for (int i = 0; i < k->sources.n; i++) {
-        const char *name = k->sources.item[i], *best = NULL;
+        const char *name = k->sources.item[i];
         const ky_source_cfg *s = find_source(l->c, name);
-        size_t near = SIZE_MAX;
+        ky_nearest near = { .word = name };
 
         for (int j = 0; s == NULL && j < l->c->n_sources; j++)
-            nearer(name, l->c->sources[j].name, &best, &near);
+            ky_nearest_try(&near, l->c->sources[j].name);
         if (s == NULL)
             key_problem(l, "stream", k->name, "sources", "there is no [source:%.60s]%s", name,
-                        hint(best, text));
+                        hint(&near, text));
         else if (s->values.n > 0 && k->features.n > 0 && s->values.n != k->features.n)
             key_problem(l, "stream", k->name, "features",
                         "%d are named, but [source:%s] has %d values", k->features.n, s->name,
                         s->values.n);
     }
     if (k->model != NULL && ky_config_model(l->c, k->model) == NULL) {
-        const char *best = NULL;
-        size_t near = SIZE_MAX;
+        ky_nearest near = { .word = k->model };
 
         for (int j = 0; j < l->c->n_models; j++)
-            nearer(k->model, l->c->models[j].name, &best, &near);
+            ky_nearest_try(&near, l->c->models[j].name);
         key_problem(l, "stream", k->name, "model", "there is no [model:%.60s]%s", k->model,
-                    hint(best, text));
+                    hint(&near, text));
     }
     if (k->archive && l->c->journal == KY_JOURNAL_NO)
         key_problem(l, "stream", k->name, "archive",

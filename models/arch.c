@@ -2,13 +2,13 @@
  * A model in a line: "conv1d:64x3 relu, maxpool:2, lstm:64, dropout:0.5, dense". Layers by
  * comma; each a word, its numbers, then options in any order.
  */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "models/blueprint.h"
 #include "models/layer_tools.h"
+#include "models/nearest.h"
 
 enum { MAX_LAYERS = 64, MAX_TEXT = 96, MAX_NUMBERS = 4 };
 #define BLANKS " \t\r\n"
@@ -88,46 +88,6 @@ typedef struct item {
     bool has_units, has_activation, has_padding;
 } item;
 
-/* -- the nearest known word -------------------------------------------------------- */
-
-/* Letters to insert, remove or replace (Levenshtein 1966); capitals are as good as small ones. */
-static int distance(const char *a, const char *b)
-{
-    int row[MAX_TEXT + 1], n = (int)strlen(b);
-
-    for (int j = 0; j <= n; j++)
-        row[j] = j;
-    for (int i = 1; a[i - 1] != '\0'; i++) {
-        int corner = row[0];
-
-        row[0] = i;
-        for (int j = 1; j <= n; j++) {
-            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
-            int change = corner + !same, least = row[j] + 1;
-
-            least = row[j - 1] + 1 < least ? row[j - 1] + 1 : least;
-            corner = row[j];
-            row[j] = change < least ? change : least;
-        }
-    }
-    return row[n];
-}
-
-typedef struct nearest {
-    const char *to, *best;
-    int far;
-} nearest;
-
-static void consider(nearest *n, const char *known)
-{
-    int d = distance(n->to, known);
-
-    if (n->best == NULL || d < n->far) {
-        n->best = known;
-        n->far = d;
-    }
-}
-
 /* -- one layer --------------------------------------------------------------------- */
 
 static const ky_field *field(const ky_layer_ops *ops, const char *key)
@@ -148,16 +108,16 @@ static const word *find_word(const char *name)
 
 static int unknown_word(const char *name, ky_err *err)
 {
-    nearest n = { .to = name };
+    ky_nearest n = { .word = name };
     char all[256] = "", hint[64] = "";
 
     for (int i = 0; i < N_WORDS; i++) {
         size_t len = strlen(all);
 
-        consider(&n, words[i].name);
+        ky_nearest_try(&n, words[i].name);
         snprintf(all + len, sizeof(all) - len, "%s%s", i > 0 ? ", " : "", words[i].name);
     }
-    if (n.far <= (int)strlen(name) / 2) /* else it was hardly meant */
+    if (n.best != NULL)
         snprintf(hint, sizeof(hint), "; the nearest is '%s'", n.best);
     return ky_fail(err, KY_EINVAL,
                    "no layer '%s'%s; known are %s, and td(...), bi(...) around them", name, hint,
@@ -218,7 +178,7 @@ static bool is_activation(const char *name, enum ky_activation *ret)
 
 static int unknown_option(const item *it, const char *option, ky_err *err)
 {
-    nearest n = { .to = option };
+    ky_nearest n = { .word = option };
     enum ky_activation a;
     char name[MAX_TEXT];
 
@@ -228,10 +188,10 @@ static int unknown_option(const item *it, const char *option, ky_err *err)
     if (field(it->w->ops, "activation") != NULL)
         for (int i = 0; i <= KY_SOFTMAX; i++)
             if (is_activation(ky_activation_name((enum ky_activation)i), &a))
-                consider(&n, ky_activation_name(a));
+                ky_nearest_try(&n, ky_activation_name(a));
     if (field(it->w->ops, "padding") != NULL)
         for (int i = 0; i <= KY_CAUSAL; i++)
-            consider(&n, ky_padding_name((enum ky_padding)i));
+            ky_nearest_try(&n, ky_padding_name((enum ky_padding)i));
     if (n.best == NULL)
         return ky_fail(err, KY_EINVAL, "'%s': %s takes no option '%s'", it->text, it->w->name,
                        option);

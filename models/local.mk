@@ -42,6 +42,7 @@ kymo_sources = \
 	models/masking.c \
 	models/merge.c \
 	models/model.c models/model.h \
+	models/nearest.c models/nearest.h \
 	models/normalize.c \
 	models/noise.c \
 	models/normalization.c \

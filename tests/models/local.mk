@@ -103,6 +103,11 @@ check_PROGRAMS += tests/models/test_arch
 tests_models_test_arch_SOURCES = tests/models/test_arch.c
 tests_models_test_arch_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_arch_LDADD = libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/models/test_nearest
+tests_models_test_nearest_SOURCES = tests/models/test_nearest.c
+tests_models_test_nearest_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_nearest_LDADD = libkymo.la $(CMOCKA_LIBS)
 endif
 EXTRA_DIST += tests/golden/make_recurrent.py tests/golden/make_keras.py tests/golden/k3_lstm_stack.h5 \
 	tests/golden/k3_conv_valid.h5 tests/golden/k3_conv_same_causal.h5 \
