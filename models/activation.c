@@ -398,12 +398,12 @@ static void softmax_window_back(const ky_layer *l, const ky_kernels *k, const ky
 }
 
 static const ky_field activation_fields[] = {
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
+    { "activation", KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, 0 },
     { 0 },
 };
 
 static const ky_field softmax_fields[] = {
-    { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
+    { "axis", KY_F_DIMS, KY_FIELD(axes), -1, 0 },
     { 0 },
 };
 

@@ -330,11 +330,11 @@ static size_t macs(const ky_layer *l, int T)
 }
 
 static const ky_field fields[] = {
-    { "axis", NULL, KY_F_INT, KY_FIELD(axis), -1, KY_FREE, 0 },
-    { "momentum", NULL, KY_F_FLOAT, KY_FIELD(momentum), 0.99, KY_FREE, 0 },
-    { "epsilon", NULL, KY_F_FLOAT, KY_FIELD(epsilon), 1e-3, KY_FREE, 0 },
-    { "center", NULL, KY_F_BOOL, KY_FIELD(center), true, KY_FREE, 0 },
-    { "scale", NULL, KY_F_BOOL, KY_FIELD(scale), true, KY_FREE, 0 },
+    { "axis", KY_F_INT, KY_FIELD(axis), -1, 0 },
+    { "momentum", KY_F_FLOAT, KY_FIELD(momentum), 0.99, 0 },
+    { "epsilon", KY_F_FLOAT, KY_FIELD(epsilon), 1e-3, 0 },
+    { "center", KY_F_BOOL, KY_FIELD(center), true, 0 },
+    { "scale", KY_F_BOOL, KY_FIELD(scale), true, 0 },
     { 0 },
 };
 

@@ -363,7 +363,7 @@ static size_t macs(const ky_layer *l, int T)
 }
 
 static const ky_field fields[] = {
-    { "merge_mode", NULL, KY_F_MERGE_MODE, KY_FIELD(merge_mode), KY_CONCAT, KY_FREE, 0 },
+    { "merge_mode", KY_F_MERGE_MODE, KY_FIELD(merge_mode), KY_CONCAT, 0 },
     { 0 },
 };
 

@@ -326,63 +326,22 @@ static size_t macs(const ky_layer *l, int T)
     return ky_local_positions(l, 1, T) * l->weights[0].len;
 }
 
-static const ky_field fields_1d[] = {
-    { "filters", "nb_filter", KY_F_INT, KY_FIELD(filters), 0, KY_FREE, 0 },
-    { "kernel_size", "filter_length", KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 1 },
-    { "strides", "subsample_length", KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 1 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "dilation_rate", "atrous_rate", KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 1 },
-    { "groups", NULL, KY_F_INT, KY_FIELD(groups), 1, KY_FREE, 0 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", "bias", KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { 0 },
-};
+#define FIELDS(axes)                                                                               \
+    { "filters", KY_F_INT, KY_FIELD(filters), 0, 0 }, KY_KERNEL_FIELDS(axes),                      \
+        { "groups", KY_F_INT, KY_FIELD(groups), 1, 0 }, KY_OUTPUT_FIELDS
 
-/* Keras 1 had nb_row and nb_col for kernel_size. */
-static const ky_field fields_2d[] = {
-    { "filters", "nb_filter", KY_F_INT, KY_FIELD(filters), 0, KY_FREE, 0 },
-    { "kernel_size", NULL, KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 2 },
-    { "strides", "subsample", KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 2 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "dilation_rate", "atrous_rate", KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 2 },
-    { "groups", NULL, KY_F_INT, KY_FIELD(groups), 1, KY_FREE, 0 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", "bias", KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { 0 },
-};
+static const ky_field fields_1d[] = { FIELDS(1), { 0 } };
+static const ky_field fields_2d[] = { FIELDS(2), { 0 } };
+
+#define OPS                                                                                        \
+    .steps = ky_local_steps, .taps = ky_local_taps, .init = init, .pack = pack,                    \
+    .n_scratch = n_scratch, .n_tape = ky_activated_tape, .any_activation = true, .window = window, \
+    .step = step, .state_ok = ky_local_state_ok, .backward = backward, .macs = macs
 
 const ky_layer_ops ky_conv1d_ops = {
-    .class_name = "Conv1D",
-    .any_activation = true,
-    .fields = fields_1d,
-    .shape = shape_1d,
-    .steps = ky_local_steps,
-    .init = init,
-    .pack = pack,
-    .n_scratch = n_scratch,
-    .n_tape = ky_activated_tape,
-    .taps = ky_local_taps,
-    .window = window,
-    .step = step,
-    .state_ok = ky_local_state_ok,
-    .backward = backward,
-    .macs = macs,
+    .class_name = "Conv1D", .fields = fields_1d, .shape = shape_1d, OPS
 };
 
 const ky_layer_ops ky_conv2d_ops = {
-    .class_name = "Conv2D",
-    .any_activation = true,
-    .fields = fields_2d,
-    .shape = shape_2d,
-    .steps = ky_local_steps,
-    .init = init,
-    .pack = pack,
-    .n_scratch = n_scratch,
-    .n_tape = ky_activated_tape,
-    .taps = ky_local_taps,
-    .window = window,
-    .step = step,
-    .state_ok = ky_local_state_ok,
-    .backward = backward,
-    .macs = macs,
+    .class_name = "Conv2D", .fields = fields_2d, .shape = shape_2d, OPS
 };

@@ -329,16 +329,12 @@ static const ky_cell cell = { .n_state = n_state,
                               .inputs_back = inputs_back };
 
 static const ky_field fields[] = {
-    { "filters", "nb_filter", KY_F_INT, KY_FIELD(filters), 0, KY_FREE, 0 },
-    { "kernel_size", NULL, KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 2 },
-    { "strides", "subsample", KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 2 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "dilation_rate", NULL, KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 2 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, 0 },
-    { "recurrent_activation", "inner_activation", KY_F_ACTIVATION, KY_FIELD(recurrent_activation),
-      KY_SIGMOID, KY_FREE, 0 },
-    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { "unit_forget_bias", NULL, KY_F_BOOL, KY_FIELD(unit_forget_bias), true, KY_FREE, 0 },
+    { "filters", KY_F_INT, KY_FIELD(filters), 0, 0 },
+    KY_KERNEL_FIELDS(2),
+    { "activation", KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, 0 },
+    { "recurrent_activation", KY_F_ACTIVATION, KY_FIELD(recurrent_activation), KY_SIGMOID, 0 },
+    { "use_bias", KY_F_BOOL, KY_FIELD(use_bias), true, 0 },
+    { "unit_forget_bias", KY_F_BOOL, KY_FIELD(unit_forget_bias), true, 0 },
     KY_RECURRENT_FIELDS,
     { 0 },
 };

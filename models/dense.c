@@ -83,9 +83,9 @@ static size_t macs(const ky_layer *l, int T)
 }
 
 static const ky_field fields[] = {
-    { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, 0 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", "bias", KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
+    { "units", KY_F_INT, KY_FIELD(units), 0, 0 },
+    { "activation", KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, 0 },
+    { "use_bias", KY_F_BOOL, KY_FIELD(use_bias), true, 0 },
     { 0 },
 };
 

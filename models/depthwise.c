@@ -195,69 +195,33 @@ static size_t macs(const ky_layer *l, int T)
     return ky_local_positions(l, 1, T) * each;
 }
 
-static const ky_field depthwise_1d[] = {
-    { "kernel_size", NULL, KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 1 },
-    { "strides", NULL, KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 1 },
-    { "padding", NULL, KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "depth_multiplier", NULL, KY_F_INT, KY_FIELD(depth_multiplier), 1, KY_FREE, 0 },
-    { "dilation_rate", NULL, KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 1 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { 0 },
-};
+#define DEPTHWISE(axes)                                                                            \
+    KY_KERNEL_FIELDS(axes), { "depth_multiplier", KY_F_INT, KY_FIELD(depth_multiplier), 1, 0 },    \
+        KY_OUTPUT_FIELDS
+#define SEPARABLE(axes) { "filters", KY_F_INT, KY_FIELD(filters), 0, 0 }, DEPTHWISE(axes)
 
-static const ky_field depthwise_2d[] = {
-    { "kernel_size", NULL, KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 2 },
-    { "strides", NULL, KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 2 },
-    { "padding", NULL, KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "depth_multiplier", NULL, KY_F_INT, KY_FIELD(depth_multiplier), 1, KY_FREE, 0 },
-    { "dilation_rate", NULL, KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 2 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { 0 },
-};
+static const ky_field depthwise_1d[] = { DEPTHWISE(1), { 0 } };
+static const ky_field depthwise_2d[] = { DEPTHWISE(2), { 0 } };
+static const ky_field separable_1d[] = { SEPARABLE(1), { 0 } };
+static const ky_field separable_2d[] = { SEPARABLE(2), { 0 } };
 
-static const ky_field separable_1d[] = {
-    { "filters", "nb_filter", KY_F_INT, KY_FIELD(filters), 0, KY_FREE, 0 },
-    { "kernel_size", "filter_length", KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 1 },
-    { "strides", "subsample_length", KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 1 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "dilation_rate", "atrous_rate", KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 1 },
-    { "depth_multiplier", NULL, KY_F_INT, KY_FIELD(depth_multiplier), 1, KY_FREE, 0 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", "bias", KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { 0 },
-};
-
-static const ky_field separable_2d[] = {
-    { "filters", "nb_filter", KY_F_INT, KY_FIELD(filters), 0, KY_FREE, 0 },
-    { "kernel_size", NULL, KY_F_INT, KY_FIELD(kernel_size), 0, KY_FREE, 2 },
-    { "strides", "subsample", KY_F_INT, KY_FIELD(strides), 1, KY_FREE, 2 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
-    { "dilation_rate", "atrous_rate", KY_F_INT, KY_FIELD(dilation_rate), 1, KY_FREE, 2 },
-    { "depth_multiplier", NULL, KY_F_INT, KY_FIELD(depth_multiplier), 1, KY_FREE, 0 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, KY_FREE, 0 },
-    { "use_bias", "bias", KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
-    { 0 },
-};
-
-#define LOCAL                                                                                      \
+#define OPS                                                                                        \
     .steps = ky_local_steps, .taps = ky_local_taps, .init = init, .n_scratch = n_scratch,          \
     .n_tape = ky_activated_tape, .any_activation = true, .window = window, .step = step,           \
     .state_ok = ky_local_state_ok, .backward = backward, .macs = macs
 
 const ky_layer_ops ky_depthwise_conv1d_ops = {
-    .class_name = "DepthwiseConv1D", .fields = depthwise_1d, .shape = shape_1d, LOCAL
+    .class_name = "DepthwiseConv1D", .fields = depthwise_1d, .shape = shape_1d, OPS
 };
 
 const ky_layer_ops ky_depthwise_conv2d_ops = {
-    .class_name = "DepthwiseConv2D", .fields = depthwise_2d, .shape = shape_2d, LOCAL
+    .class_name = "DepthwiseConv2D", .fields = depthwise_2d, .shape = shape_2d, OPS
 };
 
 const ky_layer_ops ky_separable_conv1d_ops = {
-    .class_name = "SeparableConv1D", .fields = separable_1d, .shape = shape_1d, .pack = pack, LOCAL
+    .class_name = "SeparableConv1D", .fields = separable_1d, .shape = shape_1d, .pack = pack, OPS
 };
 
 const ky_layer_ops ky_separable_conv2d_ops = {
-    .class_name = "SeparableConv2D", .fields = separable_2d, .shape = shape_2d, .pack = pack, LOCAL
+    .class_name = "SeparableConv2D", .fields = separable_2d, .shape = shape_2d, .pack = pack, OPS
 };

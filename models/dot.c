@@ -268,8 +268,8 @@ static size_t macs(const ky_layer *l, int T)
 }
 
 static const ky_field fields[] = {
-    { "axes", "dot_axes", KY_F_DIMS, KY_FIELD(axes), 0, KY_FREE, 0 },
-    { "normalize", NULL, KY_F_BOOL, KY_FIELD(normalize), false, KY_FREE, 0 },
+    { "axes", KY_F_DIMS, KY_FIELD(axes), 0, 0 },
+    { "normalize", KY_F_BOOL, KY_FIELD(normalize), false, 0 },
     { 0 },
 };
 

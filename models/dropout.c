@@ -81,7 +81,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields[] = {
-    { "rate", "p", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, 0 },
+    { "rate", KY_F_FLOAT, KY_FIELD(rate), 0, 0 },
     { 0 },
 };
 

@@ -86,9 +86,9 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields[] = {
-    { "input_dim", NULL, KY_F_INT, KY_FIELD(input_dim), 0, KY_FREE, 0 },
-    { "output_dim", NULL, KY_F_INT, KY_FIELD(output_dim), 0, KY_FREE, 0 },
-    { "mask_zero", NULL, KY_F_BOOL, KY_FIELD(mask_zero), false, KY_FREE, 0 },
+    { "input_dim", KY_F_INT, KY_FIELD(input_dim), 0, 0 },
+    { "output_dim", KY_F_INT, KY_FIELD(output_dim), 0, 0 },
+    { "mask_zero", KY_F_BOOL, KY_FIELD(mask_zero), false, 0 },
     { 0 },
 };
 

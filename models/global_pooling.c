@@ -169,7 +169,7 @@ static void maximum_back(const ky_layer *l, const ky_kernels *k, const ky_packed
 }
 
 static const ky_field fields[] = {
-    { "keepdims", NULL, KY_F_BOOL, KY_FIELD(keepdims), false, KY_FREE, 0 },
+    { "keepdims", KY_F_BOOL, KY_FIELD(keepdims), false, 0 },
     { 0 },
 };
 

@@ -305,7 +305,7 @@ static int read_activation(struct reading *r, const ky_field *f, const ky_json *
 
 /* -- options ----------------------------------------------------------------------- */
 
-/* Words of Keras 1 and of single layers, beside each field's old_key. */
+/* What Keras 1 and single layers call an option. */
 static const struct {
     const char *key, *other;
 } old_keys[] = {
@@ -350,8 +350,6 @@ static const ky_json *find_option(const ky_layer_ops *ops, const ky_field *f, co
 {
     const ky_json *v = ky_json_get(config, f->key);
 
-    if (v == NULL && f->old_key != NULL)
-        v = ky_json_get(config, f->old_key);
     for (size_t i = 0; v == NULL && i < LENGTH(old_keys); i++)
         if (strcmp(f->key, old_keys[i].key) == 0 && find_field(ops, old_keys[i].other) == NULL)
             v = ky_json_get(config, old_keys[i].other);
@@ -436,13 +434,7 @@ static int read_field(struct reading *r, const ky_field *f, ky_err *err)
                          v != NULL && f->type == KY_F_ACTIVATION
                              ? KY_LINEAR
                              : version_default(l->ops, f, r->version));
-    if (rc < 0)
-        return rc;
-    for (int i = 0; f->only != KY_FREE && i < ky_field_len(f, &l->cfg); i++)
-        if (ky_field_get(f, &l->cfg, i) != f->only)
-            return ky_fail(err, KY_EUNSUPPORTED, "%s is %s, which kymo cannot do yet", f->key,
-                           ky_keras_show(v).text);
-    return KY_OK;
+    return rc;
 }
 
 /* Options without meaning for an answer, whatever they hold. */
@@ -485,7 +477,7 @@ static bool is_ignored(const char *key)
 static bool is_field(const ky_layer_ops *ops, const char *key)
 {
     for (const ky_field *f = ops->fields; f->key != NULL; f++)
-        if (strcmp(key, f->key) == 0 || (f->old_key != NULL && strcmp(key, f->old_key) == 0))
+        if (strcmp(key, f->key) == 0)
             return true;
     for (size_t i = 0; i < LENGTH(old_keys); i++)
         if (strcmp(key, old_keys[i].other) == 0 && find_field(ops, old_keys[i].key) != NULL)

@@ -92,19 +92,17 @@ enum ky_field_type {
 };
 
 /*
- * One key of a Keras config: {"filters", "nb_filter", ...}. Whatever its type, a value is a
- * row of numbers: one, `list` of them, as many as a ky_dims has, or two a margin.
+ * One key of a Keras config: {"filters", KY_F_INT, ...}. Whatever its type, a value is a row of
+ * numbers: one, `list` of them, as many as a ky_dims has, or two a margin. What older files call
+ * it stands in keras_config.c.
  */
 typedef struct ky_field {
-    const char *key;     /* Keras 2 and 3, and what we write */
-    const char *old_key; /* Keras 1, NULL if the same */
+    const char *key; /* Keras 2 and 3, and what we write */
     enum ky_field_type type;
     size_t at;        /* offsetof(ky_layer_config, ...) */
     double otherwise; /* where the file has no such key */
-    double only;      /* KY_FREE, or the one value that is supported */
     int list;         /* written as a list of so many; 0: a plain value */
 } ky_field;
-#define KY_FREE 1e308
 
 /* One array of weights, e.g. {"kernel", 2, {9, 64}}. Trainable ones come first. */
 typedef struct ky_weight {

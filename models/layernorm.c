@@ -183,11 +183,11 @@ static size_t macs(const ky_layer *l, int T)
 }
 
 static const ky_field fields[] = {
-    { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
-    { "epsilon", NULL, KY_F_FLOAT, KY_FIELD(epsilon), 1e-3, KY_FREE, 0 },
-    { "center", NULL, KY_F_BOOL, KY_FIELD(center), true, KY_FREE, 0 },
-    { "scale", NULL, KY_F_BOOL, KY_FIELD(scale), true, KY_FREE, 0 },
-    { "rms_scaling", NULL, KY_F_BOOL, KY_FIELD(rms_scaling), false, KY_FREE, 0 },
+    { "axis", KY_F_DIMS, KY_FIELD(axes), -1, 0 },
+    { "epsilon", KY_F_FLOAT, KY_FIELD(epsilon), 1e-3, 0 },
+    { "center", KY_F_BOOL, KY_FIELD(center), true, 0 },
+    { "scale", KY_F_BOOL, KY_FIELD(scale), true, 0 },
+    { "rms_scaling", KY_F_BOOL, KY_FIELD(rms_scaling), false, 0 },
     { 0 },
 };
 

@@ -52,6 +52,20 @@ int ky_axis_same(const ky_axis *a, int t, int *ret0, int *ret1);
  */
 int ky_local_shape(ky_layer *l, int rank, const char *what, int F, ky_err *err);
 
+/* The options it reads, of kernels over `axes` axes; those of what follows the sums. */
+#define KY_KERNEL_FIELDS(axes)                                                                     \
+    { "kernel_size", KY_F_INT, KY_FIELD(kernel_size), 0, axes },                                   \
+        { "strides", KY_F_INT, KY_FIELD(strides), 1, axes },                                       \
+        { "padding", KY_F_PADDING, KY_FIELD(padding), KY_VALID, 0 },                               \
+    {                                                                                              \
+        "dilation_rate", KY_F_INT, KY_FIELD(dilation_rate), 1, axes                                \
+    }
+#define KY_OUTPUT_FIELDS                                                                           \
+    { "activation", KY_F_ACTIVATION, KY_FIELD(activation), KY_LINEAR, 0 },                         \
+    {                                                                                              \
+        "use_bias", KY_F_BOOL, KY_FIELD(use_bias), true, 0                                         \
+    }
+
 int ky_local_steps(const ky_layer *l, int T);
 
 /** The plane of T steps. */

@@ -63,7 +63,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields[] = {
-    { "mask_value", NULL, KY_F_FLOAT, KY_FIELD(mask_value), 0, KY_FREE, 0 },
+    { "mask_value", KY_F_FLOAT, KY_FIELD(mask_value), 0, 0 },
     { 0 },
 };
 

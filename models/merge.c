@@ -575,7 +575,7 @@ static const ky_field no_fields[] = {
 };
 
 static const ky_field concatenate_fields[] = {
-    { "axis", "concat_axis", KY_F_INT, KY_FIELD(axis), -1, KY_FREE, 0 },
+    { "axis", KY_F_INT, KY_FIELD(axis), -1, 0 },
     { 0 },
 };
 

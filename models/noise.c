@@ -176,18 +176,18 @@ static void noise_back(const ky_layer *l, const ky_kernels *k, const ky_packed *
 }
 
 static const ky_field rate_fields[] = {
-    { "rate", "p", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, 0 },
+    { "rate", KY_F_FLOAT, KY_FIELD(rate), 0, 0 },
     { 0 },
 };
 
 static const ky_field noise_fields[] = {
-    { "stddev", "sigma", KY_F_FLOAT, KY_FIELD(stddev), 0, KY_FREE, 0 },
+    { "stddev", KY_F_FLOAT, KY_FIELD(stddev), 0, 0 },
     { 0 },
 };
 
 static const ky_field regularization_fields[] = {
-    { "l1", NULL, KY_F_FLOAT, KY_FIELD(l1), 0, KY_FREE, 0 },
-    { "l2", NULL, KY_F_FLOAT, KY_FIELD(l2), 0, KY_FREE, 0 },
+    { "l1", KY_F_FLOAT, KY_FIELD(l1), 0, 0 },
+    { "l2", KY_F_FLOAT, KY_FIELD(l2), 0, 0 },
     { 0 },
 };
 

@@ -153,10 +153,10 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields[] = {
-    { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
-    { "mean", NULL, KY_F_REALS, KY_FIELD(mean), 0, KY_FREE, 0 },
-    { "variance", NULL, KY_F_REALS, KY_FIELD(variance), 0, KY_FREE, 0 },
-    { "invert", NULL, KY_F_BOOL, KY_FIELD(invert), false, KY_FREE, 0 },
+    { "axis", KY_F_DIMS, KY_FIELD(axes), -1, 0 },
+    { "mean", KY_F_REALS, KY_FIELD(mean), 0, 0 },
+    { "variance", KY_F_REALS, KY_FIELD(variance), 0, 0 },
+    { "invert", KY_F_BOOL, KY_FIELD(invert), false, 0 },
     { 0 },
 };
 

@@ -141,22 +141,22 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field padding_1d[] = {
-    { "padding", NULL, KY_F_MARGINS, KY_FIELD(margins), 1, KY_FREE, 1 },
+    { "padding", KY_F_MARGINS, KY_FIELD(margins), 1, 1 },
     { 0 },
 };
 
 static const ky_field padding_2d[] = {
-    { "padding", NULL, KY_F_MARGINS, KY_FIELD(margins), 1, KY_FREE, 2 },
+    { "padding", KY_F_MARGINS, KY_FIELD(margins), 1, 2 },
     { 0 },
 };
 
 static const ky_field cropping_1d[] = {
-    { "cropping", NULL, KY_F_MARGINS, KY_FIELD(margins), 1, KY_FREE, 1 },
+    { "cropping", KY_F_MARGINS, KY_FIELD(margins), 1, 1 },
     { 0 },
 };
 
 static const ky_field cropping_2d[] = {
-    { "cropping", NULL, KY_F_MARGINS, KY_FIELD(margins), 0, KY_FREE, 2 },
+    { "cropping", KY_F_MARGINS, KY_FIELD(margins), 0, 2 },
     { 0 },
 };
 

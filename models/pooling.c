@@ -73,16 +73,16 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields_1d[] = {
-    { "pool_size", "pool_length", KY_F_INT, KY_FIELD(pool_size), 2, KY_FREE, 1 },
-    { "strides", "stride", KY_F_INT, KY_FIELD(strides), 0, KY_FREE, 1 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
+    { "pool_size", KY_F_INT, KY_FIELD(pool_size), 2, 1 },
+    { "strides", KY_F_INT, KY_FIELD(strides), 0, 1 },
+    { "padding", KY_F_PADDING, KY_FIELD(padding), KY_VALID, 0 },
     { 0 },
 };
 
 static const ky_field fields_2d[] = {
-    { "pool_size", NULL, KY_F_INT, KY_FIELD(pool_size), 2, KY_FREE, 2 },
-    { "strides", NULL, KY_F_INT, KY_FIELD(strides), 0, KY_FREE, 2 },
-    { "padding", "border_mode", KY_F_PADDING, KY_FIELD(padding), KY_VALID, KY_FREE, 0 },
+    { "pool_size", KY_F_INT, KY_FIELD(pool_size), 2, 2 },
+    { "strides", KY_F_INT, KY_FIELD(strides), 0, 2 },
+    { "padding", KY_F_PADDING, KY_FIELD(padding), KY_VALID, 0 },
     { 0 },
 };
 

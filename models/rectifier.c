@@ -70,9 +70,9 @@ static void relu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p
 }
 
 static const ky_field relu_fields[] = {
-    { "max_value", NULL, KY_F_FLOAT, KY_FIELD(max_value), INFINITY, KY_FREE, 0 },
-    { "negative_slope", NULL, KY_F_FLOAT, KY_FIELD(negative_slope), 0, KY_FREE, 0 },
-    { "threshold", NULL, KY_F_FLOAT, KY_FIELD(threshold), 0, KY_FREE, 0 },
+    { "max_value", KY_F_FLOAT, KY_FIELD(max_value), INFINITY, 0 },
+    { "negative_slope", KY_F_FLOAT, KY_FIELD(negative_slope), 0, 0 },
+    { "threshold", KY_F_FLOAT, KY_FIELD(threshold), 0, 0 },
     { 0 },
 };
 
@@ -134,12 +134,12 @@ static void thresholded_back(const ky_layer *l, const ky_kernels *k, const ky_pa
 }
 
 static const ky_field leaky_fields[] = {
-    { "negative_slope", "alpha", KY_F_FLOAT, KY_FIELD(negative_slope), 0.3, KY_FREE, 0 },
+    { "negative_slope", KY_F_FLOAT, KY_FIELD(negative_slope), 0.3, 0 },
     { 0 },
 };
 
 static const ky_field thresholded_fields[] = {
-    { "theta", NULL, KY_F_FLOAT, KY_FIELD(threshold), 1, KY_FREE, 0 },
+    { "theta", KY_F_FLOAT, KY_FIELD(threshold), 1, 0 },
     { 0 },
 };
 
@@ -189,7 +189,7 @@ static void elu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field elu_fields[] = {
-    { "alpha", NULL, KY_F_FLOAT, KY_FIELD(alpha), 1, KY_FREE, 0 },
+    { "alpha", KY_F_FLOAT, KY_FIELD(alpha), 1, 0 },
     { 0 },
 };
 
@@ -313,7 +313,7 @@ static void prelu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *
 }
 
 static const ky_field prelu_fields[] = {
-    { "shared_axes", NULL, KY_F_DIMS, KY_FIELD(shared_axes), 0, KY_FREE, 1 },
+    { "shared_axes", KY_F_DIMS, KY_FIELD(shared_axes), 0, 1 },
     { 0 },
 };
 

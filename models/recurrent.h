@@ -169,15 +169,15 @@ static inline int ky_recurrent_at(const ky_layer *l, int T, int i)
 }
 
 /* The options all of them have, behind their own. */
-#define KY_RECURRENT_FIELDS                                                                             \
-    { "return_sequences", NULL, KY_F_BOOL, KY_FIELD(return_sequences), false, KY_FREE, 0 },             \
-        { "go_backwards", NULL, KY_F_BOOL, KY_FIELD(go_backwards), false, KY_FREE, 0 },                 \
-        { "stateful", NULL, KY_F_BOOL, KY_FIELD(stateful), false, KY_FREE, 0 },                         \
-        { "unroll", NULL, KY_F_BOOL, KY_FIELD(unroll), false, KY_FREE, 0 },                             \
-        { "zero_output_for_mask", NULL, KY_F_BOOL, KY_FIELD(zero_output_for_mask), false, KY_FREE, 0 }, \
-        { "dropout", "dropout_W", KY_F_FLOAT, KY_FIELD(rate), 0, KY_FREE, 0 },                          \
-    {                                                                                                   \
-        "recurrent_dropout", "dropout_U", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, KY_FREE, 0        \
+#define KY_RECURRENT_FIELDS                                                                        \
+    { "return_sequences", KY_F_BOOL, KY_FIELD(return_sequences), false, 0 },                       \
+        { "go_backwards", KY_F_BOOL, KY_FIELD(go_backwards), false, 0 },                           \
+        { "stateful", KY_F_BOOL, KY_FIELD(stateful), false, 0 },                                   \
+        { "unroll", KY_F_BOOL, KY_FIELD(unroll), false, 0 },                                       \
+        { "zero_output_for_mask", KY_F_BOOL, KY_FIELD(zero_output_for_mask), false, 0 },           \
+        { "dropout", KY_F_FLOAT, KY_FIELD(rate), 0, 0 },                                           \
+    {                                                                                              \
+        "recurrent_dropout", KY_F_FLOAT, KY_FIELD(recurrent_dropout), 0, 0                         \
     }
 
 /* What is the same in the row of every recurrent layer; its own are the cell, shape and the like.

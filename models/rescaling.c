@@ -85,8 +85,8 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields[] = {
-    { "scale", NULL, KY_F_REALS, KY_FIELD(factors), 0, KY_FREE, 0 },
-    { "offset", NULL, KY_F_REALS, KY_FIELD(offsets), 0, KY_FREE, 0 },
+    { "scale", KY_F_REALS, KY_FIELD(factors), 0, 0 },
+    { "offset", KY_F_REALS, KY_FIELD(offsets), 0, 0 },
     { 0 },
 };
 

@@ -249,17 +249,17 @@ static void repeat_back(const ky_layer *l, const ky_kernels *k, const ky_packed 
 }
 
 static const ky_field reshape_fields[] = {
-    { "target_shape", NULL, KY_F_DIMS, KY_FIELD(target_shape), 0, KY_FREE, 1 },
+    { "target_shape", KY_F_DIMS, KY_FIELD(target_shape), 0, 1 },
     { 0 },
 };
 
 static const ky_field permute_fields[] = {
-    { "dims", NULL, KY_F_DIMS, KY_FIELD(dims), 0, KY_FREE, 1 },
+    { "dims", KY_F_DIMS, KY_FIELD(dims), 0, 1 },
     { 0 },
 };
 
 static const ky_field repeat_fields[] = {
-    { "n", NULL, KY_F_INT, KY_FIELD(n), 0, KY_FREE, 0 },
+    { "n", KY_F_INT, KY_FIELD(n), 0, 0 },
     { 0 },
 };
 

@@ -79,9 +79,9 @@ static const ky_cell cell = { .n_state = n_state,
                               .inputs_back = ky_recurrent_inputs_back };
 
 static const ky_field fields[] = {
-    { "units", "output_dim", KY_F_INT, KY_FIELD(units), 0, KY_FREE, 0 },
-    { "activation", NULL, KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, KY_FREE, 0 },
-    { "use_bias", NULL, KY_F_BOOL, KY_FIELD(use_bias), true, KY_FREE, 0 },
+    { "units", KY_F_INT, KY_FIELD(units), 0, 0 },
+    { "activation", KY_F_ACTIVATION, KY_FIELD(activation), KY_TANH, 0 },
+    { "use_bias", KY_F_BOOL, KY_FIELD(use_bias), true, 0 },
     KY_RECURRENT_FIELDS,
     { 0 },
 };

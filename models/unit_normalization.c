@@ -97,7 +97,7 @@ static size_t macs(const ky_layer *l, int T)
 }
 
 static const ky_field fields[] = {
-    { "axis", NULL, KY_F_DIMS, KY_FIELD(axes), -1, KY_FREE, 0 },
+    { "axis", KY_F_DIMS, KY_FIELD(axes), -1, 0 },
     { 0 },
 };
 

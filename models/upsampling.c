@@ -219,13 +219,13 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 }
 
 static const ky_field fields_1d[] = {
-    { "size", "length", KY_F_INT, KY_FIELD(size), 2, KY_FREE, 0 },
+    { "size", KY_F_INT, KY_FIELD(size), 2, 0 },
     { 0 },
 };
 
 static const ky_field fields_2d[] = {
-    { "size", NULL, KY_F_INT, KY_FIELD(size), 2, KY_FREE, 2 },
-    { "interpolation", NULL, KY_F_INTERPOLATION, KY_FIELD(interpolation), KY_NEAREST, KY_FREE, 0 },
+    { "size", KY_F_INT, KY_FIELD(size), 2, 2 },
+    { "interpolation", KY_F_INTERPOLATION, KY_FIELD(interpolation), KY_NEAREST, 0 },
     { 0 },
 };
 
