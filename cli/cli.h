@@ -27,6 +27,7 @@ int ky_cmd_inspect(int argc, char **argv);
 int ky_cmd_predict(int argc, char **argv);
 int ky_cmd_query(int argc, char **argv);
 int ky_cmd_retrain(int argc, char **argv);
+int ky_cmd_simulate(int argc, char **argv);
 int ky_cmd_status(int argc, char **argv);
 int ky_cmd_tail(int argc, char **argv);
 int ky_cmd_train(int argc, char **argv);

@@ -13,6 +13,7 @@ static const ky_command commands[] = {
     { "predict", "write a model's answers to windows", ky_cmd_predict },
     { "query", "run one SQL statement on the results, read-only", ky_cmd_query },
     { "retrain", "have kymod train a model again on its archive", ky_cmd_retrain },
+    { "simulate", "generated data to try things with", ky_cmd_simulate },
     { "status", "what a running kymod says of itself", ky_cmd_status },
     { "tail", "the live answers, a line each", ky_cmd_tail },
     { "train", "train a model on labelled windows", ky_cmd_train },
