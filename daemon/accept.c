@@ -49,6 +49,7 @@ struct ky_accept {
     bool *imported_dirty;
     ky_outbox out;
     int64_t since_ns, ticked_ns;
+    int64_t apart_us; /* the two clocks, when they were last compared */
     uint64_t handed;
     _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
     ky_requests requests;
@@ -150,14 +151,56 @@ static void event(ky_accept *a, const char *level, const char *object, const cha
     begin_clock(a);
 }
 
-static void event_anew(ky_accept *a, const ky_record *r)
+static void event_of(ky_accept *a, const ky_record *r, const char *what, const char *said,
+                     int64_t value)
 {
     char object[KY_STREAM_MAX + 16], detail[80];
 
     snprintf(object, sizeof(object), "stream %.*s", r->stream_len, ky_record_stream(r));
-    snprintf(detail, sizeof(detail), "seq fell to %lld: the sender began anew", (long long)r->seq);
-    event(a, "info", object, "epoch", detail);
-    KY_COUNT(a->p->count.anew);
+    snprintf(detail, sizeof(detail), "%s %lld", said, (long long)value);
+    event(a, "info", object, what, detail);
+}
+
+/* How far the time of day is ahead of the clock that never steps; read again if we were interrupted
+ * in between. */
+static int64_t clocks_apart_us(void)
+{
+    int64_t before, wall, after;
+
+    do {
+        before = ky_clock_mono_ns();
+        wall = ky_clock_wall_us();
+        after = ky_clock_mono_ns();
+    } while (after - before > 10000000);
+    return wall - before / 1000;
+}
+
+/* The host's time of day was set: the silence between arrivals before and after is not known. */
+static void watch_clock(ky_accept *a)
+{
+    enum { STEP_US = 100000 };
+    int64_t apart = clocks_apart_us(), step = apart - a->apart_us;
+    char detail[80];
+
+    a->apart_us = apart;
+    if (step > -STEP_US && step < STEP_US)
+        return;
+    a->books.era++;
+    snprintf(detail, sizeof(detail), "the time of day was set by %.3f s", (double)step / 1e6);
+    event(a, "warn", "clock", "step", detail);
+    KY_COUNT(a->p->count.clock_steps);
+}
+
+/* What of a taken sample's order is worth an event. */
+static void tell_order(ky_accept *a, const ky_record *r, enum ky_seen seen)
+{
+    if (seen == KY_SEEN_ANEW) {
+        event_of(a, r, "epoch", "the sender began anew: seq fell to", r->seq);
+        KY_COUNT(a->p->count.anew);
+    } else if (seen == KY_SEEN_SET_BACK) {
+        event_of(a, r, "clock", "the sender's clock was set back: ts fell to", r->ts_us);
+        KY_COUNT(a->p->count.set_back);
+    }
 }
 
 static enum ky_verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_record *r,
@@ -165,14 +208,20 @@ static enum ky_verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_r
 {
     bool counted = a->ports[source].delivery == KY_AT_MOST_ONCE;
     enum ky_seen seen;
+
+    if (r->type == KY_REC_SAMPLE && r->time_source == KY_TIME_ARRIVAL)
+        watch_clock(a);
     enum ky_verdict is = ky_books_judge(&a->books, counted, v->holes, r, &seen, reason);
 
     if (seen == KY_SEEN_DUPLICATE)
         KY_COUNT(a->p->count.duplicates);
     else if (seen == KY_SEEN_LATE)
         KY_COUNT(a->p->count.late);
-    else if (seen == KY_SEEN_ANEW && is == KY_TAKE)
-        event_anew(a, r);
+    if (is != KY_TAKE)
+        return is;
+    tell_order(a, r, seen);
+    atomic_fetch_add_explicit(&a->p->count.filled, r->type == KY_REC_SAMPLE ? r->filled : 0,
+                              memory_order_relaxed);
     return is;
 }
 
@@ -234,7 +283,7 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
     KY_COUNT(a->p->count.received);
     if (!next_of(a, source, v, in, &from))
         return;
-    staged *s = stage_new(a, in->size + KY_REASON + 8);
+    staged *s = stage_new(a, in->size + KY_REASON + 8 + ky_books_room(&a->books, in));
     ky_record *r = record_of(s);
 
     memcpy(r, in, in->size);
@@ -641,10 +690,17 @@ static void *run(void *arg)
 
 /* -- recovery -- */
 
+/* Values of a sample, by the version of the class's model that new starts use. */
+static int features_now(const ky_accept *a, int class_)
+{
+    int model = a->p->class_model[class_];
+
+    return ky_served_find(&a->p->served, model, atomic_load(&a->p->current[model]))
+        ->facts->features;
+}
+
 int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, ky_err *err)
 {
-    size_t label = sizeof(int32_t);
-
     if (class_ < 0) { /* no longer configured: its number stays its own */
         ky_books_stream(&a->books, s->row.stream);
         return KY_OK;
@@ -657,13 +713,18 @@ int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_,
         return KY_OK;
     k->n = s->row.n;
     k->pos = s->row.pos;
+    k->ts_us = s->row.ts_us;
+    k->ended = s->row.ended;
     k->window = (ky_window){ s->row.seq_high, s->row.seq_mask, s->row.epoch };
-    if (a->p->holds[class_] && s->extra != NULL && s->extra_len > label) {
-        k->held = malloc(s->extra_len - label);
-        if (k->held == NULL)
-            return ky_fail(err, KY_ENOMEM, "no memory");
-        memcpy(k->held, (const char *)s->extra + label, s->extra_len - label);
-    }
+    int features = features_now(a, class_);
+    ky_extra extra;
+    const void *held = ky_extra_read(s->extra, s->extra_len, features, &extra);
+
+    if (!a->p->holds[class_] || held == NULL)
+        return KY_OK;
+    if ((k->held = malloc((size_t)features * sizeof(float))) == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    memcpy(k->held, held, (size_t)features * sizeof(float));
     return KY_OK;
 }
 
@@ -714,8 +775,13 @@ static void replay_stream(ky_accept *a, const ky_record *r)
     if (r->pos < k->pos)
         return;
     KY_COUNT(a->p->count.recovered);
-    if (r->type == KY_REC_SAMPLE)
+    if (r->type == KY_REC_SAMPLE) {
+        if (r->pos >= a->booked)
+            tell_order(a, r, ky_books_look(&a->books, r));
         ky_books_sample(&a->books, r);
+    } else if (r->type == KY_REC_END && r->n == k->n) {
+        k->ended = true;
+    }
 }
 
 /* Its row is committed, but not all lanes have passed it. */
@@ -797,6 +863,7 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory");
     a->p = p;
     a->file_first = UINT64_MAX;
+    a->apart_us = clocks_apart_us();
     ky_requests_init(&a->requests, &a->bell);
     a->ports = calloc((size_t)p->cfg->n_sources + 1, sizeof(*a->ports));
     int rc = ky_books_init(&a->books, p->cfg, p->holds);

@@ -18,6 +18,7 @@ int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds)
     memset(b, 0, sizeof(*b));
     b->cfg = cfg;
     b->holds = holds;
+    b->era = 1;
     ky_names_init(&b->stream_names);
     ky_names_init(&b->peer_names);
     b->per_class = calloc((size_t)cfg->n_classes + 1, sizeof(*b->per_class));
@@ -158,6 +159,7 @@ ky_known *ky_books_add_stream(ky_books *b, uint32_t id, int class_, const char *
         no_memory();
     k->there = true;
     k->class_ = (uint16_t)class_;
+    k->ts_us = KY_NONE;
     ky_window_init(&k->window);
     b->per_class[class_]++;
     return k;
@@ -171,6 +173,9 @@ void ky_books_sample(ky_books *b, const ky_record *r)
     k->n = r->n + r->steps - 1;
     if (r->flags & KY_COUNTED)
         ky_window_take(&k->window, r->seq);
+    if (!(r->flags & KY_LATE))
+        k->ts_us = r->ts_us;
+    k->ended = r->flags & KY_END;
     if (!b->holds[k->class_])
         return;
     if (k->held == NULL && (k->held = malloc(len)) == NULL)
@@ -219,30 +224,136 @@ static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **r
     return KY_TAKE;
 }
 
-static enum ky_verdict judge_seq(const ky_known *k, const ky_record *r, enum ky_seen *ret_seen,
-                                 char *reason)
+/* -- order and time -- */
+
+static uint64_t apart(int64_t later, int64_t earlier)
 {
-    *ret_seen = ky_window_look(&k->window, r->seq);
-    if (*ret_seen == KY_SEEN_LATE)
+    return (uint64_t)later - (uint64_t)earlier; /* may not fit a signed one */
+}
+
+/* Whether it lies before what was taken; of a counted sample its number says so, else its own time.
+ * An arrival is never late: it is the host's clock that was set. */
+static enum ky_seen look(const ky_class_cfg *c, const ky_known *k, const ky_record *r, bool counted)
+{
+    if (counted)
+        return ky_window_look(&k->window, r->seq);
+    if (r->time_source == KY_TIME_ARRIVAL || k->ts_us == KY_NONE || r->ts_us >= k->ts_us ||
+        k->ended || r->flags & KY_START)
+        return KY_SEEN_NEXT;
+    return c->max_late_us > 0 && apart(k->ts_us, r->ts_us) > (uint64_t)c->max_late_us
+               ? KY_SEEN_SET_BACK
+               : KY_SEEN_LATE;
+}
+
+enum ky_seen ky_books_look(const ky_books *b, const ky_record *r)
+{
+    const ky_known *k = &b->streams[r->stream];
+
+    return look(&b->cfg->classes[k->class_], k, r, r->flags & KY_COUNTED);
+}
+
+/* A host whose own clock stands before kymo was written does not know what is ahead. */
+static bool ahead(const ky_class_cfg *c, const ky_record *r)
+{
+    const int64_t written = 1767225600000000; /* 2026-01-01 */
+
+    return c->max_ahead_us > 0 && r->arrival_us >= written && r->ts_us > r->arrival_us &&
+           apart(r->ts_us, r->arrival_us) > (uint64_t)c->max_ahead_us;
+}
+
+static enum ky_verdict judge_order(const ky_class_cfg *c, const ky_known *k, ky_record *r,
+                                   bool counted, enum ky_seen *ret_seen, char *reason)
+{
+    if (ahead(c, r)) {
+        snprintf(reason, KY_REASON, "too far ahead: %.3f s before its time, max_ahead is %.3f s",
+                 (double)apart(r->ts_us, r->arrival_us) / 1e6, (double)c->max_ahead_us / 1e6);
+        return KY_REFUSE;
+    }
+    *ret_seen = look(c, k, r, counted);
+    if (*ret_seen == KY_SEEN_DUPLICATE)
+        return KY_SKIP;
+    if (*ret_seen != KY_SEEN_LATE)
+        return KY_TAKE;
+    if (c->late == KY_LATE_ACCEPT) {
+        r->flags |= KY_LATE;
+        return KY_TAKE;
+    }
+    if (counted)
         snprintf(reason, KY_REASON, "late: seq %lld came after %lld", (long long)r->seq,
                  (long long)k->window.high);
-    return *ret_seen == KY_SEEN_DUPLICATE ? KY_SKIP
-           : *ret_seen == KY_SEEN_LATE    ? KY_REFUSE
-                                          : KY_TAKE;
+    else
+        snprintf(reason, KY_REASON, "late: %.3f s older than one taken before",
+                 (double)apart(k->ts_us, r->ts_us) / 1e6);
+    return KY_REFUSE;
+}
+
+/* Samples that are missing before this one, by its number and by its time; 0 where they are not to
+ * be filled in. */
+static uint32_t missing(const ky_class_cfg *c, const ky_known *k, const ky_record *r, bool counted)
+{
+    uint64_t n = 0, most = KY_FILL_BYTES / (r->features * sizeof(float));
+    bool arrival = r->flags & KY_RESUMED && r->time_source == KY_TIME_ARRIVAL;
+
+    if (c->on_gap != KY_GAP_HOLD || k->held == NULL || k->ended ||
+        r->flags & (KY_START | KY_RESET | KY_LATE))
+        return 0;
+    if (counted && k->window.high != KY_NONE && r->seq > k->window.high)
+        n = apart(r->seq, k->window.high) - 1;
+    if (n == 0 && c->max_gap_us > 0 && k->ts_us != KY_NONE && r->ts_us > k->ts_us && !arrival &&
+        apart(r->ts_us, k->ts_us) > (uint64_t)c->max_gap_us)
+        n = (apart(r->ts_us, k->ts_us) + (uint64_t)c->period_us / 2) / (uint64_t)c->period_us - 1;
+    return n <= (uint64_t)c->max_hold && n <= most ? (uint32_t)n : 0;
+}
+
+size_t ky_books_room(const ky_books *b, const ky_record *r)
+{
+    const ky_class_cfg *c = &b->cfg->classes[r->class_];
+    size_t most = (size_t)c->max_hold * r->features * sizeof(float);
+
+    if (r->type != KY_REC_SAMPLE || c->on_gap != KY_GAP_HOLD)
+        return 0;
+    return (most < KY_FILL_BYTES ? most : KY_FILL_BYTES) + 8;
+}
+
+/* The last values, n times, before the record's own. */
+static void fill_in(const ky_known *k, ky_record *r, uint32_t n)
+{
+    float *x = (float *)(uintptr_t)ky_record_x(r);
+    size_t row = r->features * sizeof(float);
+
+    if (n == 0)
+        return;
+    memmove(x + (size_t)n * r->features, x, r->body_len);
+    for (uint32_t i = 0; i < n; i++)
+        memcpy(x + (size_t)i * r->features, k->held, row);
+    r->filled = n;
+    r->steps += n;
+    r->body_len += (uint32_t)(n * row);
+    r->size = (uint32_t)ky_record_size(r->sender_len, r->stream_len, r->text_len, r->body_len);
+    memset((char *)x + r->body_len, 0, ky_pad8(r->body_len) - r->body_len);
+}
+
+static void take_sample(ky_books *b, ky_known *k, ky_record *r, bool counted)
+{
+    r->flags |= (uint16_t)((counted ? KY_COUNTED : 0) | (k->era == b->era ? 0 : KY_RESUMED));
+    fill_in(k, r, missing(&b->cfg->classes[r->class_], k, r, counted));
+    r->n = k->n + 1;
+    k->era = b->era;
+    ky_books_sample(b, r);
 }
 
 enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_record *r,
                                enum ky_seen *ret_seen, char *ret_reason)
 {
-    static const ky_known nobody = { .window = { .high = KY_NONE } };
+    static const ky_known nobody = { .ts_us = KY_NONE, .window = { .high = KY_NONE } };
     ky_known *k;
     enum ky_verdict is = find_stream(b, r, &k, ret_reason);
     const ky_known *was = k != NULL ? k : &nobody;
 
     *ret_seen = KY_SEEN_NEXT;
     counted = counted && r->type == KY_REC_SAMPLE && r->seq != KY_NONE;
-    if (is == KY_TAKE && counted)
-        is = judge_seq(was, r, ret_seen, ret_reason);
+    if (is == KY_TAKE && r->type == KY_REC_SAMPLE)
+        is = judge_order(&b->cfg->classes[r->class_], was, r, counted, ret_seen, ret_reason);
     if (is == KY_TAKE && holes > 0 && !fill_holes(was, r)) {
         snprintf(ret_reason, KY_REASON, "%u values are missing and there are no earlier ones",
                  holes);
@@ -253,12 +364,8 @@ enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_rec
     if (k == NULL)
         k = ky_books_add_stream(b, b->n_streams, r->class_, ky_record_stream(r), r->stream_len);
     r->stream = (uint32_t)(k - b->streams);
-    if (r->type != KY_REC_SAMPLE)
-        return KY_TAKE;
-    r->n = k->n + 1;
-    r->flags |= (uint16_t)((counted ? KY_COUNTED : 0) | (k->resumed ? 0 : KY_RESUMED));
-    k->resumed = true;
-    ky_books_sample(b, r);
+    if (r->type == KY_REC_SAMPLE)
+        take_sample(b, k, r, counted);
     return KY_TAKE;
 }
 
@@ -270,7 +377,7 @@ void ky_books_refuse(ky_record *r, const char *reason)
     r->flags = KY_LAST;
     r->n = KY_NONE;
     r->stream = 0;
-    r->steps = r->features = r->body_len = 0;
+    r->steps = r->features = r->filled = r->body_len = 0;
     r->text_len = (uint32_t)len;
     r->size = (uint32_t)ky_record_size(r->sender_len, r->stream_len, len, 0);
     memset((char *)(r + 1) + names, 0, r->size - sizeof(*r) - names);

@@ -12,14 +12,16 @@
 #include "daemon/stream.h"
 #include "storage/record.h"
 
-enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX };
+enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX, KY_FILL_BYTES = 1 << 18 };
 
 /* A stream. */
 typedef struct ky_known {
-    bool there, resumed; /* resumed: its first sample since the start has come */
+    bool there, ended; /* ended: the next sample starts from zeros */
     uint16_t class_;
-    int64_t n;    /* its last step number */
-    uint64_t pos; /* recovery: records before this are in its row */
+    uint32_t era;  /* of the books when its last sample came; 0: before the start */
+    int64_t n;     /* its last step number */
+    int64_t ts_us; /* of its last sample that was not late */
+    uint64_t pos;  /* recovery: records before this are in its row */
     ky_window window;
     float *held; /* the last values, where holes are filled with them */
 } ky_known;
@@ -39,6 +41,7 @@ typedef struct ky_books {
     ky_names stream_names, peer_names;
     ky_known *streams;
     uint32_t n_streams, cap_streams; /* n_streams: the next stream's number */
+    uint32_t era;                    /* from 1; arrivals of different eras are not to be compared */
     int64_t *per_class;              /* [classes] how many streams */
     ky_peer *peers;
     uint32_t n_peers, cap_peers, n_senders; /* n_senders: those of acknowledged messages */
@@ -81,8 +84,9 @@ ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const ch
 enum ky_verdict { KY_TAKE, KY_SKIP, KY_REFUSE };
 
 /**
- * Finds a SAMPLE's or LABEL's stream, or makes it, and fills in its number, the step number, flags
- * and holes; a sample that is taken is booked.
+ * Finds a SAMPLE's or LABEL's stream, or makes it, and fills in its number, the step number, flags,
+ * holes and, in front, what is missing (on_gap = hold); a sample that is taken is booked. There is
+ * room for KY_REASON + 8 + ky_books_room() bytes behind it.
  *
  * @param counted     its seq says whether it was seen (sources that promise nothing)
  * @param holes       values that are NaN
@@ -92,6 +96,12 @@ enum ky_verdict { KY_TAKE, KY_SKIP, KY_REFUSE };
  */
 enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_record *r,
                                enum ky_seen *ret_seen, char *ret_reason);
+
+/** What a taken record's place in its stream's order is: for telling of it again. */
+enum ky_seen ky_books_look(const ky_books *b, const ky_record *r);
+
+/** What judging may add to a record at most, bytes. */
+size_t ky_books_room(const ky_books *b, const ky_record *r);
 
 /** Books a sample as taken: recovery, and judge itself. */
 void ky_books_sample(ky_books *b, const ky_record *r);

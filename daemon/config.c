@@ -817,6 +817,11 @@ static void check_class(loader *l, int n)
         key_problem(l, "stream", k->name, "model", "there is no [model:%.60s]%s", k->model,
                     hint(&near, text));
     }
+    if (k->on_gap == KY_GAP_HOLD && k->period_us == 0)
+        key_problem(l, "stream", k->name, "on_gap",
+                    "'hold' has to know how many samples are missing: period");
+    else if (k->max_gap_us > 0 && k->max_gap_us < k->period_us)
+        key_problem(l, "stream", k->name, "max_gap", "is shorter than period: all would be gaps");
     if (k->archive && l->c->journal == KY_JOURNAL_NO)
         key_problem(l, "stream", k->name, "archive",
                     "the archive is made of the journal, and journal = no");

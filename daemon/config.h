@@ -35,7 +35,8 @@ typedef struct ky_source_cfg {
     int line; /* where the section began, for messages */
 } ky_source_cfg;
 
-enum ky_on_gap { KY_GAP_KEEP, KY_GAP_RESET };
+enum ky_on_gap { KY_GAP_KEEP, KY_GAP_RESET, KY_GAP_HOLD };
+enum ky_late { KY_LATE_DROP, KY_LATE_ACCEPT };
 enum ky_emit { KY_EMIT_EVERY, KY_EMIT_CHANGE, KY_EMIT_END };
 enum ky_log { KY_LOG_ALL, KY_LOG_CHANGE, KY_LOG_NONE };
 
@@ -48,7 +49,11 @@ typedef struct ky_class_cfg {
     int memory; /* enum ky_memory */
     int64_t window, hop;
     int64_t max_gap_us; /* 0: never */
-    int on_gap, emit, log;
+    int on_gap, late, emit, log;
+    int64_t period_us;                 /* between two samples; 0: not regular */
+    int64_t max_hold;                  /* missing samples that are filled in at most */
+    int64_t max_late_us, max_ahead_us; /* 0: never */
+    int64_t warm_up;                   /* answers from zeros that are not trusted yet */
     bool archive;
     int64_t max_streams;
     int line;

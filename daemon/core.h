@@ -15,6 +15,7 @@
 /* Counted by the stages, told by ky_pipeline_status. */
 typedef struct ky_counters {
     _Atomic uint64_t received, accepted, rejected, duplicates, late, anew, ahead, sessions_refused;
+    _Atomic uint64_t set_back, clock_steps, filled;
     _Atomic uint64_t acks, acks_dropped, batches, syncs;
     _Atomic uint64_t steps, answers, quarantined, gaps, resets, swaps, labels;
     _Atomic uint64_t published, unpublished;
@@ -48,12 +49,12 @@ struct ky_publisher;
 struct ky_pipeline {
     const ky_config *cfg;
     int n_lanes;
-    size_t queue_bytes;        /* of a lane's queue */
-    const char **class_names;  /* [classes], for units */
-    const char **model_names;  /* [models] */
-    int *class_model;          /* [classes]: row of its model */
-    bool *holds;               /* [classes]: a source of theirs fills holes with the last values */
-    uint64_t live_from;        /* records before this position are replayed, not published */
+    size_t queue_bytes;       /* of a lane's queue */
+    const char **class_names; /* [classes], for units */
+    const char **model_names; /* [models] */
+    int *class_model;         /* [classes]: row of its model */
+    bool *holds;        /* [classes]: holes or gaps of theirs are filled with the last values */
+    uint64_t live_from; /* records before this position are replayed, not published */
     _Atomic uint32_t *current; /* [models]: the version that took over last, for those who ask */
     int lock_fd;
     ky_served served;

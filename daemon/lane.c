@@ -207,14 +207,15 @@ static void decide(ky_lane *l, ky_stream *s, slot *t)
 {
     const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
     const ky_record *r = t->r;
-    bool silent = time_gap(c, s, r);
+    bool skipped = r->flags & KY_COUNTED && ky_window_look(&s->window, r->seq) == KY_SEEN_GAP;
 
     t->zero = r->flags & (KY_START | KY_RESET) || s->ended || s->state == NULL;
-    t->gap = silent && !t->zero;
-    t->reset = t->gap && c->on_gap == KY_GAP_RESET;
+    bool silent = !t->zero && time_gap(c, s, r);
+
+    t->gap = silent || skipped;
+    t->reset = (silent && c->on_gap == KY_GAP_RESET) ||
+               (t->gap && !t->zero && c->on_gap == KY_GAP_HOLD && r->filled == 0);
     t->zero |= t->reset;
-    if (r->flags & KY_COUNTED && ky_window_look(&s->window, r->seq) == KY_SEEN_GAP)
-        t->gap = true;
     t->works =
         t->zero ? works_of(l, s->class_, l->current[l->p->class_model[s->class_]]) : s->works;
 }
@@ -327,6 +328,8 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
             continue;
         touch(l, s);
         ky_works_zero(works_of(l, s->class_, v), s);
+        s->zero_n = s->n + 1;
+        s->cut = !s->ended;
         applied(l, s, r);
         KY_COUNT(l->p->count.resets);
     }
@@ -377,13 +380,15 @@ static void begin(ky_lane *l, ky_stream *s, slot *t)
                     s->name, (long long)s->n, (long long)r->n);
     touch(l, s);
     if (t->gap) {
-        ky_rows_gap(unit(l), s, r, t->reset ? "reset" : "kept");
+        ky_rows_gap(unit(l), s, r, t->reset ? "reset" : r->filled > 0 ? "held" : "kept");
         KY_COUNT(l->p->count.gaps);
     }
     if (t->zero) {
         if (r->flags & KY_START || s->ended)
             s->start_n = s->n + 1;
         ky_works_zero(t->works, s);
+        s->zero_n = s->n + 1;
+        s->cut = t->reset;
         s->ended = false;
     }
     if (r->steps > 1)
@@ -413,6 +418,15 @@ static void tell(ky_lane *l, const ky_said *a, const float *y)
     l->told_any = true;
 }
 
+static enum ky_quality quality_of(const ky_class_cfg *c, const ky_stream *s, const slot *t)
+{
+    return t->r->flags & KY_LATE               ? KY_Q_LATE
+           : t->gap && t->step == t->r->filled ? KY_Q_GAP
+           : s->n - s->zero_n < c->warm_up     ? KY_Q_WARMING
+           : s->cut                            ? KY_Q_TRUNCATED
+                                               : KY_Q_OK;
+}
+
 static void answer(ky_lane *l, ky_stream *s, const slot *t, const float *y, int64_t now_us)
 {
     const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
@@ -425,9 +439,7 @@ static void answer(ky_lane *l, ky_stream *s, const slot *t, const float *y, int6
                   .ts_us = r->ts_us,
                   .latency_us = now_us - r->arrival_us,
                   .end = last && r->flags & KY_END,
-                  .quality = r->flags & KY_LATE       ? KY_Q_LATE
-                             : t->gap && t->step == 0 ? KY_Q_GAP
-                                                      : KY_Q_OK };
+                  .quality = quality_of(c, s, t) };
 
     a.label = ky_served_decide(a.v->facts, y, &a.score);
     if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != s->label))
@@ -480,7 +492,7 @@ static void end_record(ky_lane *l, ky_stream *s, const slot *t)
             ky_core_die(EX_OSERR, "lane", "no memory");
         memcpy(s->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
     }
-    if (r->ts_us > s->ts_us || s->ts_us == KY_NONE)
+    if (!(r->flags & KY_LATE))
         s->ts_us = r->ts_us;
     s->ended = r->flags & KY_END;
     applied(l, s, r);
@@ -499,7 +511,7 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
         quarantine(l, s, backup);
     } else {
         s->bad = false;
-        if (l->answered[row])
+        if (l->answered[row] && t->step >= t->r->filled)
             answer(l, s, t, l->y[row], now_us);
     }
     if (++t->step < t->r->steps) {
@@ -680,20 +692,19 @@ void ky_lane_set_file(ky_lane *l, uint64_t file_first)
 
 static void restore_extra(ky_lane *l, ky_stream *s, const ky_saved_stream *saved)
 {
-    int32_t label;
-    size_t held;
+    int features = s->works != NULL ? s->works->v->facts->features : 0;
+    size_t len = (size_t)features * sizeof(float);
+    ky_extra extra;
+    const void *held = ky_extra_read(saved->extra, saved->extra_len, features, &extra);
 
-    if (saved->extra == NULL || saved->extra_len < sizeof(label))
+    s->label = extra.label;
+    s->cut = extra.cut;
+    s->zero_n = extra.zero_n;
+    if (!l->p->holds[s->class_] || held == NULL || len == 0)
         return;
-    memcpy(&label, saved->extra, sizeof(label));
-    s->label = label;
-    held = saved->extra_len - sizeof(label);
-    if (!l->p->holds[s->class_] || s->works == NULL ||
-        held != (size_t)s->works->v->facts->features * sizeof(float))
-        return;
-    if ((s->held = malloc(held)) == NULL)
+    if ((s->held = malloc(len)) == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
-    memcpy(s->held, (const char *)saved->extra + sizeof(label), held);
+    memcpy(s->held, held, len);
 }
 
 int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const ky_version *v,

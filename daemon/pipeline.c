@@ -49,11 +49,11 @@ static int lanes_wanted(const ky_config *cfg)
     return n < 1 ? 1 : cfg->lanes == 0 && n > MOST_LANES ? MOST_LANES : (int)n;
 }
 
-/* Whether a source that fills holes with earlier values feeds a class. */
+/* Whether a class's last values are needed: for gaps, or for a source's holes. */
 static bool class_holds(const ky_config *cfg, int class_)
 {
     const ky_list *from = &cfg->classes[class_].sources;
-    bool holds = false;
+    bool holds = cfg->classes[class_].on_gap == KY_GAP_HOLD;
 
     for (int i = 0; i < cfg->n_sources; i++) {
         bool feeds = from->n == 0;

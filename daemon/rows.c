@@ -17,13 +17,12 @@ void ky_rows_stream(ky_unit *u, const ky_stream *s)
     *KY_ADD(&u->streams) = row;
 }
 
-/* The last label and the held values go with the state: log = change and missing = hold need them
- * after a restart. */
+/* What answers and records to come need besides the state goes with it. */
 static ky_row_state row_of(ky_unit *u, const ky_stream *s)
 {
     const ky_works *w = s->works;
     size_t held = s->held != NULL ? (size_t)w->v->facts->features * sizeof(float) : 0;
-    int32_t label = s->label;
+    ky_extra extra = { .label = s->label, .cut = s->cut, .zero_n = s->zero_n };
     ky_row_state row = {
         .stream = s->id,
         .model = (uint16_t)w->v->model,
@@ -41,10 +40,10 @@ static ky_row_state row_of(ky_unit *u, const ky_stream *s)
     };
 
     row.blob = ky_unit_bytes(u, s->state, w->state_bytes);
-    memcpy(w->extra, &label, sizeof(label));
+    memcpy(w->extra, &extra, sizeof(extra));
     if (held > 0)
-        memcpy(w->extra + sizeof(label), s->held, held);
-    row.extra = ky_unit_bytes(u, w->extra, sizeof(label) + held);
+        memcpy(w->extra + sizeof(extra), s->held, held);
+    row.extra = ky_unit_bytes(u, w->extra, sizeof(extra) + held);
     return row;
 }
 
@@ -66,7 +65,7 @@ void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char 
 {
     ky_row_gap row = {
         .stream = s->id,
-        .n = s->n + 1,
+        .n = s->n + 1 + r->filled,
         .from_us = s->ts_us,
         .to_us = r->ts_us,
         .from_seq = s->window.high,

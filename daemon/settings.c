@@ -67,7 +67,12 @@ static const ky_word missings[] = { { "reject", KY_MISSING_REJECT },
 static const ky_word memories[] = { { "stream", KY_MEMORY_STREAM },
                                     { "window", KY_MEMORY_WINDOW },
                                     { NULL, 0 } };
-static const ky_word gaps[] = { { "keep", KY_GAP_KEEP }, { "reset", KY_GAP_RESET }, { NULL, 0 } };
+static const ky_word gaps[] = {
+    { "keep", KY_GAP_KEEP }, { "reset", KY_GAP_RESET }, { "hold", KY_GAP_HOLD }, { NULL, 0 }
+};
+static const ky_word lates[] = { { "drop", KY_LATE_DROP },
+                                 { "accept", KY_LATE_ACCEPT },
+                                 { NULL, 0 } };
 static const ky_word emits[] = {
     { "every", KY_EMIT_EVERY }, { "change", KY_EMIT_CHANGE }, { "end", KY_EMIT_END }, { NULL, 0 }
 };
@@ -213,7 +218,36 @@ const ky_setting ky_settings[] = {
       never_word, NULL, false,
       "A longer time between two samples is a gap, noted in the table gaps.", NULL },
     { KY_SECTION_STREAM, "on_gap", KY_SET_CHOICE, STREAM(on_gap), "keep", 0, 0, gaps, NULL, false,
-      "What a gap does to the state: nothing, or a new start from zeros.", NULL },
+      "What a gap does to the state. keep: nothing. reset: it is zeros again. hold: the last "
+      "sample "
+      "stands for each that is missing, up to max_hold of them; more of them are a reset.",
+      NULL },
+    { KY_SECTION_STREAM, "period", KY_SET_TIME, STREAM(period_us), "never", US_MS, 366 * US_DAY,
+      never_word, NULL, false,
+      "The time from one sample to the next, where they are regular; on_gap = hold counts by it "
+      "what "
+      "is missing.",
+      "20ms" },
+    { KY_SECTION_STREAM, "max_hold", KY_SET_NUMBER, STREAM(max_hold), "100", 1, 1e4, NULL, NULL,
+      false, "Missing samples that on_gap = hold fills in at most.", NULL },
+    { KY_SECTION_STREAM, "late", KY_SET_CHOICE, STREAM(late), "drop", 0, 0, lates, NULL, false,
+      "What becomes of a sample that is older than one taken before: by its sequence number on a "
+      "source that counts by it (pull, sub), else by its own time. drop: it is refused, and kept "
+      "in "
+      "the table rejects. accept: it is answered in the order it came, with quality late.",
+      NULL },
+    { KY_SECTION_STREAM, "max_late", KY_SET_TIME, STREAM(max_late_us), "1h", US_MS, 366 * US_DAY,
+      never_word, NULL, false,
+      "A time that falls by more than this is not late: the sender's clock was set back, and the "
+      "stream's time goes on from there.",
+      NULL },
+    { KY_SECTION_STREAM, "max_ahead", KY_SET_TIME, STREAM(max_ahead_us), "1d", US_MS, 366 * US_DAY,
+      never_word, NULL, false,
+      "A sample whose time is further ahead of its arrival is refused: one wrong clock would make "
+      "all that follows late.",
+      NULL },
+    { KY_SECTION_STREAM, "warm_up", KY_SET_NUMBER, STREAM(warm_up), "0", 0, 1e6, NULL, NULL, false,
+      "So many answers after a start from zeros have the quality warming.", NULL },
     { KY_SECTION_STREAM, "emit", KY_SET_CHOICE, STREAM(emit), "every", 0, 0, emits, NULL, false,
       "Which answers are published: every one, those whose label differs from the one before, or "
       "those at the end of a sequence.",

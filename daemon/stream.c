@@ -1,5 +1,7 @@
 #include "daemon/stream.h"
 
+#include <string.h>
+
 void ky_window_init(ky_window *w)
 {
     *w = (ky_window){ .high = KY_NONE };
@@ -41,7 +43,19 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq)
         w->high = seq;
         break;
     case KY_SEEN_DUPLICATE:
+    case KY_SEEN_SET_BACK: /* the numbers do not say that */
         break;
     }
     return seen;
+}
+
+const void *ky_extra_read(const void *extra, size_t len, int features, ky_extra *ret)
+{
+    *ret = (ky_extra){ .label = KY_EXTRA_NONE };
+    if (extra == NULL || len < sizeof(*ret))
+        return NULL;
+    memcpy(ret, extra, sizeof(*ret));
+    return len - sizeof(*ret) == (size_t)features * sizeof(float)
+               ? (const char *)extra + sizeof(*ret)
+               : NULL;
 }

@@ -24,6 +24,7 @@ enum ky_seen {
     KY_SEEN_DUPLICATE, /* seen before */
     KY_SEEN_LATE,      /* not seen, but a later one was */
     KY_SEEN_ANEW,      /* 64 or more below the highest: the sender began anew */
+    KY_SEEN_SET_BACK,  /* by its time: the sender's clock was set back */
 };
 
 void ky_window_init(ky_window *w);
@@ -38,17 +39,18 @@ typedef struct ky_stream {
     uint32_t id;
     uint16_t class_;
     uint8_t name_len;
-    bool known;  /* it has its row in `streams`, or that is in the unit being filled */
-    bool ended;  /* the next sample starts from zeros */
-    bool dirty;  /* its state is newer than what was handed to the writer */
-    bool bad;    /* its last answer was not finite */
-    bool logged; /* `label` is an answer's */
-    int label;   /* of the last answer */
+    bool known; /* it has its row in `streams`, or that is in the unit being filled */
+    bool ended; /* the next sample starts from zeros */
+    bool dirty; /* its state is newer than what was handed to the writer */
+    bool bad;   /* its last answer was not finite */
+    bool cut;   /* its state lost the beginning of the present sequence */
+    int label;  /* of the last answer */
     char *name;
     struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
     void *state;
     float *held; /* the last values, where a source fills holes with them; else NULL */
     int64_t n, start_n, ts_us;
+    int64_t zero_n; /* the first step since the state was zeros */
     ky_window window;
     uint64_t pos;            /* records before this are applied */
     uint64_t file_first;     /* the journal file in which its state0 was taken */
@@ -58,7 +60,16 @@ typedef struct ky_stream {
     int told;                /* the publisher's: label last told, emit = change; -2: none */
 } ky_stream;
 
-/* What a lane keeps in ky_row_state.extra: the last label, then the held values. */
+/* What a lane keeps in ky_row_state.extra; the held values follow, if there are any. */
+typedef struct ky_extra {
+    int32_t label; /* last told */
+    uint32_t cut;
+    int64_t zero_n;
+} ky_extra;
+
 enum { KY_EXTRA_NONE = -2 };
+
+/** Reads it back. @return [features] the held values, unaligned; NULL: there are none */
+const void *ky_extra_read(const void *extra, size_t len, int features, ky_extra *ret);
 
 #endif

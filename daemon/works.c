@@ -19,7 +19,7 @@ static ky_works *works_new(const ky_version *v, int class_, size_t max_wave)
     w->wave = ky_wave_new(w->plan, (int)max_wave);
     w->y = calloc(max_wave * (size_t)v->facts->outputs, sizeof(float));
     w->backup = aligned_alloc(64, max_wave * w->block);
-    w->extra = malloc(sizeof(int32_t) + (size_t)v->facts->features * sizeof(float));
+    w->extra = malloc(sizeof(ky_extra) + (size_t)v->facts->features * sizeof(float));
     if (w->wave == NULL || w->y == NULL || w->backup == NULL || w->extra == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory for waves of %zu streams", max_wave);
     return w;

@@ -14,12 +14,13 @@
 enum { KY_STREAM_MAX = 255, KY_LABEL_MAX = 255, KY_NAME_MAX = 63 };
 
 enum ky_sample_flag {
-    KY_START = 1 << 0,   /* the stream begins anew here: its state is zeros before this sample */
-    KY_END = 1 << 1,     /* the sequence is over after this sample */
-    KY_RESET = 1 << 2,   /* as start, but the same sequence */
-    KY_LATE = 1 << 3,    /* older than what was already seen */
-    KY_LAST = 1 << 4,    /* the final record of its message: the source's position advances */
-    KY_RESUMED = 1 << 5, /* the first of its stream after a restart */
+    KY_START = 1 << 0, /* the stream begins anew here: its state is zeros before this sample */
+    KY_END = 1 << 1,   /* the sequence is over after this sample */
+    KY_RESET = 1 << 2, /* as start, but the same sequence */
+    KY_LATE = 1 << 3,  /* older than one taken before, and taken all the same */
+    KY_LAST = 1 << 4,  /* the final record of its message: the source's position advances */
+    KY_RESUMED =
+        1 << 5, /* the first of its stream after a restart, or since the host's clock was set */
     KY_COUNTED = 1 << 6, /* its seq was held against the stream's window of numbers (pull, sub) */
 };
 
@@ -40,7 +41,13 @@ typedef struct ky_sample {
     unsigned flags; /* KY_START, KY_END, KY_RESET as the sender set them */
 } ky_sample;
 
-enum ky_quality { KY_Q_OK, KY_Q_WARMING, KY_Q_GAP, KY_Q_LATE, KY_Q_TRUNCATED };
+enum ky_quality {
+    KY_Q_OK,
+    KY_Q_WARMING,   /* one of the first warm_up answers from zeros */
+    KY_Q_GAP,       /* the first behind a gap */
+    KY_Q_LATE,      /* of a sample that is older than one answered before */
+    KY_Q_TRUNCATED, /* the state lost the beginning of this sequence */
+};
 
 /* What the model said about one step. */
 typedef struct ky_prediction {

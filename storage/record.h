@@ -45,7 +45,8 @@ typedef struct ky_record {
     uint32_t steps, features;    /* T, F: body is [T,F] floats */
     uint32_t body_len;           /* bytes */
     uint16_t sender_len, stream_len;
-    uint32_t text_len, spare; /* spare: 0; no byte of a record is left unset */
+    uint32_t text_len;
+    uint32_t filled; /* SAMPLE: so many of its first steps stand for samples that are missing */
     /* then sender, stream id, text (label | reason | settings), padding to 8, body, padding to 8 */
 } ky_record;
 
@@ -105,8 +106,8 @@ static inline int ky_record_ok(const ky_record *r)
     if (r->size != size || size > KY_RECORD_MAX || r->type < KY_REC_SAMPLE || r->type > KY_REC_SWAP)
         return 0;
     if (r->type == KY_REC_SAMPLE) /* both factors are bounded first: 2^31 * 2^31 * 4 is 0 */
-        return r->steps > 0 && r->features > 0 && r->steps <= KY_RECORD_MAX &&
-               r->features <= KY_RECORD_MAX &&
+        return r->steps > 0 && r->features > 0 && r->filled < r->steps &&
+               r->steps <= KY_RECORD_MAX && r->features <= KY_RECORD_MAX &&
                (uint64_t)r->steps * r->features == r->body_len / sizeof(float) &&
                r->body_len % sizeof(float) == 0;
     return r->type != KY_REC_SWAP || r->body_len == sizeof(ky_swap);

@@ -200,6 +200,63 @@ static void too_many_streams_are_refused(void **state)
     assert_int_equal(f->b.n_streams, 3);
 }
 
+static enum ky_seen timed(fixture *f, int64_t ts_us, uint8_t source, unsigned flags)
+{
+    ky_record *r = sample(f, 0, "t", KY_NONE, 1, 2);
+    char reason[KY_REASON];
+    enum ky_seen seen;
+
+    r->ts_us = ts_us;
+    r->arrival_us = INT64_C(1800000000000000);
+    r->time_source = source;
+    r->flags |= (uint16_t)flags;
+    ky_books_judge(&f->b, false, 0, r, &seen, reason);
+    return seen;
+}
+
+static void times_of_any_size_have_an_order(void **state)
+{
+    fixture *f = *state;
+
+    f->classes[0].max_late_us = 1000;
+    assert_int_equal(timed(f, INT64_MAX, KY_TIME_SAMPLE, 0), KY_SEEN_NEXT);
+    assert_int_equal(timed(f, INT64_MIN + 1, KY_TIME_SAMPLE, 0), KY_SEEN_SET_BACK);
+    assert_int_equal(timed(f, INT64_MAX, KY_TIME_SAMPLE, 0), KY_SEEN_NEXT);
+    assert_int_equal(timed(f, INT64_MAX - 1000, KY_TIME_SAMPLE, 0), KY_SEEN_LATE);
+    assert_int_equal(timed(f, INT64_MAX - 1000, KY_TIME_SAMPLE, KY_START), KY_SEEN_NEXT);
+    assert_int_equal(timed(f, 0, KY_TIME_ARRIVAL, 0), KY_SEEN_NEXT);
+    f->classes[0].max_ahead_us = 1000;
+    assert_int_equal(timed(f, INT64_MAX, KY_TIME_SAMPLE, 0), KY_SEEN_NEXT);
+    assert_int_equal(f->u.r.type, KY_REC_SAMPLE);
+    assert_int_equal(f->u.r.n, KY_NONE); /* refused: no number was given */
+}
+
+static void what_is_missing_is_filled_in_up_to_a_bound(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON];
+    const float want[] = { 3, 4, 3, 4, 3, 4, 5, 6 };
+
+    f->classes[1].on_gap = KY_GAP_HOLD;
+    f->classes[1].period_us = 10;
+    f->classes[1].max_hold = 3;
+    sample(f, 1, "h", 1, 3, 4);
+    assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
+    ky_record *r = sample(f, 1, "h", 5, 5, 6);
+
+    assert_int_equal(ky_books_room(&f->b, r), 3 * 2 * sizeof(float) + 8);
+    assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
+    assert_int_equal(r->steps, 4);
+    assert_int_equal(r->filled, 3);
+    assert_int_equal(r->n, 2);
+    assert_true(ky_record_ok(r));
+    assert_memory_equal(ky_record_x(r), want, sizeof(want));
+    r = sample(f, 1, "h", 10, 7, 8);
+    assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
+    assert_int_equal(r->filled, 0);
+    assert_int_equal(r->n, 6);
+}
+
 static void repeated_and_late_numbers_are_not_taken(void **state)
 {
     fixture *f = *state;
@@ -319,6 +376,8 @@ int main(void)
         TEST(a_message_without_a_number_is_nobodys_next),
         TEST(streams_are_numbered_densely_and_steps_counted),
         TEST(too_many_streams_are_refused),
+        TEST(times_of_any_size_have_an_order),
+        TEST(what_is_missing_is_filled_in_up_to_a_bound),
         TEST(repeated_and_late_numbers_are_not_taken),
         TEST(holes_take_the_last_values),
         TEST(a_label_needs_a_stream),

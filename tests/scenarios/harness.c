@@ -19,6 +19,7 @@
 #include "models/h5.h"
 
 static const ky_daemon *running; /* whose log a failure shows, and whom it ends */
+static char shown[320];          /* a log besides */
 
 /* -- failing -- */
 
@@ -47,12 +48,19 @@ void ky_flunk(const char *fmt, ...)
     vfprintf(stderr, fmt, ap);
     fputc('\n', stderr);
     va_end(ap);
+    if (*shown)
+        show_log(shown);
     if (running != NULL) {
         show_log(running->log);
         if (running->pid > 0)
             kill(running->pid, SIGKILL);
     }
     exit(1);
+}
+
+void ky_flunk_shows(const char *log)
+{
+    snprintf(shown, sizeof(shown), "%s", log);
 }
 
 /* -- places -- */

@@ -24,6 +24,9 @@ _Noreturn void ky_flunk(const char *fmt, ...) __attribute__((format(printf, 1, 2
             ky_flunk(__VA_ARGS__);                                                                 \
     } while (0)
 
+/** Whose last lines it shows, too; copied. */
+void ky_flunk_shows(const char *log);
+
 /* -- places -- */
 typedef struct ky_scene {
     char dir[256];   /* removed at the end, unless KY_KEEP is set */

@@ -34,6 +34,14 @@ tests_scenarios_test_publish_LDADD = libkyscene.la libkymo.la
 tests_scenarios_test_tail_SOURCES = tests/scenarios/test_tail.c
 tests_scenarios_test_tail_LDADD = libkyscene.la libkymo.la
 
+# Scripts that turn the clock, on the pipeline in a process of the test; its sources are memory.
+check_PROGRAMS += tests/scenarios/run_scn
+tests_scenarios_run_scn_SOURCES = tests/scenarios/run_scn.c tests/scenarios/inside.c \
+	tests/scenarios/inside.h $(ky_tsan_threads)
+tests_scenarios_run_scn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open
+tests_scenarios_run_scn_LDADD = libkyscene.la libkydaemon.la libkymo.la
+EXTRA_DIST += $(srcdir)/tests/scenarios/*.scn
+
 # A kymod that breaks rule A5, which the test must notice.
 EXTRA_PROGRAMS += tests/scenarios/kymod_torn
 CLEANFILES += tests/scenarios/kymod_torn

@@ -487,14 +487,16 @@ static void lengths_that_overflow_are_no_record(void **state)
     static const struct {
         uint32_t steps, features, body, text;
         uint16_t sender, stream;
+        uint32_t filled;
     } lies[] = {
-        { 1u << 31, 1u << 31, 0, 0, 0, 0 },
-        { 1u << 30, 1, 0, 0, 0, 0 },
-        { 0, 0, 0, 0, 0, 0 },
-        { 1, 1, 4, UINT32_MAX, 0, 0 },
-        { 1, 1, 4, 0, 65535, 65535 },
-        { 1, 1, UINT32_MAX, 0, 0, 0 },
-        { 1, 1, 4, UINT32_MAX - 6, 7, 0 },
+        { 1u << 31, 1u << 31, 0, 0, 0, 0, 0 },
+        { 1u << 30, 1, 0, 0, 0, 0, 0 },
+        { 0, 0, 0, 0, 0, 0, 0 },
+        { 1, 1, 4, UINT32_MAX, 0, 0, 0 },
+        { 1, 1, 4, 0, 65535, 65535, 0 },
+        { 1, 1, UINT32_MAX, 0, 0, 0, 0 },
+        { 1, 1, 4, UINT32_MAX - 6, 7, 0, 0 },
+        { 2, 1, 8, 0, 0, 0, 2 },
     };
 
     (void)state;
@@ -504,6 +506,7 @@ static void lengths_that_overflow_are_no_record(void **state)
                             .type = KY_REC_SAMPLE,
                             .steps = lies[i].steps,
                             .features = lies[i].features,
+                            .filled = lies[i].filled,
                             .body_len = lies[i].body,
                             .text_len = lies[i].text,
                             .sender_len = lies[i].sender,

@@ -1,0 +1,475 @@
+#include "tests/scenarios/inside.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/accept.h"
+#include "daemon/commit.h"
+#include "daemon/core.h"
+#include "daemon/lane.h"
+#include "models/clock.h"
+
+/* -- what the two processes say to each other -- */
+
+enum op { OP_PUT, OP_PUT_NULL, OP_LOOK, OP_COMMIT, OP_STATUS, OP_STOP };
+
+typedef struct order {
+    enum op op;
+    uint64_t number;
+    char source[KY_NAME_MAX + 1], key[KY_STREAM_MAX + 1];
+    char text[8192];
+} order;
+
+typedef struct reply {
+    int64_t number;
+    char problem[1024]; /* "" if all is well */
+} reply;
+
+/* In memory that both see. */
+typedef struct clocks {
+    _Atomic int64_t wall_us, mono_ns;
+} clocks;
+
+static clocks *shown;
+static pid_t child;
+static int wire = -1;
+
+static int64_t wall(void)
+{
+    return atomic_load(&shown->wall_us);
+}
+
+static int64_t mono(void)
+{
+    return atomic_load(&shown->mono_ns);
+}
+
+/* -- the child: sources -- */
+
+enum { SOURCES = 8 };
+
+/* A source that a test fills. The thread that owns it has dealt with a message when it asks for
+ * the next. */
+typedef struct mem {
+    ky_source base;
+    char name[KY_NAME_MAX + 1];
+    enum ky_delivery delivery;
+    pthread_mutex_t lock;
+    pthread_cond_t rung;
+    order now; /* the one message at hand */
+    bool full, out, woken;
+} mem;
+
+static mem sources[SOURCES];
+static int n_sources;
+
+static int mem_recv(ky_source *s, ky_message *ret, int timeout_ms, ky_err *err)
+{
+    mem *m = (mem *)s;
+    struct timespec until;
+    int rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms > 0;
+    pthread_mutex_lock(&m->lock);
+    if (m->out)
+        m->full = m->out = false;
+    while (!m->full && !m->woken && rc == 0 && timeout_ms > 0)
+        rc = pthread_cond_timedwait(&m->rung, &m->lock, &until);
+    m->woken = false;
+    m->out = m->full;
+    rc = m->full ? KY_OK : KY_EAGAIN;
+    pthread_mutex_unlock(&m->lock);
+    if (rc != KY_OK)
+        return ky_fail(err, rc, "nothing");
+    *ret = (ky_message){ .data = m->now.text,
+                         .len = strlen(m->now.text),
+                         .tombstone = m->now.op == OP_PUT_NULL,
+                         .arrived_us = wall(),
+                         .ts_us = KY_NONE,
+                         .sender = m->delivery == KY_OFFSETS        ? "topic/0"
+                                   : m->delivery == KY_ACKNOWLEDGED ? "tester"
+                                                                    : "",
+                         .number = m->now.number };
+    ret->sender_len = strlen(ret->sender);
+    ret->key = *m->now.key ? m->now.key : NULL;
+    ret->key_len = strlen(m->now.key);
+    return KY_OK;
+}
+
+static void mem_ack(ky_source *s, const ky_ack *a)
+{
+    (void)s;
+    (void)a;
+}
+
+static void mem_wake(ky_source *s)
+{
+    mem *m = (mem *)s;
+
+    pthread_mutex_lock(&m->lock);
+    m->woken = true;
+    pthread_cond_signal(&m->rung);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static const char *mem_trouble(const ky_source *s)
+{
+    (void)s;
+    return NULL;
+}
+
+static enum ky_delivery mem_delivery(const ky_source *s)
+{
+    return ((const mem *)s)->delivery;
+}
+
+static const char *mem_address(const ky_source *s)
+{
+    return ((const mem *)s)->name;
+}
+
+static void mem_close(ky_source *s)
+{
+    (void)s;
+}
+
+static const ky_source_ops mem_ops = { .type = "mem",
+                                       .recv = mem_recv,
+                                       .ack = mem_ack,
+                                       .wake = mem_wake,
+                                       .trouble = mem_trouble,
+                                       .delivery = mem_delivery,
+                                       .address = mem_address,
+                                       .close = mem_close };
+
+/* Stands in for ky_source_open when linked with --wrap. Sources open one after the other. */
+int __wrap_ky_source_open(const ky_source_opts *o, ky_source **ret, ky_err *err);
+int __wrap_ky_source_open(const ky_source_opts *o, ky_source **ret, ky_err *err)
+{
+    if (n_sources == SOURCES)
+        return ky_fail(err, KY_EINVAL, "a scenario has at most %d sources", SOURCES);
+    mem *m = &sources[n_sources];
+
+    *m = (mem){ .base.ops = &mem_ops, .delivery = ky_source_delivery_of(o->type, o->socket) };
+    snprintf(m->name, sizeof(m->name), "%s", o->name);
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_cond_init(&m->rung, NULL);
+    n_sources++;
+    *ret = &m->base;
+    return KY_OK;
+}
+
+static bool mem_put(const order *o)
+{
+    for (int i = 0; i < n_sources; i++) {
+        mem *m = &sources[i];
+
+        if (strcmp(m->name, o->source) != 0)
+            continue;
+        pthread_mutex_lock(&m->lock);
+        m->now = *o;
+        m->full = true;
+        pthread_cond_signal(&m->rung);
+        pthread_mutex_unlock(&m->lock);
+        return true;
+    }
+    return false;
+}
+
+static bool mem_rests(void)
+{
+    bool rests = true;
+
+    for (int i = 0; i < n_sources; i++) {
+        pthread_mutex_lock(&sources[i].lock);
+        rests = rests && !sources[i].full;
+        pthread_mutex_unlock(&sources[i].lock);
+    }
+    return rests;
+}
+
+/* -- the child: coming to rest -- */
+
+enum { PATIENCE = 20000 }; /* naps before something is stuck */
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
+}
+
+static bool lanes_rest(const ky_pipeline *p)
+{
+    for (int i = 0; i < p->n_lanes; i++)
+        if (ky_queue_fill(ky_lane_queue(p->lanes[i])) > 0)
+            return false;
+    return true;
+}
+
+/* All threads have looked at their queues and at the clock. */
+static bool settle(ky_pipeline *p)
+{
+    int naps = 0;
+
+    for (; !mem_rests() && naps < PATIENCE; naps++)
+        nap();
+    ky_bell_ring(ky_accept_bell(p->accept));
+    /* An answer to a question comes between two rounds of the accept thread: behind the second,
+     * one whole round has begun after this. */
+    for (int i = 0; i < 3; i++)
+        ky_accept_offset(p->accept, 0, "");
+    for (int i = 0; i < p->n_lanes; i++)
+        ky_bell_ring(ky_lane_queue(p->lanes[i])->consumer);
+    for (; !lanes_rest(p) && naps < PATIENCE; naps++)
+        nap();
+    return naps < PATIENCE;
+}
+
+static void turn(int64_t us)
+{
+    atomic_fetch_add(&shown->wall_us, us);
+    atomic_fetch_add(&shown->mono_ns, us * 1000);
+}
+
+/* Three intervals: what was done is handed over, idle lanes hear of it, that is handed over. */
+static bool commit(ky_pipeline *p)
+{
+    for (int naps = 0; naps < PATIENCE; naps++) {
+        if (atomic_load(&p->writer->low_water) >= ky_journal_end(p->journal))
+            return true;
+        if (naps % 16 == 0) {
+            turn(p->cfg->commit_interval_us + 1);
+            if (!settle(p))
+                return false;
+        }
+        nap();
+    }
+    return false;
+}
+
+static int64_t status(ky_pipeline *p, const char *what)
+{
+    ky_json *all = ky_pipeline_status(p);
+    const ky_json *v = all;
+    char path[128], *save = NULL;
+    int64_t n = -1;
+
+    snprintf(path, sizeof(path), "%.100s", what);
+    for (char *word = strtok_r(path, ".", &save); word != NULL && v != NULL;
+         word = strtok_r(NULL, ".", &save))
+        v = ky_json_get(v, word);
+    if (v != NULL)
+        n = ky_json_int(v, -1);
+    ky_json_free(all);
+    return n;
+}
+
+/* -- the child: its life -- */
+
+static void answer(int fd, int64_t number, const char *problem)
+{
+    reply r = { .number = number };
+
+    snprintf(r.problem, sizeof(r.problem), "%.1000s", problem);
+    if (send(fd, &r, sizeof(r), 0) != (ssize_t)sizeof(r))
+        _exit(1);
+}
+
+static void obey(ky_pipeline *p, int fd, const order *o)
+{
+    switch (o->op) {
+    case OP_PUT:
+    case OP_PUT_NULL:
+        if (!mem_put(o))
+            answer(fd, 0, "there is no such source");
+        else
+            answer(fd, 0, settle(p) ? "" : "it does not come to rest");
+        return;
+    case OP_LOOK:
+        answer(fd, 0, settle(p) ? "" : "it does not come to rest");
+        return;
+    case OP_COMMIT:
+        answer(fd, 0, settle(p) && commit(p) ? "" : "not everything is committed");
+        return;
+    case OP_STATUS:
+        answer(fd, status(p, o->text), "");
+        return;
+    case OP_STOP:
+        return;
+    }
+}
+
+static void live(int fd, const char *ini, const char *const *overrides)
+{
+    ky_problems problems;
+    ky_config *cfg = NULL;
+    ky_pipeline *p = NULL;
+    ky_err err;
+    order o;
+
+    ky_clock_set(wall, mono);
+    if (ky_config_load(ini, overrides, &cfg, &problems) < 0) {
+        answer(fd, 0, problems.n > 0 ? problems.text[0] : "no configuration");
+        _exit(1);
+    }
+    ky_problems_done(&problems);
+    if (ky_pipeline_new(cfg, &p, &err) < 0) {
+        answer(fd, 0, err.text);
+        _exit(1);
+    }
+    settle(p);
+    answer(fd, 0, "");
+    while (recv(fd, &o, sizeof(o), 0) == (ssize_t)sizeof(o) && o.op != OP_STOP)
+        obey(p, fd, &o);
+    ky_pipeline_stop(p);
+    ky_pipeline_free(p);
+    ky_config_free(cfg);
+    answer(fd, 0, "");
+    _exit(0); /* exit() would set back the files that the test is reading */
+}
+
+/* -- the test -- */
+
+static reply hear(const char *doing)
+{
+    reply r;
+
+    KY_WANT(recv(wire, &r, sizeof(r), 0) == (ssize_t)sizeof(r), "%s: the pipeline's process ended",
+            doing);
+    KY_WANT(r.problem[0] == '\0', "%s: %s", doing, r.problem);
+    return r;
+}
+
+static reply ask(const order *o, const char *doing)
+{
+    KY_WANT(send(wire, o, sizeof(*o), MSG_NOSIGNAL) == (ssize_t)sizeof(*o),
+            "%s: the pipeline's process ended", doing);
+    return hear(doing);
+}
+
+static void show_clocks(void)
+{
+    if (shown != NULL)
+        return;
+    shown = mmap(NULL, sizeof(*shown), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    KY_WANT(shown != MAP_FAILED, "mmap: %s", strerror(errno));
+    atomic_store(&shown->mono_ns, 1000000000000);
+}
+
+void ky_inside_set_clock(int64_t wall_us)
+{
+    show_clocks();
+    atomic_store(&shown->wall_us, wall_us);
+}
+
+int64_t ky_inside_wall_us(void)
+{
+    return wall();
+}
+
+void ky_inside_start(const ky_scene *s, const char *ini, const char *const *overrides)
+{
+    char log[320];
+    int ends[2];
+
+    show_clocks();
+    KY_WANT(child == 0, "it runs already");
+    KY_WANT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0, "socketpair: %s", strerror(errno));
+    snprintf(log, sizeof(log), "%s/kymod.log", s->dir);
+    int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+    KY_WANT(fd >= 0, "%s: %s", log, strerror(errno));
+    fflush(NULL);
+    child = fork();
+    KY_WANT(child >= 0, "fork: %s", strerror(errno));
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(fd, 2);
+        close(fd);
+        close(ends[0]);
+        live(ends[1], ini, overrides);
+    }
+    close(fd);
+    close(ends[1]);
+    wire = ends[0];
+    ky_flunk_shows(log);
+    hear("start");
+}
+
+void ky_inside_put(const char *source, const char *key, uint64_t number, const char *text)
+{
+    order o = { .op = text != NULL ? OP_PUT : OP_PUT_NULL, .number = number };
+
+    snprintf(o.source, sizeof(o.source), "%s", source);
+    snprintf(o.key, sizeof(o.key), "%s", key);
+    snprintf(o.text, sizeof(o.text), "%s", text != NULL ? text : "");
+    ask(&o, "a message");
+}
+
+void ky_inside_turn(int64_t us)
+{
+    order o = { .op = OP_LOOK };
+
+    turn(us);
+    if (child != 0)
+        ask(&o, "turning the clock");
+}
+
+void ky_inside_step_wall(int64_t us)
+{
+    atomic_fetch_add(&shown->wall_us, us);
+}
+
+void ky_inside_commit(void)
+{
+    order o = { .op = OP_COMMIT };
+
+    ask(&o, "committing");
+}
+
+int64_t ky_inside_status(const char *what)
+{
+    order o = { .op = OP_STATUS };
+
+    snprintf(o.text, sizeof(o.text), "%s", what);
+    return ask(&o, "status").number;
+}
+
+static int bury(void)
+{
+    int status;
+
+    close(wire);
+    waitpid(child, &status, 0);
+    child = 0;
+    return status;
+}
+
+void ky_inside_stop(void)
+{
+    order o = { .op = OP_STOP };
+
+    ask(&o, "stopping");
+    int status = bury();
+
+    KY_WANT(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the pipeline's process ended with %d",
+            status);
+}
+
+void ky_inside_kill(void)
+{
+    kill(child, SIGKILL);
+    bury();
+}

@@ -1,0 +1,44 @@
+/*
+ * A daemon's pipeline in a child of the test: memory in place of sockets, and a clock that the
+ * test turns. The child runs the real stages on their own threads; each call below returns when
+ * what it set off has come to rest, so nothing sleeps and nothing is left to chance. Killing is
+ * SIGKILL. One at a time; the test itself keeps to one thread.
+ */
+#ifndef KY_INSIDE_H
+#define KY_INSIDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/scenarios/harness.h"
+
+/** The clock before the first start: microseconds since 1970. */
+void ky_inside_set_clock(int64_t wall_us);
+int64_t ky_inside_wall_us(void);
+
+/** Starts on the scene's state directory; recovery has run when it returns. Its log is the
+ *  scene's. */
+void ky_inside_start(const ky_scene *s, const char *ini, const char *const *overrides);
+
+/** A message on a source.
+ *  @param key     what the transport calls the stream; "" for nothing
+ *  @param number  the sender's number of it, or Kafka's offset
+ *  @param text    NULL: a Kafka value of null */
+void ky_inside_put(const char *source, const char *key, uint64_t number, const char *text);
+
+/** The clocks go on. */
+void ky_inside_turn(int64_t us);
+/** Only what the time of day says changes. */
+void ky_inside_step_wall(int64_t us);
+
+/** Everything so far is in results.db. Takes a few times commit_interval of the clock, which should
+ *  be 10ms. */
+void ky_inside_commit(void);
+
+/** A number of the pipeline's status: "counters.late". */
+int64_t ky_inside_status(const char *what);
+
+void ky_inside_stop(void);
+void ky_inside_kill(void);
+
+#endif

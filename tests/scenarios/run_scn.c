@@ -1,0 +1,410 @@
+/*
+ * Runs scripts, tests/scenarios/NAME.scn: what goes into a daemon, what time it is, and what is to
+ * come of it. Each runs with 1, 2 and 4 lanes, and with `again` meaning nothing, a stop and a
+ * start, or a kill and a start; answers, gaps, labels and states must be the same in all nine, bit
+ * for bit.
+ *
+ *     config                     up to `end`: the settings; state_dir and [model:m] are given
+ *     send SOURCE STREAM WORD..  a sample: x=I or x=I..J (values number I; so many steps), seq=,
+ *                                ts=, label=, start, end, reset, forget
+ *     raw SOURCE TEXT            a message as it stands
+ *     null SOURCE KEY            a Kafka value of null
+ *     pass TIME                  the clock goes on: 250ms, 3s, 5m, 2h
+ *     wall TIME                  somebody sets the host's time of day: 1h, -1h
+ *     again                      stop or kill and start
+ *     answer STREAM N = I J ..   answer N is that of these values one after the other from zeros,
+ *            [is QUALITY]        and of this quality
+ *     none STREAM N              there is no answer N
+ *     is NUMBER SQL              what a query of one number gives
+ *     counter NUMBER NAME        of the status: streams, counters.late
+ *
+ * Lines that begin with # say why.
+ */
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/sample.h"
+#include "tests/scenarios/inside.h"
+
+enum { F = 2, OUT = 6, SOURCES = 8, LINE = 1024 };
+
+enum again { AGAIN_NOTHING, AGAIN_STOP, AGAIN_KILL };
+
+static const char *const again_words[] = { "not at all", "after a stop", "after a kill" };
+
+typedef struct run {
+    ky_scene scene;
+    const char *file;
+    int line, lanes;
+    enum again again;
+    char ini[320];
+    bool running;
+    struct {
+        char name[KY_NAME_MAX + 1];
+        uint64_t sent;
+    } source[SOURCES];
+    ky_model *m;
+    ky_plan *plan;
+    ky_wave *wave;
+    bool fresh; /* results.db has all */
+} run;
+
+#define WANT(r, cond, fmt, ...)                                                                    \
+    KY_WANT(cond, "%s:%d (%d lanes, again %s): " fmt, (r)->file, (r)->line, (r)->lanes,            \
+            again_words[(r)->again], __VA_ARGS__)
+
+/* -- samples -- */
+
+static float value(int i, int f)
+{
+    return (float)((i * 7 + f * 3) % 11) * 0.25f - 1.0f;
+}
+
+static int put_x(char *buf, size_t size, int from, int to)
+{
+    int len = 0;
+
+    for (int i = from; i <= to; i++) {
+        len += snprintf(buf + len, size - (size_t)len, "%s[", i > from ? "," : "");
+        for (int f = 0; f < F; f++)
+            len += snprintf(buf + len, size - (size_t)len, "%s%.9g", f ? "," : "",
+                            (double)value(i, f));
+        len += snprintf(buf + len, size - (size_t)len, "]");
+    }
+    return len;
+}
+
+/* One word of a sample as a member of its JSON. */
+static int put_word(const run *r, char *buf, size_t size, const char *word)
+{
+    char x[4096];
+    int from, to;
+
+    if (sscanf(word, "x=%d..%d", &from, &to) == 2) {
+        put_x(x, sizeof(x), from, to);
+        return snprintf(buf, size, ",\"x\":[%s]", x);
+    }
+    if (sscanf(word, "x=%d", &from) == 1) {
+        put_x(x, sizeof(x), from, from);
+        return snprintf(buf, size, ",\"x\":%s", x);
+    }
+    if (strncmp(word, "seq=", 4) == 0)
+        return snprintf(buf, size, ",\"seq\":%s", word + 4);
+    if (strncmp(word, "ts=", 3) == 0)
+        return snprintf(buf, size, strpbrk(word, "-:") == NULL ? ",\"ts\":%s" : ",\"ts\":\"%s\"",
+                        word + 3);
+    if (strncmp(word, "label=", 6) == 0)
+        return snprintf(buf, size, ",\"label\":\"%s\"", word + 6);
+    WANT(r, strspn(word, "abcdefghijklmnopqrstuvwxyz") == strlen(word), "what is '%s'?", word);
+    return snprintf(buf, size, ",\"%s\":true", word);
+}
+
+static uint64_t next_number(run *r, const char *source)
+{
+    int i = 0;
+
+    while (i < SOURCES && *r->source[i].name && strcmp(r->source[i].name, source) != 0)
+        i++;
+    WANT(r, i < SOURCES, "more than %d sources", SOURCES);
+    snprintf(r->source[i].name, sizeof(r->source[i].name), "%s", source);
+    return ++r->source[i].sent;
+}
+
+static char *word_of(run *r, char **rest)
+{
+    char *word = strtok_r(NULL, " \t", rest);
+
+    WANT(r, word != NULL, "%s", "a word is missing");
+    return word;
+}
+
+static void do_send(run *r, char *rest)
+{
+    const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
+    char text[8000], *word;
+    int len = snprintf(text, sizeof(text), "{\"stream\":\"%s\"", stream);
+
+    while ((word = strtok_r(NULL, " \t", &rest)) != NULL)
+        len += put_word(r, text + len, sizeof(text) - (size_t)len - 2, word);
+    snprintf(text + len, sizeof(text) - (size_t)len, "}");
+    ky_inside_put(source, "", next_number(r, source), text);
+}
+
+static void do_raw(run *r, char *rest)
+{
+    const char *source = word_of(r, &rest);
+
+    ky_inside_put(source, "", next_number(r, source), rest);
+}
+
+static void do_null(run *r, char *rest)
+{
+    const char *source = word_of(r, &rest);
+
+    ky_inside_put(source, word_of(r, &rest), next_number(r, source), NULL);
+}
+
+/* -- time -- */
+
+static int64_t time_of(run *r, char *rest)
+{
+    static const struct {
+        const char *unit;
+        int64_t us;
+    } units[] = { { "ms", 1000 }, { "s", 1000000 }, { "m", 60000000 }, { "h", 3600000000 } };
+    char *unit;
+    int64_t n = strtoll(word_of(r, &rest), &unit, 10);
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (strcmp(unit, units[i].unit) == 0)
+            return n * units[i].us;
+    WANT(r, false, "'%s' is no unit of time", unit);
+    return 0;
+}
+
+static void do_pass(run *r, char *rest)
+{
+    ky_inside_turn(time_of(r, rest));
+}
+
+static void do_wall(run *r, char *rest)
+{
+    ky_inside_step_wall(time_of(r, rest));
+}
+
+static void start(run *r)
+{
+    char lanes[32], state[320], runtime[320], model[340];
+    const char *overrides[] = { lanes, state, runtime, model, "kymod.commit_interval=10ms", NULL };
+
+    snprintf(lanes, sizeof(lanes), "kymod.lanes=%d", r->lanes);
+    snprintf(state, sizeof(state), "kymod.state_dir=%s/state", r->scene.dir);
+    snprintf(runtime, sizeof(runtime), "kymod.runtime_dir=%s/run", r->scene.dir);
+    snprintf(model, sizeof(model), "model:m.file=%s", r->scene.model);
+    ky_inside_start(&r->scene, r->ini, overrides);
+    r->running = true;
+}
+
+static void do_again(run *r, char *rest)
+{
+    (void)rest;
+    if (r->again == AGAIN_NOTHING)
+        return;
+    if (r->again == AGAIN_STOP)
+        ky_inside_stop();
+    else
+        ky_inside_kill();
+    start(r);
+}
+
+/* -- what is expected -- */
+
+static void commit(run *r)
+{
+    if (!r->fresh)
+        ky_inside_commit();
+    r->fresh = true;
+}
+
+static void step(run *r, void *state, int i, float y[OUT])
+{
+    float x[F], *to_y = y;
+    const float *px = x;
+    bool answered;
+
+    for (int f = 0; f < F; f++)
+        x[f] = value(i, f);
+    ky_plan_step(r->plan, r->wave, 1, &px, &state, &to_y, &answered);
+}
+
+static void do_answer(run *r, char *rest)
+{
+    const char *stream = word_of(r, &rest), *quality = NULL;
+    int n = atoi(word_of(r, &rest));
+    void *state = aligned_alloc(64, (ky_plan_state_bytes(r->plan) + 64) / 64 * 64);
+    char hex[OUT * 8 + 1], sql[500], *word;
+    float y[OUT] = { 0 };
+
+    ky_plan_zero(r->plan, state);
+    WANT(r, strcmp(word_of(r, &rest), "=") == 0, "%s", "= is missing");
+    while ((word = strtok_r(NULL, " \t", &rest)) != NULL && strcmp(word, "is") != 0)
+        step(r, state, atoi(word), y);
+    if (word != NULL)
+        quality = word_of(r, &rest);
+    free(state);
+    for (size_t i = 0; i < sizeof(y); i++)
+        snprintf(hex + 2 * i, 3, "%02X", ((const unsigned char *)y)[i]);
+    commit(r);
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM history WHERE stream = '%s' AND n = %d",
+             stream, n);
+    WANT(r, ky_scene_number(&r->scene, sql) == 1, "%s: there is no answer %d", stream, n);
+    snprintf(sql, sizeof(sql),
+             "SELECT hex(probs) = '%s' FROM history WHERE stream = '%s' AND n = %d", hex, stream,
+             n);
+    WANT(r, ky_scene_number(&r->scene, sql) == 1, "%s: answer %d is not that of these values",
+         stream, n);
+    snprintf(sql, sizeof(sql), "SELECT quality = '%s' FROM history WHERE stream = '%s' AND n = %d",
+             quality != NULL ? quality : "", stream, n);
+    WANT(r, quality == NULL || ky_scene_number(&r->scene, sql) == 1, "%s: answer %d is not '%s'",
+         stream, n, quality);
+}
+
+static void do_none(run *r, char *rest)
+{
+    const char *stream = word_of(r, &rest);
+    int n = atoi(word_of(r, &rest));
+    char sql[400];
+
+    commit(r);
+    snprintf(sql, sizeof(sql), "SELECT count(*) FROM history WHERE stream = '%s' AND n = %d",
+             stream, n);
+    WANT(r, ky_scene_number(&r->scene, sql) == 0, "%s: there is an answer %d", stream, n);
+}
+
+static void do_is(run *r, char *rest)
+{
+    int64_t want = atoll(word_of(r, &rest)), n;
+
+    commit(r);
+    n = ky_scene_number(&r->scene, rest);
+    WANT(r, n == want, "%s: %lld, not %lld", rest, (long long)n, (long long)want);
+}
+
+static void do_counter(run *r, char *rest)
+{
+    int64_t want = atoll(word_of(r, &rest));
+    const char *name = word_of(r, &rest);
+    int64_t n = ky_inside_status(name);
+
+    WANT(r, n == want, "%s is %lld, not %lld", name, (long long)n, (long long)want);
+}
+
+/* -- a script -- */
+
+static const struct {
+    const char *word;
+    void (*act)(run *r, char *rest);
+    bool changes; /* results.db is behind afterwards */
+} acts[] = {
+    { "send", do_send, true },        { "raw", do_raw, true },    { "null", do_null, true },
+    { "pass", do_pass, true },        { "wall", do_wall, true },  { "again", do_again, true },
+    { "answer", do_answer, false },   { "none", do_none, false }, { "is", do_is, false },
+    { "counter", do_counter, false },
+};
+
+static void act(run *r, char *line)
+{
+    char *rest, *word = strtok_r(line, " \t", &rest);
+
+    if (word == NULL || *word == '#')
+        return;
+    if (!r->running)
+        start(r);
+    for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
+        if (strcmp(acts[i].word, word) != 0)
+            continue;
+        if (acts[i].changes)
+            r->fresh = false;
+        acts[i].act(r, rest);
+        return;
+    }
+    WANT(r, false, "what is '%s'?", word);
+}
+
+static void read_config(run *r, FILE *f)
+{
+    char text[8192] = "", line[LINE];
+
+    while (fgets(line, sizeof(line), f) != NULL && strcmp(line, "end\n") != 0) {
+        r->line++;
+        strncat(text, line, sizeof(text) - strlen(text) - 1);
+    }
+    r->line++;
+    snprintf(r->ini, sizeof(r->ini), "%s", ky_scene_write(&r->scene, "kymod.ini", text));
+}
+
+static void load_model(run *r)
+{
+    ky_err err;
+
+    ky_scene_model(r->scene.model, F, 11);
+    KY_WANT(ky_model_load(r->scene.model, &r->m, &err) == KY_OK &&
+                ky_plan_new(r->m, KY_MEMORY_STREAM, 0, 1, &r->plan, &err) == KY_OK,
+            "%s", err.text);
+    r->wave = ky_wave_new(r->plan, 1);
+}
+
+/* What must not depend on lanes and on pauses. Times of arrival and of ends by silence are the
+ * clock's, which committing moves. */
+static const char *const same[] = {
+    "SELECT stream, n, seq, iif(time_source = 'arrival', 0, ts), label, truth, probs, quality "
+    "FROM history ORDER BY stream, n",
+    "SELECT s.name, g.n, g.from_seq, g.to_seq, g.what FROM gaps g JOIN streams s ON s.id = "
+    "g.stream "
+    "ORDER BY 1, 2, g.id",
+    "SELECT stream, reason FROM rejects ORDER BY pos",
+    "SELECT s.name, t.n, t.start_n, t.epoch, t.ended, t.seq_high, t.seq_mask, t.layout, t.state, "
+    "t.extra FROM states t JOIN streams s ON s.id = t.stream ORDER BY 1",
+};
+
+static uint64_t run_once(const char *file, int lanes, enum again again)
+{
+    run r = { .file = strrchr(file, '/') + 1, .lanes = lanes, .again = again };
+    FILE *f = fopen(file, "r");
+    char line[LINE];
+    uint64_t hash = 0;
+
+    KY_WANT(f != NULL, "%s cannot be read", file);
+    ky_scene_open(&r.scene, "scn");
+    load_model(&r);
+    ky_inside_set_clock(1800000000000000);
+    while (fgets(line, sizeof(line), f) != NULL) {
+        r.line++;
+        line[strcspn(line, "\n")] = 0;
+        if (strcmp(line, "config") == 0)
+            read_config(&r, f);
+        else
+            act(&r, line);
+    }
+    fclose(f);
+    ky_inside_stop();
+    for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++)
+        hash = hash * 31 + ky_scene_hash(&r.scene, same[i]);
+    ky_wave_free(r.wave);
+    ky_plan_free(r.plan);
+    ky_model_free(r.m);
+    ky_scene_close(&r.scene);
+    return hash;
+}
+
+static void run_script(const char *file)
+{
+    static const int lanes[] = { 1, 2, 4 };
+    uint64_t first = 0;
+
+    for (int k = 0; k < 9; k++) {
+        uint64_t hash = run_once(file, lanes[k / 3], (enum again)(k % 3));
+
+        first = k == 0 ? hash : first;
+        KY_WANT(hash == first, "%s: with %d lanes, again %s, something else came of it", file,
+                lanes[k / 3], again_words[k % 3]);
+    }
+    printf("PASS %s\n", strrchr(file, '/') + 1);
+}
+
+int main(int argc, char **argv)
+{
+    const char *src = getenv("KY_SRCDIR");
+    char pattern[400];
+    glob_t found;
+
+    snprintf(pattern, sizeof(pattern), "%s/tests/scenarios/%s.scn", src != NULL ? src : ".",
+             argc > 1 ? argv[1] : "*");
+    KY_WANT(glob(pattern, 0, NULL, &found) == 0, "%s: there is no such script", pattern);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        run_script(found.gl_pathv[i]);
+    globfree(&found);
+    return 0;
+}
