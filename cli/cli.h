@@ -88,6 +88,8 @@ typedef struct ky_progress {
     const char *unit; /* "windows", "samples" */
     double total;     /* 0: unknown */
     bool quiet;
+    double taken_s; /* how long it has run when it begins to be shown */
+    double left_s;  /* how long it will run, if that is known better than by the rate; 0 */
     /* private */
     int64_t begun_ns, shown_ns;
     bool tty;
@@ -98,11 +100,18 @@ void ky_progress_begin(ky_progress *p);
 void ky_progress_show(ky_progress *p, double done, const char *note);
 /** Ends the line; the note stays on the screen. */
 void ky_progress_end(ky_progress *p, double done, const char *note);
+/** Takes the bar off the terminal, so that a line can be printed in its place. */
+void ky_progress_clear(ky_progress *p);
+
+/** "45 s", "3:20", "2:03:20" */
+const char *ky_cli_time(double seconds, char buffer[24]);
 
 /* -- interrupts -- */
 /** From now on SIGINT and SIGTERM set a flag; a second one ends the process. */
 void ky_cli_catch_interrupts(void);
 bool ky_cli_interrupted(void);
+/** What the first one prints on stderr at once; a literal. */
+void ky_cli_say_at_interrupt(const char *text);
 
 /** Prints text from outside with control characters as \xNN; for terminals and logs. */
 void ky_cli_print_safe(FILE *out, const char *s, size_t len);

@@ -288,7 +288,9 @@ static void print_origin(const ky_json *extra)
 {
     const ky_json *history = ky_json_get(extra, "history");
     const char *version = ky_json_str(ky_json_get(extra, "kymo_version"), NULL);
+    const char *measure = "accuracy";
     int64_t best = ky_json_int(ky_json_get(extra, "best_epoch"), 0);
+    struct text held_out;
 
     if (version == NULL)
         return;
@@ -298,16 +300,18 @@ static void print_origin(const ky_json *extra)
            ky_json_str(ky_json_get(extra, "data_hash"), "?"));
     if (ky_json_len(history) == 0)
         return;
-    printf("\n%7s %10s %10s %12s %14s\n", "epoch", "loss", "accuracy", "val. loss",
-           "val. accuracy");
+    if (!ky_json_is_null(ky_json_get(ky_json_at(history, 0), "mae")))
+        measure = "mae"; /* of numbers */
+    snprintf(held_out.s, sizeof(held_out.s), "val_%s", measure);
+    printf("\n%7s %10s %10s %12s %14s\n", "epoch", "loss", measure, "val_loss", held_out.s);
     for (size_t i = 0; i < ky_json_len(history); i++) {
         const ky_json *e = ky_json_at(history, i);
         int64_t epoch = ky_json_int(ky_json_get(e, "epoch"), 0);
 
         printf("%7" PRId64 " %10.4f %10.4f %12.4f %14.4f%s\n", epoch,
-               ky_json_num(ky_json_get(e, "loss"), 0), ky_json_num(ky_json_get(e, "accuracy"), 0),
+               ky_json_num(ky_json_get(e, "loss"), 0), ky_json_num(ky_json_get(e, measure), 0),
                ky_json_num(ky_json_get(e, "val_loss"), 0),
-               ky_json_num(ky_json_get(e, "val_accuracy"), 0), epoch == best ? "  kept" : "");
+               ky_json_num(ky_json_get(e, held_out.s), 0), epoch == best ? "  kept" : "");
     }
 }
 

@@ -14,6 +14,7 @@ kymo_SOURCES += cli/simulate_words.c
 kymo_SOURCES += cli/query.c
 kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c
 kymo_SOURCES += cli/gate.c cli/segments.c cli/segments.h cli/targets.c cli/targets.h cli/train.c cli/training.h
+kymo_SOURCES += cli/watch.c cli/watch.h
 kymo_SOURCES += cli/scoring.c cli/scoring.h
 kymo_SOURCES += cli/tail.c
 kymo_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'

@@ -11,38 +11,11 @@
 
 #include "cli/scoring.h"
 #include "cli/training.h"
+#include "cli/watch.h"
 #include "models/blueprint.h"
 #include "models/json.h"
 
-/* ---- progress ---- */
-
-typedef struct watch {
-    ky_progress bar;
-    int batch;
-    bool begun, lines;
-} watch;
-
-static int show(const ky_train_progress *p, void *arg)
-{
-    watch *w = arg;
-    bool over = p->batch == p->batches;
-    double per_epoch = (double)p->batches * w->batch;
-    char note[160];
-
-    if (!w->begun) {
-        w->bar.total = per_epoch * p->epochs;
-        ky_progress_begin(&w->bar);
-        w->begun = true;
-    }
-    if (over && w->lines)
-        fprintf(stderr, "epoch %d of %d: loss %.4f %s %.4f, validation loss %.4f %s %.4f, %.1f s\n",
-                p->epoch, p->epochs, p->loss, p->measure, p->accuracy, p->val_loss, p->measure,
-                p->val_accuracy, p->seconds);
-    snprintf(note, sizeof note, "epoch %d/%d loss %.4f %.3s %.4f", p->epoch, p->epochs, p->loss,
-             p->measure, p->accuracy);
-    ky_progress_show(&w->bar, per_epoch * (p->epoch - 1) + (double)p->batch * w->batch, note);
-    return ky_cli_interrupted();
-}
+/* ---- training ---- */
 
 /* The class of this name, or without names of this number; -1: none. */
 static int class_named(const ky_model *m, const char *name, size_t len)
@@ -111,16 +84,17 @@ static int weigh_classes(const ky_training *t, const ky_model *m, int C, double 
 int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,
                     ky_train_result *ret, ky_err *err)
 {
-    watch w = { .bar = { .what = "training", .unit = "windows", .quiet = t->quiet },
-                .batch = (int)t->batch,
-                .lines = !t->quiet && !isatty(STDERR_FILENO) };
+    ky_watch w = { .quiet = t->quiet, .history = t->history, .learning_rate = t->learning_rate };
     ky_train_opts o;
-    char note[160];
     double *weight;
     int rc = weigh_classes(t, m, d->C, &weight, err);
 
     if (rc < 0)
         return rc;
+    if ((rc = ky_watch_begin(&w, err)) < 0) {
+        free(weight);
+        return rc;
+    }
     ky_train_defaults(&o);
     o.epochs = (int)t->epochs;
     o.batch = (int)t->batch;
@@ -142,15 +116,11 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     o.checkpoint = t->checkpoint;
     o.resume = t->resume;
     o.fit_input = fit_input;
-    o.progress = show;
+    o.progress = ky_watch_show;
     o.arg = &w;
     rc = ky_train(m, d, &o, ret, err);
     free(weight);
-    if (rc == KY_OK && w.begun) {
-        snprintf(note, sizeof note, "best epoch %d, validation %s %.4f", ret->best_epoch,
-                 ret->measure, ret->val_accuracy);
-        ky_progress_end(&w.bar, w.bar.total * ret->epochs_run / (double)t->epochs, note);
-    }
+    ky_watch_end(&w, rc == KY_OK ? ret : NULL);
     return rc;
 }
 
@@ -304,6 +274,22 @@ static int check_out(const char *out, ky_err *err)
     return KY_OK;
 }
 
+/* All that is going to be written. */
+static int check_outputs(const ky_training *t, ky_err *err)
+{
+    const char *const outputs[] = { t->out, t->checkpoint, t->history };
+
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+        int rc = outputs[i] != NULL ? check_out(outputs[i], err) : KY_OK;
+
+        if (rc == KY_OK && outputs[i] != NULL)
+            rc = ky_data_spare(t->data, outputs[i], err);
+        if (rc < 0)
+            return rc;
+    }
+    return KY_OK;
+}
+
 static int report(const ky_training *t, const ky_model *m, const ky_data *d,
                   const ky_train_result *r, const ky_scoring *test)
 {
@@ -388,13 +374,10 @@ static int train_file(const ky_training *t)
     ky_model *m = NULL;
     ky_train_result r = { 0 };
     ky_scoring test = { 0 };
-    bool classes = t->task == KY_TASK_CLASSIFY;
+    bool classes = t->task == KY_TASK_CLASSIFY, cut_short = false;
     int rc;
 
-    if ((rc = check_out(t->out, &err)) < 0 || (rc = ky_data_spare(t->data, t->out, &err)) < 0)
-        goto out;
-    if (t->checkpoint != NULL && ((rc = check_out(t->checkpoint, &err)) < 0 ||
-                                  (rc = ky_data_spare(t->data, t->checkpoint, &err)) < 0))
+    if ((rc = check_outputs(t, &err)) < 0)
         goto out;
     rc = (classes ? ky_data_load : ky_data_load_targets)(t->data, KY_PART_TRAIN, &d, &err);
     if (rc < 0)
@@ -417,6 +400,7 @@ static int train_file(const ky_training *t)
         describe(t, &d);
     if ((rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
         goto out;
+    cut_short = ky_cli_interrupted() && r.epochs_run < t->epochs && !r.stopped_early;
     ky_training_note(t, m, &r, d.hash, d.set.N);
     if ((rc = ky_model_save(m, t->out, &err)) < 0 ||
         (strchr(t->data, ':') == NULL && (rc = score_test(t, m, &test, &err)) < 0))
@@ -427,7 +411,9 @@ out:
     ky_json_free(r.history);
     ky_model_free(m);
     ky_data_free(&d);
-    return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
+    if (rc < 0)
+        return ky_cli_fail(&err);
+    return cut_short ? KY_EXIT_PARTLY : KY_EXIT_OK;
 }
 
 /* ---- the command ---- */
@@ -493,13 +479,27 @@ static int check_task(const ky_usage *u, ky_training *t)
     return -1;
 }
 
+/* Of a model that nobody named: for "dir/har.h5:X" har-model.h5 in this folder, or if there is
+ * one har-model-2.h5 ... */
+static const char *free_name(const char *data)
+{
+    static char name[160];
+    const char *slash = strrchr(data, '/'), *base = slash != NULL ? slash + 1 : data;
+    int len = (int)strcspn(base, ".:");
+
+    snprintf(name, sizeof name, "%.*s-model.h5", len < 100 ? len : 100, base);
+    for (int i = 2; access(name, F_OK) == 0 && i < 10000; i++)
+        snprintf(name, sizeof name, "%.*s-model-%d.h5", len < 100 ? len : 100, base, i);
+    return name;
+}
+
 static int check_words(const ky_usage *u, ky_training *t)
 {
     int rc = check_optimizer(u, t);
 
     if (rc >= 0 || (rc = check_task(u, t)) >= 0)
         return rc;
-    if (t->out == NULL)
+    if (t->out == NULL && t->segments.n > 0)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
     if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
         return ky_cli_usage(u, "--memory: '%s' is neither window nor stream", t->memory);
@@ -518,8 +518,12 @@ static int check_words(const ky_usage *u, ky_training *t)
         return ky_cli_usage(u, "the data to learn from are missing");
     if (t->gate)
         return ky_cli_usage(u, "--gate goes with --segments");
+    if (t->history != NULL && !ky_watch_takes(t->history))
+        return ky_cli_usage(u, "--history: '%s' ends in neither .csv nor .json", t->history);
     if (t->checkpoint == NULL)
         t->checkpoint = t->resume;
+    if (t->out == NULL)
+        t->out = free_name(t->data);
     if (t->checkpoint != NULL && strcmp(t->checkpoint, t->out) == 0)
         return ky_cli_usage(u, "-o and the checkpoint are the same file");
     if ((t->arch != NULL) + (t->model != NULL) + (t->resume != NULL) != 1)
@@ -569,9 +573,12 @@ static ky_training asked = { .memory = "window",
 static const ky_opt opts[] = {
     { "arch", 'a', KY_OPT_STR, &asked.arch, 0, 0, "LAYERS", "layers of a new model" },
     { "model", 'm', KY_OPT_STR, &asked.model, 0, 0, "FILE", "go on from this model instead" },
-    { "output", 'o', KY_OPT_STR, &asked.out, 0, 0, "FILE", "where the model is written" },
+    { "output", 'o', KY_OPT_STR, &asked.out, 0, 0, "FILE",
+      "where the model is written; DATA-model.h5 where nothing is given" },
     { "checkpoint", 0, KY_OPT_STR, &asked.checkpoint, 0, 0, "FILE",
       "written after each epoch, to go on from" },
+    { "history", 0, KY_OPT_STR, &asked.history, 0, 0, "FILE.csv|.json",
+      "loss, accuracy, rate and seconds of each epoch, written as epochs end" },
     { "resume", 0, KY_OPT_STR, &asked.resume, 0, 0, "FILE",
       "go on from a checkpoint, with the data and options it was made with; --checkpoint is "
       "the same file unless another is given" },
@@ -647,7 +654,7 @@ static const ky_opt opts[] = {
 
 static const ky_usage usage = {
     .synopsis =
-        "kymo train DATA --arch LAYERS | --model FILE | --resume FILE -o MODEL.h5 [options]",
+        "kymo train DATA --arch LAYERS | --model FILE | --resume FILE [-o MODEL.h5] [options]",
     .about = about,
     .opts = opts,
     .max_args = 1,
@@ -680,5 +687,9 @@ int ky_cmd_train(int argc, char **argv)
         go_to_background();
     else
         ky_cli_catch_interrupts();
+    if (!t->quiet)
+        ky_cli_say_at_interrupt(
+            "\nkymo: ends after this batch and keeps the best epoch; once more: "
+            "ends at once\n");
     return t->segments.n > 0 ? ky_training_gate(t) : train_file(t);
 }

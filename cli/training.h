@@ -11,7 +11,7 @@
 #include "models/train.h"
 
 typedef struct ky_training {
-    const char *data, *arch, *model, *out, *memory, *checkpoint, *resume;
+    const char *data, *arch, *model, *out, *memory, *checkpoint, *resume, *history;
     int64_t epochs, batch, patience, seed, threads;
     double learning_rate, validation, clip_norm;
     /* the optimizer and what becomes of the gradient */

@@ -654,6 +654,10 @@ static int learn(trainer *t, int batch, double *loss, double *measure, ky_err *e
 static void report(trainer *t)
 {
     t->now.seconds = (double)(ky_clock_mono_ns() - t->begun_ns) * 1e-9;
+    t->now.rows_all = t->n_train;
+    t->now.best_epoch = t->out.best_epoch;
+    t->now.learning_rate = t->rate_used;
+    t->now.history = t->out.history;
     if (t->o->progress != NULL && t->o->progress(&t->now, t->o->arg) != 0)
         t->interrupted = true;
 }
@@ -674,6 +678,7 @@ static int run_batches(trainer *t, ky_err *err)
         right += measure;
         rows += n;
         t->now.batch = i + 1;
+        t->now.rows = (int)rows;
         t->now.loss = loss / rows;
         t->now.accuracy = right / rows;
         if (i + 1 < t->now.batches)

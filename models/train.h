@@ -41,7 +41,11 @@ struct ky_train_progress {
     int epoch, epochs, batch, batches; /* batch == batches: the epoch is over, val_* are set */
     double loss, accuracy, val_loss, val_accuracy; /* accuracy: what `measure` says */
     const char *measure;                           /* "accuracy", "mae" (mean absolute error) */
+    int rows, rows_all;                            /* of the epoch: learned from, to learn from */
+    int best_epoch;                                /* so far, by val_loss; 0: none yet */
+    double learning_rate;                          /* of the last batch */
     double seconds;
+    const ky_json *history; /* as that of the result, so far */
 };
 
 typedef struct ky_train_result {
