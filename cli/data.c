@@ -7,24 +7,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "models/h5.h"
-
 /* More different labels than this are measurements, not classes. */
 enum { MOST_CLASSES = 10000 };
 
+/* Names of a set of rows; what stands beside it is called as in "/group_train". */
 typedef struct spelling {
-    const char *x, *y, *group, *ts;
+    const char *x, *y, *before, *behind;
     unsigned parts;
 } spelling;
 
 /* In order of preference. */
 static const spelling spellings[] = {
-    { "/X_train", "/y_train", "/group_train", "/ts_train", KY_PART_TRAIN },
-    { "/X_test", "/y_test", "/group_test", "/ts_test", KY_PART_TEST | KY_PART_EVAL },
-    { "/train/X", "/train/y", "/train/group", "/train/ts", KY_PART_TRAIN },
-    { "/test/X", "/test/y", "/test/group", "/test/ts", KY_PART_TEST | KY_PART_EVAL },
-    { "/X", "/y", "/group", "/ts", KY_PART_TRAIN | KY_PART_EVAL },
-    { "/x", "/y", "/group", "/ts", KY_PART_TRAIN | KY_PART_EVAL },
+    { "/X_train", "/y_train", "/", "_train", KY_PART_TRAIN },
+    { "/X_test", "/y_test", "/", "_test", KY_PART_TEST | KY_PART_EVAL },
+    { "/train/X", "/train/y", "/train/", "", KY_PART_TRAIN },
+    { "/test/X", "/test/y", "/test/", "", KY_PART_TEST | KY_PART_EVAL },
+    { "/X", "/y", "/", "", KY_PART_TRAIN | KY_PART_EVAL },
+    { "/x", "/y", "/", "", KY_PART_TRAIN | KY_PART_EVAL },
     { NULL, NULL, NULL, NULL, 0 },
 };
 
@@ -109,6 +108,15 @@ static int find_dataset(place *p, enum ky_part part, ky_err *err)
     return KY_OK;
 }
 
+/* The dataset of this name that stands beside the values. */
+static bool find_beside(const place *p, const char *what, char name[64])
+{
+    if (p->named.before == NULL)
+        return false;
+    snprintf(name, 64, "%s%s%s", p->named.before, what, p->named.behind);
+    return ky_h5_exists(p->f, name);
+}
+
 static int open_place(const char *spec, enum ky_part part, place *p, ky_err *err)
 {
     int rc = cut_spec(spec, p, err);
@@ -134,23 +142,32 @@ ky_data_dims ky_data_shape(int rank, const uint64_t *dims)
     return t;
 }
 
+int ky_data_stat(ky_h5 *f, const char *path, ky_h5_info *ret, ky_err *err)
+{
+    int rc = ky_h5_stat(f, path, ret, err);
+
+    if (rc < 0)
+        return rc;
+    if (ret->rank < 2 || ret->rank > 1 + KY_MAX_RANK)
+        return ky_fail(err, KY_ESHAPE, "'%s' has %d dimensions, must have rows and 1 to %d more",
+                       path + 1, ret->rank, KY_MAX_RANK);
+    if (ret->type >= KY_H5_STR)
+        return ky_fail(err, KY_ESHAPE, "'%s' holds no numbers", path + 1);
+    for (int k = 0; k < ret->rank; k++)
+        if (ret->dims[k] == 0 || ret->dims[k] > INT32_MAX)
+            return ky_fail(err, KY_ESHAPE, "'%s' is %s: empty or too large", path + 1,
+                           ky_data_shape(ret->rank, ret->dims).text);
+    return KY_OK;
+}
+
 int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, ky_err *err)
 {
     ky_h5_info i;
     float *x;
-    int rc = ky_h5_stat(f, path, &i, err);
+    int rc = ky_data_stat(f, path, &i, err);
 
     if (rc < 0)
         return rc;
-    if (i.rank < 2 || i.rank > 1 + KY_MAX_RANK)
-        return ky_fail(err, KY_ESHAPE, "'%s' has %d dimensions, must have rows and 1 to %d more",
-                       path + 1, i.rank, KY_MAX_RANK);
-    if (i.type >= KY_H5_STR)
-        return ky_fail(err, KY_ESHAPE, "'%s' holds no numbers", path + 1);
-    for (int k = 0; k < i.rank; k++)
-        if (i.dims[k] == 0 || i.dims[k] > INT32_MAX)
-            return ky_fail(err, KY_ESHAPE, "'%s' is %s: empty or too large", path + 1,
-                           ky_data_shape(i.rank, i.dims).text);
     x = i.count < SIZE_MAX / sizeof *x ? malloc(i.count * sizeof *x) : NULL;
     if (x == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for the %zu values of '%s'", i.count, path + 1);
@@ -163,47 +180,19 @@ int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, 
     return KY_OK;
 }
 
-/* Whether every value can be learned from or answered; the first that cannot is named. */
-static int check_finite(ky_data *d, ky_err *err)
-{
-    size_t T = (size_t)d->set.T, F = (size_t)d->set.F, n = (size_t)d->set.N * T * F;
-    char step[32] = "";
-
-    d->largest = -INFINITY;
-    for (size_t at = 0; at < n; at++) {
-        d->largest = d->x[at] > d->largest ? d->x[at] : d->largest;
-        if (isfinite(d->x[at]))
-            continue;
-        if (d->rank > 2)
-            snprintf(step, sizeof step, "step %zu, ", at % (T * F) / F);
-        return ky_fail(err, KY_EINVAL,
-                       "%s row %zu, %svalue %zu is %g: only finite numbers can be learned from or "
-                       "answered",
-                       d->what, at / (T * F), step, at % F, (double)d->x[at]);
-    }
-    return KY_OK;
-}
-
 static int read_values(place *p, ky_data *d, ky_err *err)
 {
-    ky_h5_info i;
-    size_t per_row = 1;
-    int rc = ky_data_read(p->f, p->x, &i, &d->x, err);
+    char len[64];
+    bool lengths = find_beside(p, "len", len) || find_beside(p, "lengths", len);
+    int rc = ky_data_rows_read(p->f, p->x, lengths ? len : NULL, d->what, &d->rows, err);
 
     if (rc < 0)
         return ky_context(err, rc, "'%s'", p->path);
-    d->rank = i.rank;
-    for (int k = 0; k < i.rank; k++)
-        d->dims[k] = i.dims[k];
-    for (int k = 1; k < i.rank; k++)
-        per_row *= (size_t)i.dims[k];
-    if (per_row > INT32_MAX)
-        return ky_fail(err, KY_ESHAPE, "%s: %zu values a row are too many", d->what, per_row);
-    d->set.N = (int)i.dims[0];
-    d->set.T = i.rank > 2 ? (int)i.dims[1] : 1;
-    d->set.F = (int)(per_row / (size_t)d->set.T);
-    d->set.x = d->x;
-    return check_finite(d, err);
+    d->set.N = d->rows.N;
+    d->set.T = d->rows.rank > 2 ? (int)d->rows.dims[1] : 1;
+    d->set.F = (int)(d->rows.row / (size_t)d->set.T);
+    d->set.x = d->rows.x;
+    return KY_OK;
 }
 
 /* ---- labels and groups: whole numbers or names, as places in a sorted list ---- */
@@ -440,14 +429,14 @@ static int read_labels(place *p, ky_data *d, ky_err *err)
 
 static int read_groups(place *p, ky_data *d, ky_err *err)
 {
-    const char *name = p->named.group;
+    char name[64];
     int64_t *v = NULL, *sorted = NULL;
     char **words = NULL, **names = NULL;
     ky_h5_info i;
     size_t n_words;
     int rc, n;
 
-    if (name == NULL || !ky_h5_exists(p->f, name))
+    if (!find_beside(p, "group", name))
         return KY_OK;
     if ((rc = check_length(p, name, d, &i, err)) < 0)
         return rc;
@@ -472,11 +461,11 @@ static int read_groups(place *p, ky_data *d, ky_err *err)
 
 static int read_times(place *p, ky_data *d, ky_err *err)
 {
-    const char *name = p->named.ts;
+    char name[64];
     ky_h5_info i;
     int rc;
 
-    if (name == NULL || !ky_h5_exists(p->f, name))
+    if (!find_beside(p, "ts", name))
         return KY_OK;
     if ((rc = check_length(p, name, d, &i, err)) < 0)
         return rc;
@@ -530,14 +519,11 @@ static int read_names(place *p, ky_data *d, ky_err *err)
 
 static uint64_t hash_data(const ky_data *d)
 {
-    const int shape[] = { d->set.N, d->set.T, d->set.F };
     size_t n = (size_t)d->set.N;
-    uint64_t h = ky_hash(KY_HASH0, shape, sizeof shape);
 
-    h = ky_hash(h, d->x, n * (size_t)d->set.T * (size_t)d->set.F * sizeof *d->x);
     if (d->target != NULL)
-        return ky_hash(h, d->target, n * (size_t)d->set.C * sizeof *d->target);
-    return d->y != NULL ? ky_hash(h, d->y, n * sizeof *d->y) : h;
+        return ky_hash(d->rows.hash, d->target, n * (size_t)d->set.C * sizeof *d->target);
+    return d->y != NULL ? ky_hash(d->rows.hash, d->y, n * sizeof *d->y) : d->rows.hash;
 }
 
 /* What stands beside the values. */
@@ -585,7 +571,7 @@ int ky_data_load_x(const char *spec, enum ky_part part, ky_data *ret, ky_err *er
 
 void ky_data_free(ky_data *d)
 {
-    free(d->x);
+    ky_data_rows_free(&d->rows);
     free(d->y);
     free(d->target);
     free(d->group);
@@ -597,18 +583,19 @@ void ky_data_free(ky_data *d)
 
 /* ---- against a model ---- */
 
-int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err)
+/* T and F as the model has them. */
+static int cut_rows(ky_data *d, const ky_model *m, ky_err *err)
 {
     const ky_model_info *f = ky_model_facts(m);
-    size_t row = (size_t)d->set.T * (size_t)d->set.F, F = (size_t)f->features;
+    size_t row = d->rows.row, F = (size_t)f->features;
     int dims[KY_MAX_RANK], rank, T = f->window > 0 ? f->window : (int)(row / F);
     uint64_t wanted[KY_MAX_RANK];
     const char *name;
 
-    if (d->rank > 2 && d->set.F == f->features)
+    if (d->rows.rank > 2 && d->set.F == f->features)
         return KY_OK; /* whether it takes so many steps is said elsewhere */
     /* The steps are counted where the file says them, or every value would do. */
-    if (f->window == 0 && d->rank > 2)
+    if (f->window == 0 && d->rows.rank > 2)
         T = d->set.T;
     if (T >= 1 && row == (size_t)T * F) {
         d->set.T = T;
@@ -620,7 +607,14 @@ int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err)
         wanted[i] = (uint64_t)dims[i];
     return ky_fail(err, KY_ESHAPE, "model '%s' takes rows of %s, those of %s are %s", f->name,
                    ky_data_shape(rank, wanted).text, d->what,
-                   ky_data_shape(d->rank - 1, d->dims + 1).text);
+                   ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text);
+}
+
+int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err)
+{
+    int rc = cut_rows(d, m, err);
+
+    return rc < 0 ? rc : ky_data_rows_mask(&d->rows, m, err);
 }
 
 int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err)
@@ -629,10 +623,12 @@ int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err)
     size_t len = (size_t)d->set.T * (size_t)d->set.F;
 
     for (size_t at = 0; tokens > 0 && at < (size_t)d->set.N * len; at++)
-        if (!(d->x[at] >= 0 && d->x[at] < (float)tokens) || d->x[at] != floorf(d->x[at]))
-            return ky_fail(
-                err, KY_EINVAL, "%s row %zu, step %zu is %g: model '%s' takes tokens 0..%d",
-                d->what, at / len, at % len, (double)d->x[at], ky_model_facts(m)->name, tokens - 1);
+        if (!(d->set.x[at] >= 0 && d->set.x[at] < (float)tokens) ||
+            d->set.x[at] != floorf(d->set.x[at]))
+            return ky_fail(err, KY_EINVAL,
+                           "%s row %zu, step %zu is %g: model '%s' takes tokens 0..%d", d->what,
+                           at / len, at % len, (double)d->set.x[at], ky_model_facts(m)->name,
+                           tokens - 1);
     return KY_OK;
 }
 

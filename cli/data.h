@@ -1,12 +1,14 @@
 /*
  * Data for training and scoring, from people's own HDF5 files: X [N,...], rows of any shape a model
  * takes (vectors [F], series [T,F], tokens [T], images [H,W,C], videos [T,H,W,C]), with labels y
- * (whole numbers or names), X_train/y_train and X_test/y_test, optional group and ts, and
- * the attributes class_names and features. Everything is read into memory and checked.
+ * (whole numbers or names), X_train/y_train and X_test/y_test, optional group, ts and len
+ * (steps of rows that are shorter), and the attributes class_names and features. Everything is read
+ * into memory and checked.
  */
 #ifndef KY_DATA_H
 #define KY_DATA_H
 
+#include "cli/data_rows.h"
 #include "models/evaluate.h"
 #include "models/h5.h"
 
@@ -28,7 +30,7 @@ enum ky_naming {
 typedef struct ky_data {
     ky_dataset set; /* points into what is below */
     char what[256]; /* "har.h5:X_train", for messages */
-    float *x;
+    ky_data_rows rows;
     int32_t *y;
     uint32_t *group;
     int64_t *ts;
@@ -37,10 +39,7 @@ typedef struct ky_data {
     char **classes; /* [n_classes] one allocation */
     int n_classes;
     char **features; /* [F] one allocation, or NULL */
-    int rank;        /* of the dataset, rows included; set.T is dims[1] of more than two */
-    uint64_t dims[1 + KY_MAX_RANK];
-    float largest; /* of all values */
-    uint64_t hash; /* of shapes, values and labels */
+    uint64_t hash;   /* of shapes, values and labels */
 } ky_data;
 
 /**
@@ -71,6 +70,9 @@ int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err);
 
 /** KY_EINVAL names the first value that is no token of a model that takes tokens. */
 int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err);
+
+/** Type and shape of a dataset that can be rows: KY_ESHAPE if it cannot. */
+int ky_data_stat(ky_h5 *f, const char *path, ky_h5_info *ret, ky_err *err);
 
 /** One dataset as it is, finite numbers of any shape: *ret from malloc. */
 int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, ky_err *err);

@@ -196,7 +196,7 @@ static int answer_one(const ky_model *m, const char *spec, bool stream, int thre
         if (rc == KY_OK && f->n_outputs == 1 && a->row == (size_t)f->outputs)
             rc = ky_answer(m, &d.set, KY_PATH_WINDOW, threads, a->y, err);
         else if (rc == KY_OK)
-            rc = run_rows(m, d.set.N, d.set.T, &d.x, a, err);
+            rc = run_rows(m, d.set.N, d.set.T, &d.rows.x, a, err);
     }
     *ret_N = d.set.N;
     snprintf(what, n_what, "%s", d.what);

@@ -191,11 +191,11 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
 static int vocabulary_of(const ky_training *t, const ky_data *d)
 {
     ky_data test;
-    float largest = d->largest;
+    float largest = d->rows.largest;
 
     if (strchr(t->data, ':') == NULL &&
         ky_data_load_x(t->data, KY_PART_TEST, &test, NULL) == KY_OK) {
-        largest = test.largest > largest ? test.largest : largest;
+        largest = test.rows.largest > largest ? test.rows.largest : largest;
         ky_data_free(&test);
     }
     return largest >= 0 && largest < 1 << 24 ? (int)largest + 1 : 0;
@@ -204,14 +204,53 @@ static int vocabulary_of(const ky_training *t, const ky_data *d)
 /* Rows of two dimensions are steps of values, of four frames, of one values, of three an image. */
 static ky_shape shape_of_rows(const ky_data *d, bool carried)
 {
-    ky_shape s = { .rank = d->rank - 1 };
+    ky_shape s = { .rank = d->rows.rank - 1 };
 
     s.timed = s.rank == 2 || s.rank >= 4;
     for (int i = 0; i < s.rank; i++)
-        s.d[i] = (int)d->dims[i + 1];
+        s.d[i] = (int)d->rows.dims[i + 1];
     if (s.timed && carried)
         s.d[0] = KY_ANY;
     return s;
+}
+
+static void tell_lengths(const ky_data_rows *r, const char *stop, bool masked)
+{
+    int least, most;
+
+    ky_data_rows_lengths(r, &least, &most);
+    fprintf(stderr, "rows have %d to %d steps: ", least, most);
+    if (masked && stop == NULL)
+        fprintf(stderr, "those that are not there are masked\n");
+    else
+        fprintf(stderr,
+                "layer '%s' takes no masks (nor does Keras's): the others are learned from "
+                "as %s\n",
+                stop, masked ? "zeros" : "they stand in the file");
+}
+
+/* Rows of several lengths want masks up to the layer that sums up the steps. Where one in between
+ * takes none, padding that is a number stays as it stands; other steps go on as zeros, as Masking
+ * gives them in Keras. */
+static int build_masked(const ky_training *t, const ky_data *d, ky_arch_opts *o, ky_model **ret,
+                        ky_err *err)
+{
+    int rc = ky_arch_build_for(t->arch, o, ret, err);
+    char stop[64] = "";
+
+    if (!o->masks || (rc < 0 && (rc != KY_EUNSUPPORTED || d->rows.open)))
+        return rc;
+    if (rc == KY_OK && ky_model_mask_stops(*ret) != NULL)
+        snprintf(stop, sizeof stop, "%s", ky_model_mask_stops(*ret));
+    o->masks = rc == KY_OK && (stop[0] == 0 || d->rows.open);
+    if (!o->masks) {
+        ky_model_free(rc == KY_OK ? *ret : NULL);
+        *ret = NULL;
+        rc = ky_arch_build_for(t->arch, o, ret, err);
+    }
+    if (rc == KY_OK && !t->quiet)
+        tell_lengths(&d->rows, stop[0] != 0 ? stop : (o->masks ? NULL : "masking"), o->masks);
+    return rc;
 }
 
 static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err *err)
@@ -222,7 +261,8 @@ static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err 
     ky_arch_opts o = { .input = shape_of_rows(d, d->set.carried),
                        .n_outputs = t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
                        .answer = answers[t->task],
-                       .normalize = t->normalize };
+                       .normalize = t->normalize,
+                       .masks = d->rows.len != NULL };
     int rc;
 
     if (t->task == KY_TASK_CLASSIFY && d->n_classes < 2)
@@ -230,10 +270,10 @@ static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err 
                        d->what, d->classes[0]);
     if (ky_arch_takes_tokens(t->arch))
         o.vocabulary = vocabulary_of(t, d);
-    if ((rc = ky_arch_build_for(t->arch, &o, ret, err)) < 0)
+    if ((rc = build_masked(t, d, &o, ret, err)) < 0)
         return rc != KY_ESHAPE ? rc
                                : ky_context(err, rc, "rows of %s",
-                                            ky_data_shape(d->rank - 1, d->dims + 1).text);
+                                            ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text);
     ky_model_init(*ret, (uint64_t)t->seed);
     if (t->task == KY_TASK_CLASSIFY || d->n_classes == d->set.C)
         rc = ky_model_set_labels(*ret, (const char *const *)d->classes, d->n_classes, err);
@@ -352,7 +392,7 @@ static void describe(const ky_training *t, const ky_data *d)
     bool classes = t->task == KY_TASK_CLASSIFY;
 
     fprintf(stderr, "%s: %d rows of %s; %d %s\n", d->what, s->N,
-            ky_data_shape(d->rank - 1, d->dims + 1).text, classes ? d->n_classes : s->C,
+            ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text, classes ? d->n_classes : s->C,
             classes                         ? "classes"
             : t->task == KY_TASK_MULTILABEL ? "labels"
                                             : "targets");

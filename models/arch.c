@@ -221,6 +221,10 @@ static int read_option(item *it, const char *option, ky_err *err)
 
     if (option[0] == '*')
         return read_dilation(it, option, err);
+    if (field(ops, option) != NULL && strcmp(option, "mask_zero") == 0) {
+        it->layer.cfg.mask_zero = true;
+        return KY_OK;
+    }
     if (field(ops, "activation") != NULL && is_activation(option, &act)) {
         it->layer.cfg.activation = act;
         has = &it->has_activation;
@@ -375,12 +379,15 @@ static int finish_dense(item *items, int n, const ky_arch_opts *o, ky_err *err)
     return KY_OK;
 }
 
-/* How many tokens there are, where the line does not say. */
+/* What the line does not say of tokens. */
 static int finish_embed(item *first, const ky_arch_opts *o, ky_err *err)
 {
     ky_layer_config *cfg = &first->layer.cfg;
 
-    if (!is(first, &ky_embedding_ops) || cfg->input_dim > 0)
+    if (!is(first, &ky_embedding_ops))
+        return KY_OK;
+    cfg->mask_zero |= o->masks;
+    if (cfg->input_dim > 0)
         return KY_OK;
     if (o->vocabulary < 1 || o->vocabulary > KY_MAX_DIM)
         return ky_fail(err, KY_EINVAL,
@@ -415,6 +422,21 @@ static int add_normalization(ky_model *m, ky_err *err)
     return ky_model_add(m, &l, err);
 }
 
+/* Steps that are not there are left out by all that follow. */
+static int add_masking(ky_model *m, ky_err *err)
+{
+    const ky_shape *in = ky_model_tensor(m, KY_INPUT(0));
+    ky_layer l;
+
+    if (in->rank != 2 || !in->timed)
+        return ky_fail(err, KY_EUNSUPPORTED,
+                       "rows may only be of different lengths where they are steps of values, or "
+                       "tokens");
+    ky_layer_init(&l, &ky_masking_ops, "");
+    l.cfg.mask_value = KY_MASK_VALUE;
+    return ky_model_add(m, &l, err);
+}
+
 /* The layer that a word means on images, with the options it has been given. */
 static ky_layer on_images(const item *it)
 {
@@ -446,12 +468,14 @@ static int add_item(ky_model *m, const item *it, ky_err *err)
     return ky_model_add(m, &l, err);
 }
 
-static int build(ky_model *m, const item *items, int n, bool normalize, ky_err *err)
+static int build(ky_model *m, const item *items, int n, const ky_arch_opts *o, ky_err *err)
 {
     /* Tokens are numbers without a size. */
     bool tokens = is(&items[0], &ky_embedding_ops);
-    int rc = normalize && !tokens ? add_normalization(m, err) : KY_OK;
+    int rc = o->masks && !tokens ? add_masking(m, err) : KY_OK;
 
+    if (rc == KY_OK && o->normalize && !tokens)
+        rc = add_normalization(m, err);
     for (int i = 0; rc == KY_OK && i < n; i++)
         if ((rc = add_item(m, &items[i], err)) < 0)
             return ky_context(err, rc, "'%s'", items[i].text);
@@ -490,7 +514,7 @@ int ky_arch_build_for(const char *arch, const ky_arch_opts *o, ky_model **ret, k
         rc = ky_model_new("kymo", &input, &m, err);
     }
     if (rc == KY_OK)
-        rc = build(m, items, n, o->normalize, err);
+        rc = build(m, items, n, o, err);
     if (rc == KY_OK)
         *ret = m;
     else

@@ -4,9 +4,10 @@
  *     y = (x - mean) scale + beta,   scale = gamma / sqrt(variance + epsilon)
  *
  * with the moving statistics, or, in training a trainable layer, those of the call's rows
- * and steps (biased variance). Without scale and center, not trainable, it is how kymo
- * keeps the normalisation of inputs inside the model. The mean is taken off first: folding
- * it into the offset would cost the digits of a channel that is far from zero.
+ * and steps (biased variance), but for steps that are masked, as in Keras 3. Without scale
+ * and center, not trainable, it is how kymo keeps the normalisation of inputs inside the
+ * model. The mean is taken off first: folding it into the offset would cost the digits of a
+ * channel that is far from zero.
  *
  * The tape holds the batch's mean [C] and variance [C].
  */
@@ -150,53 +151,81 @@ typedef struct sums {
     double *second; /* of squares, or of dy (x - mean) */
     double *scale;  /* of dx; not a sum, as the next */
     double *inverse;
-    int R;
+    const uint8_t *mask; /* [rows] which of them count; NULL: all */
+    size_t seen;         /* rows, in this pass over them */
+    int R;               /* how many count */
 } sums;
+
+/* The mask where it is one of the rows: of steps with a mean for each of their values. */
+static const uint8_t *mask_of(const ky_layer *l, const ky_call *c)
+{
+    return l->in.rank == 2 && axes_of(l).last && c->in != NULL ? c->in[0].mask : NULL;
+}
 
 static sums sums_of(const ky_layer *l, const ky_call *c, const ky_real *mean)
 {
     size_t C = (size_t)channels(l);
     double *s = (double *)(void *)(reals_of(l, c) + ky_lines(3 * C));
+    sums all = { mean, s, s + C, s + 2 * C, s + 3 * C, mask_of(l, c), 0, rows(l, c) };
 
     memset(s, 0, 2 * C * sizeof(*s));
-    return (sums){ mean, s, s + C, s + 2 * C, s + 3 * C, rows(l, c) };
+    for (int r = rows(l, c) - 1; all.mask != NULL && r >= 0; r--)
+        all.R -= !all.mask[r];
+    all.R = all.R > 0 ? all.R : 1;
+    return all;
+}
+
+static bool counts(const sums *s, int r)
+{
+    return s->mask == NULL || s->mask[s->seen + (size_t)r];
+}
+
+/* One pass over all rows. */
+static void pass(const ky_layer *l, const ky_call *c, const ky_real *x, const ky_real *dy,
+                 ky_real *dx, ky_axes_back_op *op, sums *s)
+{
+    ky_axes a = axes_of(l);
+
+    s->seen = 0;
+    ky_axes_back(l, &a, c, x, dy, dx, op, s);
 }
 
 static void sum_up(void *to, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
 {
-    const sums *s = to;
+    sums *s = to;
 
     (void)dy, (void)dx;
     for (int r = 0; r < R; r++, x += C)
-        for (int c = 0; c < C; c++)
+        for (int c = 0, n = counts(s, r) ? C : 0; c < n; c++)
             s->first[c] += (double)x[c];
+    s->seen += (size_t)R;
 }
 
 static void sum_squares(void *to, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
 {
-    const sums *s = to;
+    sums *s = to;
 
     (void)dy, (void)dx;
     for (int r = 0; r < R; r++, x += C)
-        for (int c = 0; c < C; c++) {
+        for (int c = 0, n = counts(s, r) ? C : 0; c < n; c++) {
             double d = (double)x[c] - s->first[c];
 
             s->second[c] += d * d;
         }
+    s->seen += (size_t)R;
 }
 
 /* Mean and biased variance of a call, accumulated in double, row after row. */
 static void moments(const ky_layer *l, const ky_call *c, const ky_real *x, ky_real *mean,
                     ky_real *variance)
 {
-    ky_axes a = axes_of(l);
     sums s = sums_of(l, c, NULL);
     int C = channels(l);
 
-    ky_axes_back(l, &a, c, x, NULL, NULL, sum_up, &s);
+    pass(l, c, x, NULL, NULL, sum_up, &s);
     for (int i = 0; i < C; i++)
         s.first[i] /= s.R;
-    ky_axes_back(l, &a, c, x, NULL, NULL, sum_squares, &s);
+    pass(l, c, x, NULL, NULL, sum_squares, &s);
     for (int i = 0; i < C; i++) {
         mean[i] = (ky_real)s.first[i];
         variance[i] = (ky_real)(s.second[i] / s.R);
@@ -284,17 +313,19 @@ static void dx_of_fixed(void *scale, int R, int C, const ky_real *x, const ky_re
             dx[i] = dy[i] * by[i];
 }
 
-/* The batch's mean and variance moved with x, too. */
+/* The batch's mean and variance moved with x, too, where it counts. */
 static void dx_of_batch(void *from, int R, int C, const ky_real *x, const ky_real *dy, ky_real *dx)
 {
-    const sums *s = from;
+    sums *s = from;
 
     for (int r = 0; r < R; r++, x += C, dy += C, dx += C)
         for (int i = 0; i < C; i++) {
             double d = (double)(x[i] - s->mean[i]) * s->inverse[i] * s->second[i];
+            double drawn = counts(s, r) ? (s->first[i] + d) / s->R : 0;
 
-            dx[i] = (ky_real)(s->scale[i] * ((double)dy[i] - (s->first[i] + d) / s->R));
+            dx[i] = (ky_real)(s->scale[i] * ((double)dy[i] - drawn));
         }
+    s->seen += (size_t)R;
 }
 
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
@@ -309,7 +340,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
     (void)k, (void)y;
     if (l->trainable) {
-        ky_axes_back(l, &a, c, x, dy, NULL, dy_sums, &s);
+        pass(l, c, x, dy, NULL, dy_sums, &s);
         weight_gradients(l, c, variance, &s, dw);
     }
     if (dx == NULL)
@@ -319,7 +350,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
         s.inverse[i] = 1 / ((double)variance[i] + l->cfg.epsilon);
     }
     if (batch)
-        ky_axes_back(l, &a, c, x, dy, dx, dx_of_batch, &s);
+        pass(l, c, x, dy, dx, dx_of_batch, &s);
     else
         ky_axes_back(l, &a, c, x, dy, dx, dx_of_fixed, p->v);
 }

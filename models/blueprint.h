@@ -67,6 +67,10 @@ int ky_model_set_outputs(ky_model *m, int n, const int *tensors, ky_err *err);
 /** Shape of a tensor. */
 const ky_shape *ky_model_tensor(const ky_model *m, int tensor);
 
+/** The first layer that neither reads its input's mask nor passes it on, so that it takes padding
+ *  for steps; NULL if there is none. */
+const char *ky_model_mask_stops(const ky_model *m);
+
 /** Whether each layer is called once, on the one before it, from one input to one output. */
 bool ky_model_is_chain(const ky_model *m);
 
@@ -171,7 +175,12 @@ typedef struct ky_arch_opts {
     bool normalize;            /* a layer in front takes off means and divides by deviations: of
                                   each value of a step, of images of each channel; never of tokens */
     int vocabulary;            /* of an `embed` that does not say its own; 0: it must */
+    bool masks; /* rows are shorter than the input: steps whose values are all KY_MASK_VALUE, or
+                   tokens 0, are not there */
 } ky_arch_opts;
+
+/* What no measurement is: the lowest number there is. Finite, as Keras multiplies it by zero. */
+#define KY_MASK_VALUE (-3.4028234663852886e38)
 
 /** The same for rows of any shape, and for answers that are no classes. */
 int ky_arch_build_for(const char *arch, const ky_arch_opts *o, ky_model **ret, ky_err *err);

@@ -417,13 +417,33 @@ static void find_pool(ky_model *m, int i)
     }
 }
 
-/* The size of the table that the first input is looked up in; 0: in none. */
-static int tokens_of(const ky_model *m)
+/* What the layers that read the first input take it for. */
+static void know_input(ky_model *m)
 {
-    for (int i = 0; i < m->n_layers; i++)
-        if (m->layers[i].ops == &ky_embedding_ops && m->layers[i].from[0] == KY_INPUT(0))
-            return m->layers[i].cfg.input_dim;
-    return 0;
+    for (int i = m->n_layers - 1; i >= 0; i--) {
+        const ky_layer *l = &m->layers[i];
+        bool tokens = l->ops == &ky_embedding_ops;
+
+        if (l->from[0] != KY_INPUT(0))
+            continue;
+        if (tokens)
+            m->info.tokens = l->cfg.input_dim;
+        if (l->ops == &ky_masking_ops || (tokens && l->cfg.mask_zero)) {
+            m->info.masks = true;
+            m->info.mask_value = tokens ? 0 : l->cfg.mask_value;
+        }
+    }
+}
+
+const char *ky_model_mask_stops(const ky_model *m)
+{
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+
+        if (l->n_masked > 0 && !l->masked && (!reads_masks(l) || l->tensor.timed))
+            return l->name;
+    }
+    return NULL;
 }
 
 int ky_model_finish(ky_model *m, ky_err *err)
@@ -446,7 +466,7 @@ int ky_model_finish(ky_model *m, ky_err *err)
     info->name = m->name;
     info->features = (int)ky_shape_step(in);
     info->window = !in->timed ? 1 : in->d[0] == KY_ANY ? 0 : in->d[0];
-    info->tokens = tokens_of(m);
+    know_input(m);
     info->outputs = (int)ky_shape_step(ky_model_tensor(m, m->outputs[0]));
     info->n_inputs = m->n_inputs;
     info->n_outputs = m->n_outputs;

@@ -20,9 +20,11 @@ typedef struct ky_work ky_work;
 
 typedef struct ky_model_info {
     const char *name;
-    int features;                     /* F: values a step */
-    int window;                       /* T: steps of the input shape; 0: any number */
-    int tokens;                       /* what comes in are whole numbers below it; 0: values */
+    int features; /* F: values a step */
+    int window;   /* T: steps of the input shape; 0: any number */
+    int tokens;   /* what comes in are whole numbers below it; 0: values */
+    bool masks;   /* steps of `mask_value` are not there: Masking, Embedding with mask_zero */
+    double mask_value;
     int outputs;                      /* values an answer (of the first output, a step) */
     int n_inputs, n_outputs;          /* more than one: only ky_model_run takes them */
     int n_labels;                     /* 0: the file names no classes */

@@ -231,28 +231,50 @@ static int split(trainer *t, ky_err *err)
     return rc;
 }
 
-/* Mean and variance over the training rows of each of C values that are side by side, in double
- * and in order. */
-static void moments(const trainer *t, size_t C, double *mean, double *var)
+/* Moments of C values that are side by side (Welford 1962). */
+typedef struct moments {
+    size_t C;
+    double *mean, *squares; /* [C] each; squares of what is off the mean */
+    double n;
+} moments;
+
+/* Whether a step of F values is one that Masking leaves out. */
+static bool is_masked(const ky_model *m, const float *x, size_t F)
 {
-    size_t len = (size_t)t->d.T * (size_t)t->d.F;
-    double n = (double)t->n_train * (double)(len / C);
+    float none = (float)m->info.mask_value;
+    size_t f = 0;
 
-    for (int pass = 0; pass < 2; pass++) {
-        double *into = pass == 0 ? mean : var;
+    while (m->info.masks && f < F && x[f] == none)
+        f++;
+    return f == F;
+}
 
-        for (int i = 0; i < t->n_train; i++) {
-            const float *x = t->d.x + t->rows[i] * len;
+static void add_values(moments *s, const float *x, size_t len)
+{
+    for (size_t at = 0; at < len; at += s->C) {
+        double share = 1 / ++s->n;
 
-            for (size_t j = 0, c = 0; j < len; j++, c = c + 1 < C ? c + 1 : 0) {
-                double v = x[j] - (pass == 0 ? 0 : mean[c]);
+        for (size_t c = 0; c < s->C; c++) {
+            double off = x[at + c] - s->mean[c];
 
-                into[c] += pass == 0 ? v : v * v;
-            }
+            s->mean[c] += off * share;
+            s->squares[c] += off * (x[at + c] - s->mean[c]);
         }
-        for (size_t c = 0; c < C; c++)
-            into[c] /= n;
     }
+}
+
+/* Of the training rows, row by row; steps that are not there do not count. */
+static void add_rows(const trainer *t, moments *s)
+{
+    size_t T = (size_t)t->d.T, F = (size_t)t->d.F;
+
+    for (int i = 0; i < t->n_train; i++)
+        for (size_t step = 0; step < T; step++) {
+            const float *x = t->d.x + (t->rows[i] * T + step) * F;
+
+            if (!is_masked(t->m, x, F))
+                add_values(s, x, F);
+        }
 }
 
 /* A value that never changes is only shifted: divided by nearly nothing it would shout. */
@@ -261,30 +283,42 @@ static double usable_variance(double var, double mean)
     return var > 1e-12 * (1 + mean * mean) ? var : 1;
 }
 
-/* The first layer, if it only normalises and does not learn, takes the moments of the data: of each
- * value of a step, of images of each channel. */
+/* The layer that normalises the input and does not learn: the first, or the one behind Masking;
+ * NULL if there is none. */
+static ky_layer *input_scaler(const ky_model *m)
+{
+    int i = strcmp(m->layers[0].ops->class_name, "Masking") == 0 && m->n_layers > 1;
+    ky_layer *l = m->layers + i;
+
+    return strcmp(l->ops->class_name, "BatchNormalization") != 0 || l->trainable || l->cfg.scale ||
+                   l->cfg.center
+               ? NULL
+               : l;
+}
+
+/* The input's scaler takes the moments of the data: of each value of a step, of images of each
+ * channel. */
 static int fit_input(trainer *t, ky_err *err)
 {
-    ky_layer *l = t->m->layers;
-    size_t C;
-    double *mean;
+    ky_layer *l = input_scaler(t->m);
+    moments s = { 0 };
 
-    if (strcmp(l->ops->class_name, "BatchNormalization") != 0 || l->trainable || l->cfg.scale ||
-        l->cfg.center)
+    if (l == NULL)
         return KY_OK;
-    C = l->weights[0].len;
-    mean = calloc(2 * C, sizeof *mean);
-    if (mean == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for the moments of %zu values", C);
-    moments(t, C, mean, mean + C);
+    s.C = l->weights[0].len;
+    s.mean = calloc(2 * s.C, sizeof *s.mean);
+    if (s.mean == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for the moments of %zu values", s.C);
+    s.squares = s.mean + s.C;
+    add_rows(t, &s);
     for (int i = 0; i < l->n_weights; i++) {
-        ky_real *w = ky_model_weight(t->m, 0, i);
+        ky_real *w = ky_model_weight(t->m, (int)(l - t->m->layers), i);
         bool var = strcmp(l->weights[i].name, "moving_variance") == 0;
 
-        for (size_t c = 0; c < C; c++)
-            w[c] = (ky_real)(var ? usable_variance(mean[C + c], mean[c]) : mean[c]);
+        for (size_t c = 0; c < s.C; c++)
+            w[c] = (ky_real)(var ? usable_variance(s.squares[c] / s.n, s.mean[c]) : s.mean[c]);
     }
-    free(mean);
+    free(s.mean);
     return KY_OK;
 }
 

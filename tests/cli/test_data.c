@@ -231,11 +231,163 @@ static void an_embedding_has_a_row_for_every_token_there_is(void **state)
                                    "0..10"));
 }
 
+/* -- rows of several lengths ---------------------------------------------------------------------
+ */
+
+enum { LONGEST = 12, WIDTH = 2 };
+
+/* Series that rise or fall for as long as they last; behind their end `rest`, in all `steps`. */
+static void put_series(ky_h5 *f, const char *part, int n, int steps, float rest, bool lengths)
+{
+    const uint64_t dims[] = { (uint64_t)n, (uint64_t)steps, WIDTH };
+    float *x = malloc((size_t)n * (size_t)steps * WIDTH * sizeof *x);
+    int32_t y[ALL], len[ALL];
+    char name[32];
+    ky_rng rng;
+
+    assert_non_null(x);
+    ky_rng_seed(&rng, (uint64_t)n);
+    for (int i = 0; i < n; i++) {
+        double level = 5 * ky_rng_normal(&rng);
+
+        y[i] = i % 2;
+        len[i] = 4 + (int)(ky_rng_uniform(&rng) * (LONGEST - 3));
+        for (int t = 0; t < steps; t++)
+            for (int k = 0; k < WIDTH; k++) {
+                double v = 100 + level + (y[i] ? t : -t) + ky_rng_normal(&rng);
+
+                x[(i * steps + t) * WIDTH + k] = t < len[i] ? (float)v : rest;
+            }
+        /* as many numbers are drawn whatever stands behind the end */
+        for (int t = steps; t < 16 * WIDTH; t++)
+            ky_rng_normal(&rng);
+    }
+    snprintf(name, sizeof name, "/X%s", part);
+    assert_int_equal(ky_h5_put(f, name, KY_H5_F32, 3, dims, x, NULL), KY_OK);
+    snprintf(name, sizeof name, "/y%s", part);
+    put_y(f, name, y, n);
+    snprintf(name, sizeof name, "/len%s", part);
+    if (lengths)
+        put_y(f, name, len, n);
+    free(x);
+}
+
+static void make_series(const char *name, float rest, bool lengths)
+{
+    ky_h5 *f = create(name);
+
+    put_series(f, "_train", TRAIN, LONGEST, rest, lengths);
+    put_series(f, "_test", TEST, LONGEST, rest, lengths);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static const char *const masked_archs[] = {
+    "lstm:6, dense",
+    "gru:5, td(dense:4 relu), lstm:4, dense",
+    "bi(lstm:4), dense",
+    "lstm:4, bn, gap, dense:1",
+};
+
+/* Whatever stands behind the end of a row, and however its length is told. */
+static void what_is_behind_the_end_of_a_row_has_no_say(void **state)
+{
+    (void)state;
+    make_series("nan.h5", NAN, false);
+    make_series("loud.h5", 1e30f, true);
+
+    for (size_t i = 0; i < sizeof masked_archs / sizeof *masked_archs; i++) {
+        static const char *const files[] = { "nan.h5", "loud.h5" };
+
+        for (int k = 0; k < 2; k++) {
+            char command[512];
+            ky_json *trained;
+
+            snprintf(command, sizeof command,
+                     "train|%s|--arch|%s|-o|m%d.h5|-e|40|--lr|0.02|-b|16|-q|-j", files[k],
+                     masked_archs[i], k);
+            trained = report_of(run(command));
+            if (!(number(ky_json_get(trained, "test"), "accuracy") > 0.9))
+                fail_msg("%s, %s: accuracy %g", files[k], masked_archs[i],
+                         number(ky_json_get(trained, "test"), "accuracy"));
+            ky_json_free(trained);
+            /* answers to the other's rows, whole and stepped */
+            snprintf(command, sizeof command, "predict|m%d.h5|%s|-o|p%d.h5", k, files[1 - k], k);
+            run_well(command);
+            snprintf(command, sizeof command, "predict|m%d.h5|%s|-o|s%d.h5|--stream", k, files[k],
+                     k);
+            run_well(command);
+        }
+        assert_true(same_bytes("p0.h5", "p1.h5"));
+        assert_true(same_bytes("p0.h5", "s0.h5"));
+        assert_true(same_bytes("p0.h5", "s1.h5"));
+    }
+}
+
+static void training_says_what_becomes_of_short_rows(void **state)
+{
+    ran *r;
+
+    (void)state;
+    make_series("nan.h5", NAN, false);
+    make_series("padded.h5", 0, true);
+
+    r = run("train|nan.h5|--arch|lstm:3, dense|-o|m.h5|-e|1");
+    assert_non_null(strstr(r->err, "rows have 4 to 12 steps: those that are not there are masked"));
+    r = run("train|nan.h5|--arch|conv1d:3x3, gmp, dense|-o|m.h5|-e|1");
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->err, "layer 'conv1d' takes no masks (nor does Keras's): the others "
+                                   "are learned from as zeros"));
+    r = run("train|padded.h5|--arch|conv1d:3x3, flatten, dense|-o|m.h5|-e|1");
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->err, "as they stand in the file"));
+}
+
+/* Tokens behind the end become 0, which Embedding leaves out. */
+static void tokens_of_several_lengths_are_masked(void **state)
+{
+    static int32_t x[TRAIN * 6], y[TRAIN], len[TRAIN];
+    const uint64_t dims[] = { TRAIN, 6 };
+    ky_h5 *f;
+
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        ky_rng rng;
+
+        ky_rng_seed(&rng, 1);
+        f = create(k == 0 ? "short0.h5" : "short1.h5");
+        for (int i = 0; i < TRAIN; i++) {
+            y[i] = i % 2;
+            len[i] = 1 + (int)(6 * ky_rng_uniform(&rng));
+            for (int t = 0; t < 6; t++)
+                x[i * 6 + t] = t < len[i] ? 3 + (int)(5 * ky_rng_uniform(&rng)) : k * 5;
+            x[i * 6 + len[i] / 2] = 1 + y[i];
+        }
+        assert_int_equal(ky_h5_put(f, "/X", KY_H5_I32, 2, dims, x, NULL), KY_OK);
+        put_y(f, "/y", y, TRAIN);
+        put_y(f, "/lengths", len, TRAIN);
+        assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+    }
+
+    run_well("train|short0.h5|--arch|embed:3, lstm:4, dense:1|-o|m0.h5|-e|20|--lr|0.03|-b|16|-q");
+    run_well("train|short1.h5|--arch|embed:3, lstm:4, dense:1|-o|m1.h5|-e|20|--lr|0.03|-b|16|-q");
+
+    run_well("predict|m0.h5|short1.h5|-o|p0.h5");
+    run_well("predict|m1.h5|short0.h5|-o|p1.h5|--stream");
+    assert_true(same_bytes("p0.h5", "p1.h5"));
+    ran *r = run("eval|m0.h5|short0.h5|-j");
+    ky_json *o = report_of(r);
+    assert_true(number(o, "accuracy") > 0.95);
+    ky_json_free(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_every_shape_are_learned_scored_and_asked),
         cmocka_unit_test(an_embedding_has_a_row_for_every_token_there_is),
+        cmocka_unit_test(what_is_behind_the_end_of_a_row_has_no_say),
+        cmocka_unit_test(training_says_what_becomes_of_short_rows),
+        cmocka_unit_test(tokens_of_several_lengths_are_masked),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -142,6 +142,9 @@ static const net_case net_cases[] = {
     { "Masking; Bidirectional of SimpleRNN units=4 return_sequences=1; Dense units=3", 9, 1 },
     { "Masking; Dense units=4; LSTM units=3 go_backwards=1; Dense units=2", 9, 1 },
     { "Masking; Dense units=4; GlobalAveragePooling1D", 9, 1 },
+    { "Masking; Dense units=4; BatchNormalization; LSTM units=3", 9, 1 },
+    { "Masking; BatchNormalization center=0; LSTM units=3 return_sequences=1; BatchNormalization",
+      9, 1 },
     { "LSTM units=4 return_sequences=1; LSTM units=3; Dense units=4 activation=softmax", 7, 3 },
     { "Conv1D filters=6 kernel_size=3 padding=causal activation=relu; MaxPooling1D; "
       "LSTM units=5; Dense units=4 activation=softmax",

@@ -153,7 +153,11 @@ static void rows_are_taken_as_the_first_layer_wants_them(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        const ky_arch_opts o = { cases[i].rows, 3, KY_SOFTMAX, true, 50 };
+        const ky_arch_opts o = { .input = cases[i].rows,
+                                 .n_outputs = 3,
+                                 .answer = KY_SOFTMAX,
+                                 .normalize = true,
+                                 .vocabulary = 50 };
         const ky_shape *in;
         ky_model *m;
         ky_err err;
@@ -172,6 +176,55 @@ static void rows_are_taken_as_the_first_layer_wants_them(void **state)
             assert_int_equal(m->layers[0].weights[0].len, in->d[in->rank - 1]);
         ky_model_free(m);
     }
+}
+
+/* Masks go from the front to the layer that sums up the steps, or are stopped by name. */
+static void short_rows_are_masked(void **state)
+{
+    static const struct {
+        const char *arch;
+        ky_shape rows;
+        const char *first, *stop;
+    } cases[] = {
+        { "lstm:3, dense", { 2, { 9, 2 }, true }, "Masking", NULL },
+        { "td(dense:3), bi(gru:3), gap, dense", { 2, { 9, 2 }, true }, "Masking", NULL },
+        { "lstm:3, dropout:0.5, bn, rnn:2, dense", { 2, { 9, 2 }, true }, "Masking", NULL },
+        { "lstm:3, conv1d:2x3, gap, dense", { 2, { 9, 2 }, true }, "Masking", "conv1d" },
+        { "maxpool:2, lstm:3, dense", { 2, { 9, 2 }, true }, "Masking", "max_pooling1d" },
+        { "flatten, dense", { 2, { 9, 2 }, true }, "Masking", "flatten" },
+        { "embed:2, lstm:3, dense", { 1, { 9 }, false }, "Embedding", NULL },
+        { "embed:2x50 mask_zero, gmp, dense",
+          { 1, { 9 }, false },
+          "Embedding",
+          "global_max_pooling1d" },
+    };
+    static const ky_shape frames = { 4, { 4, 9, 8, 1 }, true };
+    ky_arch_opts o = { .n_outputs = 3, .answer = KY_SOFTMAX, .normalize = true, .vocabulary = 50 };
+    ky_model *m;
+    ky_err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const char *stop;
+
+        o.input = cases[i].rows;
+        o.masks = strstr(cases[i].arch, "mask_zero") == NULL;
+        if (ky_arch_build_for(cases[i].arch, &o, &m, &err) < 0)
+            fail_msg("%s: %s", cases[i].arch, err.text);
+        stop = ky_model_mask_stops(m);
+        assert_string_equal(m->layers[0].ops->class_name, cases[i].first);
+        assert_true(ky_model_facts(m)->masks);
+        assert_true(ky_model_facts(m)->mask_value == (o.input.rank == 1 ? 0 : KY_MASK_VALUE));
+        if ((stop == NULL) != (cases[i].stop == NULL) ||
+            (stop != NULL && strcmp(stop, cases[i].stop) != 0))
+            fail_msg("%s: the mask stops at %s", cases[i].arch, stop != NULL ? stop : "none");
+        ky_model_free(m);
+    }
+    o.input = frames;
+    o.masks = true;
+    assert_int_equal(ky_arch_build_for("td(flatten), lstm:3, dense", &o, &m, &err),
+                     KY_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "steps of values, or tokens"));
 }
 
 static void two_classes_may_share_one_sigmoid(void **state)
@@ -317,6 +370,7 @@ int main(void)
         cmocka_unit_test(lines_become_the_models_they_say),
         cmocka_unit_test(words_follow_the_dimensions_of_the_input),
         cmocka_unit_test(rows_are_taken_as_the_first_layer_wants_them),
+        cmocka_unit_test(short_rows_are_masked),
         cmocka_unit_test(two_classes_may_share_one_sigmoid),
         cmocka_unit_test(inputs_are_normalised_by_a_layer_that_does_not_learn),
         cmocka_unit_test(wrong_lines_are_refused_with_the_word_and_a_better_one),

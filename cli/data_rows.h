@@ -1,0 +1,44 @@
+/*
+ * The values of a file's rows as a model takes them: checked, hashed, of their true lengths. Rows
+ * may be shorter than the longest: a dataset of lengths says so, or NaN in all values of their
+ * last steps.
+ */
+#ifndef KY_DATA_ROWS_H
+#define KY_DATA_ROWS_H
+
+#include "models/h5.h"
+#include "models/model.h"
+
+typedef struct ky_data_rows {
+    char what[256]; /* "har.h5:X_train", for messages */
+    int N, steps;   /* steps: the longest row's; 1 without */
+    size_t row;     /* values */
+    int rank;       /* of the dataset, rows included */
+    uint64_t dims[1 + KY_MAX_RANK];
+    float *x;      /* [N,row] */
+    int32_t *len;  /* [N] steps of each row; NULL: all have all */
+    bool open;     /* some values behind a row's end are no numbers */
+    float largest; /* of all values that count */
+    uint64_t hash; /* of shape and values */
+} ky_data_rows;
+
+/**
+ * Read a dataset [N,...] of numbers.
+ *
+ * @param x    its name in the file
+ * @param len  name of its lengths [N], in steps of the second dimension; NULL: none
+ * @param what copied, for messages
+ * @return KY_EINVAL names the first value that is not finite, and a length out of range
+ */
+int ky_data_rows_read(ky_h5 *f, const char *x, const char *len, const char *what, ky_data_rows *ret,
+                      ky_err *err);
+void ky_data_rows_free(ky_data_rows *r);
+
+/** Write a model's mask value into the steps that rows do not have; they become as the model takes
+ *  them. Of a model without masks they stay as they are; KY_EINVAL if they are no numbers. */
+int ky_data_rows_mask(ky_data_rows *r, const ky_model *m, ky_err *err);
+
+/** The shortest row's steps and the longest's. */
+void ky_data_rows_lengths(const ky_data_rows *r, int *ret_least, int *ret_most);
+
+#endif
