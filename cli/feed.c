@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,96 +11,7 @@
 #include "connectors/codec.h"
 #include "models/clock.h"
 
-/* -- messages ---------------------------------------------------------------------- */
-
-typedef struct buffer {
-    char *at;
-    size_t len, cap;
-} buffer;
-
-static void put(buffer *t, const char *s, size_t n)
-{
-    if (n <= t->cap - t->len) /* encode has made room for the longest there can be */
-        memcpy(t->at + t->len, s, n);
-    t->len += n;
-}
-
-static void put_string(buffer *t, const char *s)
-{
-    char escape[8];
-
-    put(t, "\"", 1);
-    for (; *s != '\0'; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c < 0x20)
-            put(t, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04x", c));
-        else if (c == '"' || c == '\\')
-            put(t, escape, (size_t)snprintf(escape, sizeof(escape), "\\%c", c));
-        else
-            put(t, s, 1);
-    }
-    put(t, "\"", 1);
-}
-
-static void put_number(buffer *t, float x)
-{
-    char number[32];
-
-    if (isnan(x))
-        put(t, "null", 4);
-    else
-        put(t, number, (size_t)snprintf(number, sizeof(number), "%.9g", (double)x));
-}
-
-static void put_time(buffer *t, int64_t us)
-{
-    char number[40];
-    uint64_t u = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
-    int n = snprintf(number, sizeof(number), "%s%" PRIu64 ".%06" PRIu64, us < 0 ? "-" : "",
-                     u / 1000000, u % 1000000);
-
-    put(t, ",\"ts\":", 6);
-    put(t, number, (size_t)n);
-}
-
-int ky_feed_encode(const ky_row *row, int features, char **buf, size_t *cap, ky_err *err)
-{
-    size_t label = row->label != NULL ? strlen(row->label) : 0;
-    size_t want = 256 + 6 * (strlen(row->stream) + label) + 20 * (size_t)features;
-    char number[40];
-
-    if (want > *cap) {
-        char *more = realloc(*buf, want);
-        if (more == NULL)
-            return ky_fail(err, KY_ENOMEM, "no memory for a message of %zu bytes", want);
-        *buf = more;
-        *cap = want;
-    }
-    buffer t = { .at = *buf, .cap = *cap };
-    put(&t, "{\"stream\":", 10);
-    put_string(&t, row->stream);
-    if (row->ts_us != KY_NONE)
-        put_time(&t, row->ts_us);
-    if (row->seq != KY_NONE)
-        put(&t, number, (size_t)snprintf(number, sizeof(number), ",\"seq\":%" PRId64, row->seq));
-    put(&t, ",\"x\":[", 6);
-    for (int i = 0; i < features; i++) {
-        if (i > 0)
-            put(&t, ",", 1);
-        put_number(&t, row->x[i]);
-    }
-    put(&t, "]", 1);
-    if (row->label != NULL) {
-        put(&t, ",\"label\":", 9);
-        put_string(&t, row->label);
-    }
-    if (row->flags & KY_START)
-        put(&t, ",\"start\":true", 13);
-    if (row->flags & KY_END)
-        put(&t, ",\"end\":true", 11);
-    put(&t, "}", 1);
-    return (int)t.len;
-}
+/* -- words --------------------------------------------------------------------------- */
 
 char **ky_feed_words(const char *list, int *ret_n)
 {
@@ -300,8 +210,14 @@ static int check_words(const ky_usage *u, const ky_feed_opts *o)
 
     if (o->to == NULL && !o->print_features)
         return ky_cli_usage(u, "feed: --to is missing");
-    if (strcmp(o->format, "json") != 0)
-        return ky_cli_usage(u, "feed: --format '%s': must be json", o->format);
+    const ky_feed_format *format = ky_feed_format_find(o->format);
+    if (format == NULL)
+        return ky_cli_usage(u, "feed: --format '%s': must be json, msgpack or f32", o->format);
+    if (o->ack && !format->fields)
+        return ky_cli_usage(u,
+                            "feed: --ack: messages of format %s do not say which stream they "
+                            "are of: json or msgpack",
+                            o->format);
     if (strcmp(o->label_on, "last") != 0 && strcmp(o->label_on, "all") != 0)
         return ky_cli_usage(u, "feed: --label-on '%s': must be last or all", o->label_on);
     if (o->to != NULL && strstr(o->to, "://") == NULL && (o->ack || o->bind))
@@ -369,7 +285,8 @@ int ky_cmd_feed(int argc, char **argv)
           "CSV: value columns; else all others" },
         { "time-unit", 0, KY_OPT_STR, &o.time_unit, 0, 0, "UNIT",
           "CSV: of numeric times: s, ms, us, ns" },
-        { "format", 0, KY_OPT_STR, &o.format, 0, 0, "NAME", "of the messages: json" },
+        { "format", 0, KY_OPT_STR, &o.format, 0, 0, "NAME",
+          "of the messages: json, msgpack, or f32 (values only: no times, labels, starts, ends)" },
         { "print-features", 0, KY_OPT_FLAG, &o.print_features, 0, 0, NULL,
           "print the names of the values, as `features =` wants them, and stop" },
         { "json", 'j', KY_OPT_FLAG, &o.json, 0, 0, NULL, "summary as JSON, no progress" },

@@ -66,8 +66,21 @@ int ky_feed_socket(const ky_feed_opts *o, const ky_reader *r, ky_writer **ret, k
 int ky_feed_acknowledged(const ky_feed_opts *o, const ky_reader *r, ky_writer **ret, ky_err *err);
 int ky_feed_recording(const ky_feed_opts *o, const ky_reader *r, ky_writer **ret, ky_err *err);
 
-/** The row as a json message (DESIGN 4.1). Returns its length; *buf and *cap grow as needed. */
-int ky_feed_encode(const ky_row *row, int features, char **buf, size_t *cap, ky_err *err);
+struct ky_feed_buffer;
+
+/* How messages are written. */
+typedef struct ky_feed_format {
+    const char *name;
+    bool fields; /* has named fields; if not, a frame in front names the stream */
+    void (*encode)(const ky_row *row, int features, struct ky_feed_buffer *t);
+} ky_feed_format;
+
+/** "json", "msgpack", "f32"; NULL: unknown. */
+const ky_feed_format *ky_feed_format_find(const char *name);
+
+/** The row as a message (DESIGN 4.1). Returns its length; *buf and *cap grow as needed. */
+int ky_feed_encode(const ky_feed_format *format, const ky_row *row, int features, char **buf,
+                   size_t *cap, ky_err *err);
 
 /** Copies of comma-separated words, blanks around them cut: NULL-terminated, free with
  *  ky_feed_free_words. */

@@ -27,6 +27,7 @@ static int too_quiet(const ky_feed_opts *o, int64_t since_ns, const char *what, 
 typedef struct sender {
     ky_writer writer;
     const ky_feed_opts *opts;
+    const ky_feed_format *format;
     ky_zsock *sock;
     int features;
     char *buf;
@@ -48,14 +49,15 @@ static int sender_put(ky_writer *w, const ky_row *row, ky_err *err)
 {
     sender *s = (sender *)w;
     int64_t since = ky_clock_mono_ns();
-    int rc, n = ky_feed_encode(row, s->features, &s->buf, &s->cap, err);
+    int rc, n = ky_feed_encode(s->format, row, s->features, &s->buf, &s->cap, err);
 
     if (n < 0)
         return n;
     if (s->sock == NULL && (rc = open_push(s, (size_t)n, err)) != KY_OK)
         return rc;
-    ky_zframe frame = { s->buf, (size_t)n };
-    while ((rc = ky_zsock_send(s->sock, &frame, 1, SLICE_MS, err)) == KY_EAGAIN) {
+    const ky_zframe frames[] = { { row->stream, strlen(row->stream) }, { s->buf, (size_t)n } };
+    int first = s->format->fields;
+    while ((rc = ky_zsock_send(s->sock, frames + first, 2 - first, SLICE_MS, err)) == KY_EAGAIN) {
         if (ky_cli_interrupted())
             return KY_EAGAIN;
         if ((rc = too_quiet(s->opts, since, "nobody takes samples", err)) != KY_OK)
@@ -97,6 +99,7 @@ int ky_feed_socket(const ky_feed_opts *o, const ky_reader *r, ky_writer **ret, k
         return ky_fail(err, KY_ENOMEM, "no memory for a sender");
     s->writer = (ky_writer){ .put = sender_put, .finish = sender_finish, .free = sender_free };
     s->opts = o;
+    s->format = ky_feed_format_find(o->format);
     s->features = r->features;
     *ret = &s->writer;
     return KY_OK;
@@ -119,6 +122,7 @@ typedef struct message {
 typedef struct acked {
     ky_writer writer;
     const ky_feed_opts *opts;
+    const ky_feed_format *format;
     ky_zsock *sock;
     int features;
     char id[KY_STREAM_MAX + 1];
@@ -266,7 +270,7 @@ static int acked_put(ky_writer *w, const ky_row *row, ky_err *err)
     if (a->last == a->done) /* nothing was waiting: silence so far means nothing */
         a->moved_ns = a->alive_ns = ky_clock_mono_ns();
     message *m = &a->flight[(a->last + 1) % FLIGHT];
-    if ((n = ky_feed_encode(row, a->features, &m->at, &m->cap, err)) < 0)
+    if ((n = ky_feed_encode(a->format, row, a->features, &m->at, &m->cap, err)) < 0)
         return n;
     m->len = (size_t)n;
     a->last++;
@@ -321,6 +325,7 @@ int ky_feed_acknowledged(const ky_feed_opts *o, const ky_reader *r, ky_writer **
         return ky_fail(err, KY_ENOMEM, "no memory for a sender");
     a->writer = (ky_writer){ .put = acked_put, .finish = acked_finish, .free = acked_free };
     a->opts = o;
+    a->format = ky_feed_format_find(o->format);
     a->features = r->features;
     a->patience_ms = AGAIN_MS;
     a->moved_ns = a->alive_ns = ky_clock_mono_ns();

@@ -13,7 +13,7 @@ enum ky_missing { KY_MISSING_REJECT, KY_MISSING_HOLD, KY_MISSING_ZERO };
 
 /* Zeroed members mean the default named beside them. */
 typedef struct ky_codec_opts {
-    const char *format;        /* "json" */
+    const char *format;        /* "json", "msgpack" or "f32" */
     const char *stream_field;  /* "stream" */
     const char *time_field;    /* "ts" */
     const char *label_field;   /* "label" */
@@ -43,7 +43,7 @@ void ky_codec_free(ky_codec *c);
  * @param ret  receives one sample, its pointers into the message or the codec's own buffers,
  *             borrowed until the next call; fields that the message does not carry are NULL or
  *             KY_NONE
- * @return KY_OK, or KY_EREJECT with the reason: malformed JSON and where, a number out of range,
+ * @return KY_OK, or KY_EREJECT with the reason: malformed bytes and where, a number out of range,
  *         rows of different length, no values and no label, a name too long ...; then ret holds
  *         what had been read before that (the stream, if it came first)
  */
@@ -59,6 +59,18 @@ int ky_codec_decode(ky_codec *c, const void *data, size_t len, ky_sample *ret, k
  */
 int ky_codec_check_name(const char *what, const char *s, size_t len, size_t max, ky_err *err);
 
+/**
+ * Little-endian 32-bit floats as they are in a message. NaN is a value that is missing; infinite
+ * ones are refused.
+ *
+ * @param data   n floats, aligned or not
+ * @param x      [n] receives them
+ * @param holes  raised by the values that `missing = hold` leaves as NaN
+ * @return KY_OK, or KY_EREJECT: "value 3 is infinite"
+ */
+int ky_codec_floats(const void *data, size_t n, enum ky_missing missing, float *x, int *holes,
+                    ky_err *err);
+
 /** Names of all codecs, for the settings table; NULL behind the last. */
 extern const char *const ky_codec_names[];
 
@@ -70,6 +82,6 @@ struct ky_codec_ops {
     void (*free)(ky_codec *c);
 };
 
-extern const ky_codec_ops ky_codec_json;
+extern const ky_codec_ops ky_codec_json, ky_codec_msgpack, ky_codec_f32;
 
 #endif

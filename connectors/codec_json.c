@@ -13,45 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connectors/fields.h"
 #include "connectors/jsonscan.h"
-#include "connectors/timestamp.h"
 
-enum { VALUES_MAX = 65536, KEY_MAX = 1024, STRANGERS = 1024, SLOTS = 2 * STRANGERS };
+enum { KEY_MAX = 1024 };
 
-typedef struct json json;
-typedef struct field field;
-
-/* A key we know. */
-struct field {
-    const char *name;
-    size_t len;
-    int (*read)(json *j, ky_scan *s, const field *f, ky_sample *ret);
-    uint32_t seen;       /* number of the message that last had it */
-    int index;           /* of a named value */
-    uint64_t head, mask; /* the name and its closing quote in the lowest bytes, if they fit; else
-                            a head that nothing matches */
-    unsigned flag;       /* of start, end, reset */
-};
-
-enum { FIXED = 8 };
-
-struct json {
+typedef struct json {
     ky_codec codec;
-    int time_shift; /* power of ten from the time unit to microseconds */
-    enum ky_missing missing;
-    int max_values, n_values;
-    uint32_t message; /* number of the present one, for `seen` */
-    field *field;     /* [n_fields] in the order in which messages usually have them */
-    int n_fields;
-    char *names; /* copies of the fields' names */
-    float *x;    /* [max_values] */
-    int strangers;
-    struct { /* hashes of keys we do not know, by open addressing */
-        uint64_t hash;
-        uint32_t seen;
-    } slot[SLOTS];
+    ky_fields fields;
     char stream[KY_STREAM_MAX], label[KY_LABEL_MAX], key[KEY_MAX];
-};
+} json;
 
 /* -- one function a kind of field --------------------------------------------- */
 
@@ -101,7 +72,7 @@ static int read_name(ky_scan *s, const char *what, char *buf, size_t max, const 
     return KY_OK;
 }
 
-static int read_stream(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_stream(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     int rc;
 
@@ -111,7 +82,7 @@ static int read_stream(json *j, ky_scan *s, const field *f, ky_sample *ret)
     return read_name(s, "stream id", j->stream, KY_STREAM_MAX, &ret->stream, &ret->stream_len);
 }
 
-static int read_label(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_label(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     int rc;
 
@@ -121,10 +92,11 @@ static int read_label(json *j, ky_scan *s, const field *f, ky_sample *ret)
     return read_name(s, "label", j->label, KY_LABEL_MAX, &ret->label, &ret->label_len);
 }
 
-static int read_time(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_time(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     ky_number n;
     ky_text t;
+    int64_t us = 0;
     int rc, c = ky_scan_peek(s);
 
     if (take_null(s, &rc))
@@ -132,21 +104,15 @@ static int read_time(json *j, ky_scan *s, const field *f, ky_sample *ret)
     if (c == '"') {
         if ((rc = ky_scan_string(s, &t)) != KY_OK)
             return rc;
-        if (!ky_time_parse(t.at, t.len, &ret->ts_us))
-            return ky_scan_bad(s, "'%s': '%.*s' is not a time as RFC 3339 writes it", f->name,
-                               (int)(t.len < 40 ? t.len : 40), t.at);
-        return KY_OK;
+        return ky_fields_written_time(s, f, t.at, t.len, ret);
     }
     if ((rc = ky_scan_number(s, &n)) != KY_OK)
         return rc;
-    if (!ky_number_scaled(&n, j->time_shift, &ret->ts_us) || ret->ts_us < KY_TIME_MIN_US ||
-        ret->ts_us > KY_TIME_MAX_US)
-        return ky_scan_bad(s, "'%s': %.*s is not within the years 0 to 9999 (is time_unit right?)",
-                           f->name, (int)(n.len < 40 ? n.len : 40), n.text);
-    return KY_OK;
+    bool fits = ky_number_scaled(&n, j->fields.time_shift, &us);
+    return ky_fields_time(s, f, fits, us, n.text, n.len, ret);
 }
 
-static int read_seq(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_seq(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     ky_number n;
     int rc;
@@ -161,7 +127,7 @@ static int read_seq(json *j, ky_scan *s, const field *f, ky_sample *ret)
     return KY_OK;
 }
 
-static int read_flag(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_flag(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     int rc, c = ky_scan_peek(s);
 
@@ -178,23 +144,15 @@ static int read_flag(json *j, ky_scan *s, const field *f, ky_sample *ret)
 
 /* -- values -------------------------------------------------------------------- */
 
-/* What stands for a value that is not there. */
-static int put_missing(json *j, ky_scan *s, const char *name, float *x, ky_sample *ret)
-{
-    if (j->missing == KY_MISSING_REJECT)
-        return ky_scan_bad(s, "value %s is missing (missing = reject)", name);
-    ret->holes += j->missing == KY_MISSING_HOLD;
-    *x = j->missing == KY_MISSING_HOLD ? NAN : 0.0f;
-    return KY_OK;
-}
-
 static int read_value(json *j, ky_scan *s, const char *name, float *x, ky_sample *ret)
 {
     ky_number n;
     int rc;
 
     if (s->p < s->end && *s->p == 'n')
-        return take_null(s, &rc) && rc == KY_OK ? put_missing(j, s, name, x, ret) : rc;
+        return take_null(s, &rc) && rc == KY_OK
+                   ? ky_fields_missing(&j->fields, s, name, "missing", x, ret)
+                   : rc;
     if ((rc = ky_scan_number(s, &n)) != KY_OK)
         return rc;
     *x = (float)ky_number_double(&n);
@@ -230,10 +188,10 @@ static int read_row(json *j, ky_scan *scan, int at, ky_sample *ret)
     int n = 0, rc = KY_OK, c = ky_scan_peek(&s);
 
     while (c != ']' || n > 0) {
-        if (at + n == j->max_values)
-            rc = ky_scan_bad(&s, "more than %d values", j->max_values);
+        if (at + n == j->fields.max_values)
+            rc = ky_scan_bad(&s, "more than %d values", j->fields.max_values);
         else
-            rc = read_element(j, &s, j->x + at + n, ret);
+            rc = read_element(j, &s, j->fields.x + at + n, ret);
         if (rc != KY_OK)
             return rc;
         n++;
@@ -259,13 +217,8 @@ static int read_rows(json *j, ky_scan *s, ky_sample *ret)
         int n = read_row(j, s, ret->steps * ret->features, ret);
         if (n < 0)
             return n;
-        if (ret->steps > 0 && n != ret->features)
-            return ky_scan_bad(s, "row %d has %d values, the first has %d", ret->steps + 1, n,
-                               ret->features);
-        if (n == 0)
-            return ky_scan_bad(s, "a row without values");
-        ret->features = n;
-        ret->steps++;
+        if (ky_fields_row(s, n, ret) != KY_OK)
+            return KY_EREJECT;
         int c = ky_scan_peek(s);
         if (c != ',' && c != ']')
             return ky_scan_bad(s, "expected ',' or ']' behind a row");
@@ -275,107 +228,54 @@ static int read_rows(json *j, ky_scan *s, ky_sample *ret)
     }
 }
 
-static int read_x(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_x(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     int rc;
 
     (void)f;
     if (ky_scan_peek(s) != '[') {
-        if ((rc = read_value(j, s, "'x'", j->x, ret)) != KY_OK)
+        if ((rc = read_value(j, s, "'x'", j->fields.x, ret)) != KY_OK)
             return rc;
-        ret->steps = ret->features = 1;
-        return KY_OK;
+        return ky_fields_flat(s, 1, ret);
     }
     s->p++;
     if (ky_scan_peek(s) == '[')
         return read_rows(j, s, ret);
     if ((rc = read_row(j, s, 0, ret)) < 0)
         return rc;
-    if (rc == 0)
-        return ky_scan_bad(s, "'x' has no values");
-    ret->steps = 1;
-    ret->features = rc;
-    return KY_OK;
+    return ky_fields_flat(s, rc, ret);
 }
 
-static int read_named(json *j, ky_scan *s, const field *f, ky_sample *ret)
+static int read_named(json *j, ky_scan *s, const ky_field *f, ky_sample *ret)
 {
     int rc;
 
     ky_scan_peek(s);
-    rc = read_value(j, s, f->name, j->x + f->index, ret);
-    ret->features++; /* counted up to n_values; see finish_named */
+    rc = read_value(j, s, f->name, j->fields.x + f->index, ret);
+    ky_fields_value(ret);
     return rc;
 }
 
-/* Named values make one step; those that did not come are missing. */
-static int finish_named(json *j, ky_scan *s, ky_sample *ret)
-{
-    int rc, came = ret->features;
-
-    ret->features = 0;
-    if (came == 0)
-        return KY_OK;
-    for (int i = 0; came < j->n_values && i < j->n_fields; i++) {
-        const field *f = &j->field[i];
-        if (f->read != read_named || f->seen == j->message)
-            continue;
-        if ((rc = put_missing(j, s, f->name, j->x + f->index, ret)) != KY_OK)
-            return rc;
-    }
-    ret->steps = 1;
-    ret->features = j->n_values;
-    return KY_OK;
-}
+/* By ky_field_kind. */
+static int (*const readers[KY_FIELD_KINDS])(json *j, ky_scan *s, const ky_field *f,
+                                            ky_sample *ret) = {
+    [KY_FIELD_STREAM] = read_stream, [KY_FIELD_TIME] = read_time,   [KY_FIELD_SEQ] = read_seq,
+    [KY_FIELD_X] = read_x,           [KY_FIELD_LABEL] = read_label, [KY_FIELD_FLAG] = read_flag,
+    [KY_FIELD_VALUE] = read_named,
+};
 
 /* -- keys ------------------------------------------------------------------------ */
 
-/* The field of that name, looked for from `from` on, where it usually is. */
-static field *find_field(json *j, const char *name, size_t len, int from)
-{
-    for (int k = 0, i = from; k < j->n_fields; k++, i++) {
-        i = i == j->n_fields ? 0 : i;
-        if (j->field[i].len == len && memcmp(j->field[i].name, name, len) == 0)
-            return &j->field[i];
-    }
-    return NULL;
-}
-
-/* FNV-1a. A collision, which needs 2^32 keys or somebody who seeks it, refuses a message of the
- * one who sent it. */
-static uint64_t hash_of(const char *s, size_t len)
-{
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (uint8_t)s[i]) * UINT64_C(0x100000001b3);
-    return h;
-}
-
-/* Remembers an unknown key; refuses it if this message had it before. */
-static int check_stranger(json *j, ky_scan *s, const char *name, size_t len)
-{
-    uint64_t h = hash_of(name, len);
-
-    for (size_t i = h % SLOTS;; i = (i + 1) % SLOTS) {
-        if (j->slot[i].seen != j->message) {
-            if (++j->strangers > STRANGERS)
-                return ky_scan_bad(s, "more than %d keys that are not known", STRANGERS);
-            j->slot[i].seen = j->message;
-            j->slot[i].hash = h;
-            return KY_OK;
-        }
-        if (j->slot[i].hash == h)
-            return ky_scan_bad(s, "key '%.*s' stands twice", (int)(len < 40 ? len : 40), name);
-    }
-}
-
 /* A key as it is written; *ret NULL if it is none of ours. p behind it. */
-static int read_key(json *j, ky_scan *s, int from, field **ret)
+static int read_key(json *j, ky_scan *s, ky_field **ret)
 {
     ky_text t;
     int rc;
 
+    if ((*ret = ky_fields_expected(&j->fields, s->p + 1, s->end)) != NULL) {
+        s->p += (*ret)->len + 2;
+        return ky_fields_take(&j->fields, s, *ret);
+    }
     if ((rc = ky_scan_string(s, &t)) != KY_OK)
         return rc;
     if (t.escaped) {
@@ -383,48 +283,28 @@ static int read_key(json *j, ky_scan *s, int from, field **ret)
             return ky_scan_bad(s, "a key of more than %d bytes", KEY_MAX);
         t.at = j->key;
     }
-    *ret = find_field(j, t.at, t.len, from);
-    return *ret != NULL ? KY_OK : check_stranger(j, s, t.at, t.len);
+    return ky_fields_find(&j->fields, s, t.at, t.len, ret);
 }
 
-/* Whether the key at p (a quote) is the field's, by one comparison of eight bytes. */
-static inline bool is_next(const ky_scan *s, const field *f)
+/* One key with its value. */
+static int read_pair(json *j, ky_scan *s, ky_sample *ret)
 {
-    uint64_t w;
-
-    if (s->end - s->p < 9)
-        return false;
-    memcpy(&w, s->p + 1, 8);
-    return (w & f->mask) == f->head;
-}
-
-/* One key with its value; *next is the field to expect, and then the one behind it. */
-static int read_pair(json *j, ky_scan *s, int *next, ky_sample *ret)
-{
-    field *f = &j->field[*next < j->n_fields ? *next : 0];
+    ky_field *f;
     int rc;
 
     if (ky_scan_peek(s) != '"')
         return ky_scan_bad(s, "expected a key in quotes");
-    if (is_next(s, f))
-        s->p += f->len + 2;
-    else if ((rc = read_key(j, s, *next, &f)) != KY_OK)
+    if ((rc = read_key(j, s, &f)) != KY_OK)
         return rc;
-    if (f != NULL) {
-        if (f->seen == j->message)
-            return ky_scan_bad(s, "key '%s' stands twice", f->name);
-        f->seen = j->message;
-        *next = (int)(f - j->field) + 1;
-    }
     if (ky_scan_peek(s) != ':')
         return ky_scan_bad(s, "expected ':'");
     s->p++;
-    return f != NULL ? f->read(j, s, f, ret) : ky_scan_skip(s);
+    return f != NULL ? readers[f->kind](j, s, f, ret) : ky_scan_skip(s);
 }
 
 static int read_object(json *j, ky_scan *s, ky_sample *ret)
 {
-    int rc, next = 0, c = ky_scan_peek(s);
+    int rc, c = ky_scan_peek(s);
 
     if (c != '{')
         return ky_scan_bad(s, c < 0 ? "empty message" : "expected '{': a message is one object");
@@ -434,7 +314,7 @@ static int read_object(json *j, ky_scan *s, ky_sample *ret)
         return KY_OK;
     }
     for (;;) {
-        if ((rc = read_pair(j, s, &next, ret)) != KY_OK)
+        if ((rc = read_pair(j, s, ret)) != KY_OK)
             return rc;
         c = ky_scan_peek(s);
         if (c != ',' && c != '}')
@@ -445,49 +325,19 @@ static int read_object(json *j, ky_scan *s, ky_sample *ret)
     }
 }
 
-/* What a whole message must have. */
-static int check_sample(const ky_sample *r, ky_err *err)
-{
-    if (r->steps > 0)
-        return KY_OK;
-    if (r->label == NULL)
-        return ky_fail(err, KY_EREJECT, "json: no values and no label");
-    if (r->seq == KY_NONE && r->ts_us == KY_NONE)
-        return ky_fail(
-            err, KY_EREJECT,
-            "json: a label without values needs seq or ts, to say which sample it means");
-    if (r->flags != 0)
-        return ky_fail(err, KY_EREJECT, "json: start, end and reset need values");
-    return KY_OK;
-}
-
-/* Message numbers came round: forget what was seen under them before. */
-static void forget_seen(json *j)
-{
-    for (int i = 0; i < j->n_fields; i++)
-        j->field[i].seen = 0;
-    memset(j->slot, 0, sizeof(j->slot));
-    j->message = 1;
-}
-
 static int json_decode(ky_codec *codec, const void *data, size_t len, ky_sample *ret, ky_err *err)
 {
     json *j = (json *)codec;
     ky_scan s;
     int rc;
 
-    *ret = (ky_sample){ .seq = KY_NONE, .ts_us = KY_NONE, .x = j->x };
-    if (++j->message == 0)
-        forget_seen(j);
-    j->strangers = 0;
+    ky_fields_begin(&j->fields, ret);
     ky_scan_init(&s, data, len, err);
     if ((rc = read_object(j, &s, ret)) != KY_OK)
         return rc;
     if (ky_scan_peek(&s) >= 0)
         return ky_scan_bad(&s, "more bytes behind the object");
-    if (j->n_values > 0 && (rc = finish_named(j, &s, ret)) != KY_OK)
-        return rc;
-    return check_sample(ret, err);
+    return ky_fields_finish(&j->fields, &s, ret);
 }
 
 /* -- making one -------------------------------------------------------------------- */
@@ -496,118 +346,37 @@ static void json_free(ky_codec *codec)
 {
     json *j = (json *)codec;
 
-    free(j->x);
-    free(j->field);
-    free(j->names);
+    ky_fields_done(&j->fields);
     free(j);
 }
 
-static int power_of_unit(int64_t unit_ns, int *ret)
+/* The name and its closing quote. Names with a quote or a backslash are written with escapes: those
+ * go the long way. */
+static void set_head(ky_field *f)
 {
-    static const struct {
-        int64_t ns;
-        int shift;
-    } units[] = { { 0, 6 }, { 1000000000, 6 }, { 1000000, 3 }, { 1000, 0 }, { 1, -3 } };
+    char bytes[8] = { 0 };
+    bool plain = strpbrk(f->name, "\"\\") == NULL;
 
-    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
-        if (units[i].ns == unit_ns) {
-            *ret = units[i].shift;
-            return KY_OK;
-        }
-    return KY_EINVAL;
-}
-
-static const char *or_else(const char *s, const char *otherwise)
-{
-    return s != NULL && *s != '\0' ? s : otherwise;
-}
-
-/* Names with a quote or a backslash are written with escapes: those go the long way. */
-static void set_head(field *f)
-{
-    char bytes[8] = { 0 }, mask[8] = { 0 };
-
-    f->head = 1; /* and mask 0: nothing matches */
-    if (f->len > 7 || strpbrk(f->name, "\"\\") != NULL)
-        return;
-    memcpy(bytes, f->name, f->len);
-    bytes[f->len] = '"';
-    memset(mask, 0xff, f->len + 1);
-    memcpy(&f->head, bytes, 8);
-    memcpy(&f->mask, mask, 8);
-}
-
-/* Adds a row; two rows of one name are a contradiction. */
-static int add_field(json *j, field f, char **names, ky_err *err)
-{
-    f.len = strlen(f.name);
-    if (f.len == 0)
-        return ky_fail(err, KY_EINVAL, "values: a field without a name");
-    if (find_field(j, f.name, f.len, 0) != NULL)
-        return ky_fail(err, KY_EINVAL, "field '%s' is asked for twice", f.name);
-    f.name = memcpy(*names, f.name, f.len + 1);
-    *names += f.len + 1;
-    set_head(&f);
-    j->field[j->n_fields++] = f;
-    return KY_OK;
-}
-
-static int add_fields(json *j, const ky_codec_opts *o, ky_err *err)
-{
-    const field fixed[] = {
-        { .name = or_else(o->stream_field, "stream"), .read = read_stream },
-        { .name = or_else(o->time_field, "ts"), .read = read_time },
-        { .name = "seq", .read = read_seq },
-        { .name = "x", .read = read_x },
-        { .name = or_else(o->label_field, "label"), .read = read_label },
-        { .name = "start", .read = read_flag, .flag = KY_START },
-        { .name = "end", .read = read_flag, .flag = KY_END },
-        { .name = "reset", .read = read_flag, .flag = KY_RESET },
-    };
-    size_t size = 0, n = sizeof(fixed) / sizeof(*fixed);
-    int rc = KY_OK;
-
-    for (size_t i = 0; i < n; i++)
-        size += strlen(fixed[i].name) + 1;
-    for (int i = 0; i < o->n_values; i++)
-        size += strlen(o->values[i]) + 1;
-    j->field = calloc(n + (size_t)o->n_values, sizeof(*j->field));
-    char *names = j->names = malloc(size);
-    if (j->field == NULL || names == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for a decoder");
-    for (size_t i = 0; i < n && rc == KY_OK; i++)
-        if (fixed[i].read != read_x || o->n_values == 0)
-            rc = add_field(j, fixed[i], &names, err);
-    for (int i = 0; i < o->n_values && rc == KY_OK; i++)
-        rc = add_field(j, (field){ .name = o->values[i], .read = read_named, .index = i }, &names,
-                       err);
-    return rc;
+    memcpy(bytes, f->name, f->len < sizeof(bytes) ? f->len : sizeof(bytes) - 1);
+    if (f->len < sizeof(bytes))
+        bytes[f->len] = '"';
+    ky_field_head(f, bytes, plain ? f->len + 1 : SIZE_MAX);
 }
 
 static int json_make(const ky_codec_opts *o, ky_codec **ret, ky_err *err)
 {
-    int max = o->max_values > 0 ? o->max_values : VALUES_MAX;
-    int rc, shift;
-
-    if (power_of_unit(o->time_unit_ns, &shift) != KY_OK)
-        return ky_fail(err, KY_EINVAL, "time unit of %lld ns: must be s, ms, us or ns",
-                       (long long)o->time_unit_ns);
-    if (o->n_values > max)
-        return ky_fail(err, KY_EINVAL, "%d named values, at most %d are allowed", o->n_values, max);
     json *j = calloc(1, sizeof(*j));
-    if (j == NULL || (j->x = malloc((size_t)max * sizeof(float))) == NULL) {
-        free(j);
-        return ky_fail(err, KY_ENOMEM, "no memory for a decoder of %d values", max);
-    }
+    int rc;
+
+    if (j == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for a decoder");
     j->codec.ops = &ky_codec_json;
-    j->time_shift = shift;
-    j->missing = o->missing;
-    j->max_values = max;
-    j->n_values = o->n_values;
-    if ((rc = add_fields(j, o, err)) != KY_OK) {
+    if ((rc = ky_fields_init(&j->fields, "json", o, err)) != KY_OK) {
         json_free(&j->codec);
         return rc;
     }
+    for (int i = 0; i < j->fields.n; i++)
+        set_head(&j->fields.field[i]);
     *ret = &j->codec;
     return KY_OK;
 }

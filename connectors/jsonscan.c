@@ -1,20 +1,7 @@
 #include "connectors/jsonscan.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-int ky_scan_bad(ky_scan *s, const char *fmt, ...)
-{
-    char text[200];
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    return ky_fail(s->err, KY_EREJECT, "json: at byte %zu: %s%s", (size_t)(s->p - s->begin), text,
-                   s->p >= s->end ? " (the message ends here)" : "");
-}
 
 void ky_scan_init(ky_scan *s, const void *data, size_t len, ky_err *err)
 {
@@ -22,6 +9,7 @@ void ky_scan_init(ky_scan *s, const void *data, size_t len, ky_err *err)
 
     s->begin = s->p = data;
     s->end = s->begin + len;
+    s->format = "json";
     s->err = err;
     if (len >= sizeof(mark) && memcmp(data, mark, sizeof(mark)) == 0)
         s->p += sizeof(mark);

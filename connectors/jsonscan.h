@@ -13,14 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "models/error.h"
-
-enum { KY_SCAN_DEPTH = 64 }; /* of arrays and objects inside a skipped value */
-
-typedef struct ky_scan {
-    const uint8_t *p, *end, *begin;
-    ky_err *err;
-} ky_scan;
+#include "connectors/scan.h"
 
 /* A string's bytes between its quotes, borrowed. */
 typedef struct ky_text {
@@ -40,10 +33,7 @@ typedef struct ky_number {
     size_t len;
 } ky_number;
 
-/** Refuse: "at byte 17: <text>". */
-int ky_scan_bad(ky_scan *s, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
-
-/** At `begin`, behind a byte order mark if there is one. */
+/** At the beginning, behind a byte order mark if there is one. */
 void ky_scan_init(ky_scan *s, const void *data, size_t len, ky_err *err);
 
 /** A string; p on its opening quote. UTF-8, escapes and surrogates are checked. */

@@ -3,8 +3,12 @@ noinst_LTLIBRARIES += libkyconnectors.la
 
 libkyconnectors_la_SOURCES = \
 	connectors/codec.c connectors/codec.h \
+	connectors/codec_f32.c \
 	connectors/codec_json.c \
+	connectors/codec_msgpack.c \
+	connectors/fields.c connectors/fields.h \
 	connectors/jsonscan.c connectors/jsonscan.h \
+	connectors/scan.c connectors/scan.h \
 	connectors/source.c connectors/source.h \
 	connectors/timestamp.c connectors/timestamp.h \
 	connectors/zmq.c connectors/zmq.h

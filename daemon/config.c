@@ -654,9 +654,12 @@ static void check_conditions(loader *l, const heading *h)
             if (strcmp(l->entries[j].section, h->name) == 0 &&
                 ky_setting_find(h->kind, l->entries[j].key) == s)
                 e = &l->entries[j];
-        if (e != NULL && !ky_setting_applies(s, obj))
-            problem(l, e->file, e->line, "[%s] %s: is only for %.*s = %s", h->name, e->key,
-                    (int)strcspn(s->when, "="), s->when, strchr(s->when, '=') + 1);
+        if (e != NULL && !ky_setting_applies(s, obj)) {
+            char when[80];
+
+            ky_setting_when(s, when, sizeof(when));
+            problem(l, e->file, e->line, "[%s] %s: is only for %s", h->name, e->key, when);
+        }
         if (e == NULL && s->required && ky_setting_applies(s, obj))
             problem(l, h->file, h->line, "[%s] %s: is missing", h->name, s->key);
     }
@@ -785,6 +788,10 @@ static void check_source(loader *l, int n)
     check_endpoint(l, "source", s->name, s->endpoint);
     if (acknowledged && !s->bind)
         key_problem(l, "source", s->name, "bind", "a router is connected to: bind = yes");
+    if (acknowledged && strcmp(s->format, "f32") == 0)
+        key_problem(l, "source", s->name, "format",
+                    "'f32' is refused with socket = router, where nothing names the stream: json "
+                    "or msgpack");
     if (s->bind)
         check_bound_twice(l, "source", s->name, s->endpoint, n, 0);
 }

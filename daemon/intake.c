@@ -220,6 +220,10 @@ static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class
     }
     int want = features_of(i->p, *ret_class);
 
+    if (s->flat && s->features % want == 0) {
+        s->steps = s->features / want;
+        s->features = want;
+    }
     if (s->features != want)
         return ky_fail(err, KY_EREJECT, "wrong number of values: class '%s' takes %d, here are %d",
                        cfg->classes[*ret_class].name, want, s->features);

@@ -19,9 +19,12 @@
 #define US_S    1e6
 #define US_HOUR 3600e6
 #define US_DAY  86400e6
-#define K       1024.
-#define M       (1024. * 1024)
-#define G       (1024. * 1024 * 1024)
+/* Formats whose messages have named fields. */
+#define FIELDS "format=json|msgpack"
+
+#define K 1024.
+#define M (1024. * 1024)
+#define G (1024. * 1024 * 1024)
 
 const ky_section_kind ky_sections[KY_SECTIONS] = {
     [KY_SECTION_KYMOD] = { "kymod", false, sizeof(ky_config), 0, 0, "The daemon as a whole.",
@@ -56,7 +59,7 @@ static const ky_word levels[] = { { "error", 0 }, { "warn", 0 },  { "notice", 0 
 static const ky_word source_types[] = { { "zmq", 0 }, { "kafka", 0 }, { NULL, 0 } };
 static const ky_word sink_types[] = { { "zmq", 0 }, { NULL, 0 } };
 static const ky_word sockets[] = { { "pull", 0 }, { "sub", 0 }, { "router", 0 }, { NULL, 0 } };
-static const ky_word formats[] = { { "json", 0 }, { NULL, 0 } };
+static const ky_word formats[] = { { "json", 0 }, { "msgpack", 0 }, { "f32", 0 }, { NULL, 0 } };
 static const ky_word time_units[] = {
     { "s", 1000000000 }, { "ms", 1000000 }, { "us", 1000 }, { "ns", 1 }, { NULL, 0 }
 };
@@ -158,21 +161,27 @@ const ky_setting ky_settings[] = {
     { KY_SECTION_SOURCE, "subscribe", KY_SET_TEXT, SOURCE(subscribe), "", 0, 255, NULL,
       "socket=sub", false, "Topics that begin so; empty: all.", NULL },
     { KY_SECTION_SOURCE, "format", KY_SET_WORD, SOURCE(format), "json", 0, 0, formats, NULL, false,
-      "What a message is.", NULL },
+      "What a message is: json, an object of fields; msgpack, the same as a MessagePack map; f32, "
+      "nothing but the values, as little-endian 32-bit floats, of the stream that the first frame "
+      "or Kafka's key names.",
+      NULL },
     { KY_SECTION_SOURCE, "stream_field", KY_SET_TEXT, SOURCE(stream_field), "stream", 0, 255, NULL,
-      NULL, false, "The field that holds the stream's id.", NULL },
-    { KY_SECTION_SOURCE, "time_field", KY_SET_TEXT, SOURCE(time_field), "ts", 0, 255, NULL, NULL,
-      false, "The field that holds the time of measurement: RFC 3339, or a number.", NULL },
+      FIELDS, false, "The field that holds the stream's id.", NULL },
+    { KY_SECTION_SOURCE, "time_field", KY_SET_TEXT, SOURCE(time_field), "ts", 0, 255, NULL, FIELDS,
+      false,
+      "The field that holds the time of measurement: RFC 3339, a number, or in msgpack a "
+      "timestamp.",
+      NULL },
     { KY_SECTION_SOURCE, "time_unit", KY_SET_CHOICE, SOURCE(time_unit_ns), "s", 0, 0, time_units,
-      NULL, false, "The unit of a number there, since 1970 UTC.", NULL },
+      FIELDS, false, "The unit of a number there, since 1970 UTC.", NULL },
     { KY_SECTION_SOURCE, "label_field", KY_SET_TEXT, SOURCE(label_field), "label", 0, 255, NULL,
-      NULL, false, "The field that holds the label.", NULL },
-    { KY_SECTION_SOURCE, "values", KY_SET_LIST, SOURCE(values), "", 0, 4096, NULL, NULL, false,
+      FIELDS, false, "The field that holds the label.", NULL },
+    { KY_SECTION_SOURCE, "values", KY_SET_LIST, SOURCE(values), "", 0, 4096, NULL, FIELDS, false,
       "The fields that hold the values of a sample, in this order. Empty: the list \"x\".", NULL },
     { KY_SECTION_SOURCE, "missing", KY_SET_CHOICE, SOURCE(missing), "reject", 0, 0, missings, NULL,
       false,
-      "What null in place of a value gets: the message is refused, the stream's last value is "
-      "taken, or zero.",
+      "What null (nil) or NaN in place of a value gets: the message is refused, the stream's last "
+      "value is taken, or zero.",
       NULL },
     { KY_SECTION_SOURCE, "hwm", KY_SET_NUMBER, SOURCE(hwm), "10000", 1, 1e7, NULL, "type=zmq",
       false, "Messages that wait in the socket at most (high water mark).", NULL },
@@ -671,15 +680,35 @@ bool ky_setting_applies(const ky_setting *s, const void *obj)
 {
     const char *equals = s->when != NULL ? strchr(s->when, '=') : NULL;
     char key[32], *text;
-    bool ret;
+    bool ret = false;
 
     if (equals == NULL)
         return true;
     snprintf(key, sizeof(key), "%.*s", (int)(equals - s->when), s->when);
-    text = ky_setting_text(ky_setting_find(s->section, key), obj);
-    ret = text != NULL && strcmp(text, equals + 1) == 0;
+    const ky_setting *other = ky_setting_find(s->section, key);
+    if (!ky_setting_applies(other, obj))
+        return false;
+    text = ky_setting_text(other, obj);
+    for (const char *word = equals + 1; text != NULL && *word != '\0' && !ret;) {
+        size_t n = strcspn(word, "|");
+        ret = strlen(text) == n && memcmp(text, word, n) == 0;
+        word += n + (word[n] == '|');
+    }
     free(text);
     return ret;
+}
+
+void ky_setting_when(const ky_setting *s, char *ret, size_t size)
+{
+    const char *p = s->when;
+    size_t n = strcspn(p, "=");
+
+    snprintf(ret, size, "%.*s =", (int)n, p);
+    for (p += n; *p != '\0'; p += n) {
+        n = strcspn(++p, "|");
+        snprintf(ret + strlen(ret), size - strlen(ret), "%s %.*s", p[-1] == '|' ? " or" : "",
+                 (int)n, p);
+    }
 }
 
 static char *list_text(const ky_list *l)
@@ -841,7 +870,7 @@ static void print_comment(const char *text, FILE *out)
 static void example_setting(const ky_setting *s, FILE *out)
 {
     const char *value = s->example != NULL ? s->example : s->otherwise;
-    char allowed[300];
+    char allowed[300], when[80];
     bool shown = s->required && s->when == NULL;
 
     shown |= s->section == KY_SECTION_SOURCE && s->required && strcmp(s->when, "type=zmq") == 0;
@@ -849,8 +878,10 @@ static void example_setting(const ky_setting *s, FILE *out)
     print_comment(s->help, out);
     ky_setting_allowed(s, allowed, sizeof(allowed));
     fprintf(out, "; Allowed: %s.", allowed);
-    if (s->when != NULL)
-        fprintf(out, " Only with %s.", s->when);
+    if (s->when != NULL) {
+        ky_setting_when(s, when, sizeof(when));
+        fprintf(out, " Only with %s.", when);
+    }
     fprintf(out, "\n%s%s%s = %s\n", shown ? "" : ";", s->key,
             s->type == KY_SET_PAIRS ? "client.id" : "",
             s->type == KY_SET_PAIRS ? "kymo"
@@ -903,13 +934,15 @@ static void man_text(const char *text, FILE *out)
 
 static void man_setting(const ky_setting *s, FILE *out)
 {
-    char allowed[300];
+    char allowed[300], when[80];
 
     ky_setting_allowed(s, allowed, sizeof(allowed));
     fprintf(out, ".It Ic %s%s\n", s->key, s->type == KY_SET_PAIRS ? "PROPERTY" : "");
     man_text(s->help, out);
-    if (s->when != NULL)
-        fprintf(out, "Only with\n.Ql %s .\n", s->when);
+    if (s->when != NULL) {
+        ky_setting_when(s, when, sizeof(when));
+        fprintf(out, "Only with\n.Ql %s .\n", when);
+    }
     fprintf(out, ".br\nAllowed:\n");
     man_text(allowed, out);
     if (s->required)

@@ -45,7 +45,7 @@ typedef struct ky_setting {
     const char *otherwise; /* the default, as one would write it; NULL: there is none */
     double min, max;       /* numbers, sizes in bytes, times in microseconds */
     const ky_word *words;  /* allowed words, NULL behind the last; of a number: words for values */
-    const char *when;      /* "key=word": the setting exists only then */
+    const char *when;      /* "key=word|word": the setting exists only then, and if key does */
     bool required;
     const char *help;    /* whole sentences; a blank line is a paragraph */
     const char *example; /* what the example file shows; NULL: the default */
@@ -75,6 +75,9 @@ int ky_setting_parse(const ky_setting *s, const char *key, const char *text, con
 
 /** What is allowed, for messages: "a number from 1 to 64, or auto". */
 void ky_setting_allowed(const ky_setting *s, char *ret, size_t size);
+
+/** Its `when` for people: "socket = pull or sub". */
+void ky_setting_when(const ky_setting *s, char *ret, size_t size);
 
 /** Whether the row's `when` holds for this object. */
 bool ky_setting_applies(const ky_setting *s, const void *obj);

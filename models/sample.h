@@ -5,6 +5,7 @@
 #ifndef KY_SAMPLE_H
 #define KY_SAMPLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,8 @@ typedef struct ky_sample {
     int64_t ts_us;  /* when it was measured, microseconds since 1970 UTC, KY_NONE without */
     int steps;      /* T; 0: a label for an earlier sample */
     int features;   /* F */
+    bool flat;      /* the message does not say F: one step of all values, until the class says how
+                       many make a step */
     const float *x; /* [T,F] in the stream's units, finite but for holes, borrowed */
     int holes; /* values that were null: NaN in x, for the accept stage to fill (missing = hold) */
     const char *label; /* borrowed, not terminated; NULL without */

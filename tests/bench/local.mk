@@ -21,8 +21,14 @@ tests_bench_bench_windows_SOURCES = tests/bench/bench_windows.c \
 tests_bench_bench_windows_LDADD = libkymo.la -lm
 
 BENCHES += tests/bench/bench_codec
-tests_bench_bench_codec_SOURCES = tests/bench/bench_codec.c
-tests_bench_bench_codec_LDADD = libkyconnectors.la libkymo.la
+tests_bench_bench_codec_SOURCES = tests/bench/bench_codec.c tests/bench/msgpackc.h
+tests_bench_bench_codec_CFLAGS = $(AM_CFLAGS) $(MSGPACKC_CFLAGS)
+tests_bench_bench_codec_LDADD = libkyconnectors.la libkymo.la $(MSGPACKC_LIBS) -lm
+if WITH_MSGPACKC
+tests_bench_bench_codec_SOURCES += tests/bench/msgpackc.c
+else
+tests_bench_bench_codec_SOURCES += tests/bench/msgpackc_none.c
+endif
 
 BENCHES += tests/bench/bench_end_to_end
 tests_bench_bench_end_to_end_SOURCES = tests/bench/bench_end_to_end.c

@@ -231,6 +231,10 @@ static const mistake mistakes[] = {
     { GOOD "[model:n]\nfile = kymod.d\n", "kymod.d: is not a regular file" },
     /* what does not fit together */
     { SOURCE("subscribe = x"), "kymod.ini:2: [source:plant] subscribe: is only for socket = sub" },
+    { SOURCE("format = f32\nvalues = a, b"),
+      "kymod.ini:3: [source:plant] values: is only for format = json or msgpack" },
+    { SOURCE("format = f32\nsocket = router"),
+      "kymod.ini:2: [source:plant] format: 'f32' is refused with socket = router" },
     { SOURCE("topic = x"), "kymod.ini:2: [source:plant] topic: is only for type = kafka" },
     { SOURCE("rdkafka.client.id = x"),
       "[source:plant] rdkafka.client.id: is only for type = kafka" },

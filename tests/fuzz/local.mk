@@ -28,9 +28,13 @@ check_PROGRAMS += tests/fuzz/fuzz_config
 tests_fuzz_fuzz_config_SOURCES = tests/fuzz/fuzz_config.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_config_LDADD = libkymo.la
 
-check_PROGRAMS += tests/fuzz/fuzz_sample
-tests_fuzz_fuzz_sample_SOURCES = tests/fuzz/fuzz_sample.c tests/fuzz/replay_main.c
+check_PROGRAMS += tests/fuzz/fuzz_sample tests/fuzz/fuzz_msgpack tests/fuzz/fuzz_f32
+tests_fuzz_fuzz_sample_SOURCES = tests/fuzz/fuzz_sample.c tests/fuzz/samples.h tests/fuzz/replay_main.c
 tests_fuzz_fuzz_sample_LDADD = libkyconnectors.la libkymo.la
+tests_fuzz_fuzz_msgpack_SOURCES = tests/fuzz/fuzz_msgpack.c tests/fuzz/samples.h tests/fuzz/replay_main.c
+tests_fuzz_fuzz_msgpack_LDADD = libkyconnectors.la libkymo.la
+tests_fuzz_fuzz_f32_SOURCES = tests/fuzz/fuzz_f32.c tests/fuzz/samples.h tests/fuzz/replay_main.c
+tests_fuzz_fuzz_f32_LDADD = libkyconnectors.la libkymo.la
 
 check_PROGRAMS += tests/fuzz/fuzz_zip
 tests_fuzz_fuzz_zip_SOURCES = tests/fuzz/fuzz_zip.c tests/fuzz/replay_main.c
