@@ -13,8 +13,9 @@
 typedef struct ky_model_meta {
     char **labels;
     int n_labels;
-    char **feature_names; /* NULL or [features] */
-    ky_json *extra;       /* object: seed, data hash, history ...; NULL */
+    char **feature_names;      /* NULL or [features] */
+    ky_vocabulary *vocabulary; /* how sentences become its rows; NULL */
+    ky_json *extra;            /* object: seed, data hash, history ...; NULL */
 } ky_model_meta;
 
 struct ky_model {

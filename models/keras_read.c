@@ -110,6 +110,22 @@ static int read_extra(const struct source *s, ky_model *m, ky_err *err)
     return rc;
 }
 
+static int read_vocabulary(const struct source *s, ky_model *m, ky_err *err)
+{
+    const ky_json *note = s->group == NULL ? ky_json_get(s->meta, KY_VOCABULARY_ATTR) : NULL;
+    ky_vocabulary *v = NULL;
+    int rc = KY_OK;
+
+    if (s->group != NULL)
+        rc = ky_vocabulary_read(s->f, &v, err);
+    else if (note != NULL)
+        rc = ky_vocabulary_of_json(note, &v, err);
+    if (rc == KY_OK && v != NULL)
+        rc = ky_model_set_vocabulary(m, v, err);
+    ky_vocabulary_free(v);
+    return rc;
+}
+
 static int read_meta(const struct source *s, ky_model *m, ky_err *err)
 {
     const char **labels = NULL, **features = NULL;
@@ -127,6 +143,8 @@ static int read_meta(const struct source *s, ky_model *m, ky_err *err)
         rc = ky_model_set_feature_names(m, features, err);
     if (rc == KY_OK)
         rc = read_extra(s, m, err);
+    if (rc == KY_OK)
+        rc = read_vocabulary(s, m, err);
     free(labels);
     free(features);
     return rc < 0 ? ky_context(err, rc, "what kymo noted in the file") : KY_OK;

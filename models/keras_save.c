@@ -161,6 +161,8 @@ static int put_meta(ky_h5 *f, const ky_model *m, ky_err *err)
                                 (size_t)m->info.features, err);
     if (rc == KY_OK && extra != NULL)
         rc = ky_h5_set_attr_str(f, "/", KY_KERAS_EXTRA, extra, err);
+    if (rc == KY_OK && meta->vocabulary != NULL)
+        rc = ky_vocabulary_write(meta->vocabulary, f, err);
     free(extra);
     return rc;
 }
@@ -310,6 +312,8 @@ static char *metadata(const ky_model *m)
         ky_json_set(root, KY_KERAS_FEATURES, names_value(meta->feature_names, m->info.features));
     if (meta->extra != NULL)
         ky_json_set(root, KY_KERAS_EXTRA, ky_json_copy(meta->extra));
+    if (meta->vocabulary != NULL)
+        ky_json_set(root, KY_VOCABULARY_ATTR, ky_vocabulary_to_json(meta->vocabulary));
     char *text = ky_json_text(root, 0);
     ky_json_free(root);
     return text;

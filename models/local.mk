@@ -77,6 +77,7 @@ libkymo_la_SOURCES = $(kymo_sources) \
 	models/pool.c models/pool.h \
 	models/schedule.c models/schedule.h \
 	models/split.c models/split.h \
+	models/vocabulary.c models/vocabulary.h \
 	models/train.c models/train.h
 libkymo_la_CPPFLAGS = $(AM_CPPFLAGS)
 libkymo_la_CFLAGS = $(kymo_cflags)

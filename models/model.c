@@ -563,6 +563,7 @@ void ky_model_free(ky_model *m)
     free(m->packed);
     free_strings(m->meta.labels, m->meta.n_labels);
     free_strings(m->meta.feature_names, m->info.features);
+    ky_vocabulary_free(m->meta.vocabulary);
     ky_json_free(m->meta.extra);
     for (int i = 0; i < m->n_layers; i++)
         free_call(&m->layers[i]);
@@ -621,5 +622,27 @@ int ky_model_set_feature_names(ky_model *m, const char *const *names, ky_err *er
     free_strings(m->meta.feature_names, m->info.features);
     m->meta.feature_names = copy;
     m->info.feature_names = (const char *const *)copy;
+    return KY_OK;
+}
+
+int ky_model_set_vocabulary(ky_model *m, const ky_vocabulary *v, ky_err *err)
+{
+    ky_vocabulary *copy = v != NULL ? ky_vocabulary_copy(v) : NULL;
+
+    for (int i = 0; v != NULL && i < m->n_layers; i++) {
+        const ky_layer *l = &m->layers[i];
+
+        if (l->ops == &ky_embedding_ops && l->from[0] == KY_INPUT(0) &&
+            l->cfg.input_dim < ky_vocabulary_size(v)) {
+            ky_vocabulary_free(copy);
+            return ky_fail(err, KY_ESHAPE,
+                           "layer '%s' has rows for %d words, the vocabulary numbers %d", l->name,
+                           l->cfg.input_dim, ky_vocabulary_size(v));
+        }
+    }
+    if (v != NULL && copy == NULL)
+        return ky_fail(err, KY_ENOMEM, "out of memory for the vocabulary");
+    ky_vocabulary_free(m->meta.vocabulary);
+    m->info.vocabulary = m->meta.vocabulary = copy;
     return KY_OK;
 }

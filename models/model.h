@@ -14,6 +14,7 @@
 
 #include "models/error.h"
 #include "models/kernels.h"
+#include "models/vocabulary.h"
 
 typedef struct ky_model ky_model;
 typedef struct ky_work ky_work;
@@ -30,6 +31,7 @@ typedef struct ky_model_info {
     int n_labels;                     /* 0: the file names no classes */
     const char *const *labels;        /* [n_labels] */
     const char *const *feature_names; /* [features] or NULL */
+    const ky_vocabulary *vocabulary;  /* how sentences become its rows, NULL: it takes no text */
     bool probabilities;               /* the last activation is softmax or sigmoid */
     uint64_t hash;                    /* of blueprint and weights: what kymo calls this model */
     size_t params;                    /* number of weights */
@@ -58,6 +60,10 @@ int ky_model_set_labels(ky_model *m, const char *const *labels, int n, ky_err *e
 
 /** Names of the features, [features] strings, copied; NULL: none. */
 int ky_model_set_feature_names(ky_model *m, const char *const *names, ky_err *err);
+
+/** How sentences become rows of the model's first input; copied, NULL: it takes no text. KY_ESHAPE
+ *  if an Embedding on that input has fewer rows than the vocabulary numbers. */
+int ky_model_set_vocabulary(ky_model *m, const ky_vocabulary *v, ky_err *err);
 
 /** Whether windows of T steps can be predicted: the model's own length, or any that every
  *  layer has outputs for where nothing fixes it. */
