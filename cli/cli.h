@@ -23,6 +23,7 @@ typedef struct ky_command {
 int ky_cmd_convert(int argc, char **argv);
 int ky_cmd_feed(int argc, char **argv);
 int ky_cmd_eval(int argc, char **argv);
+int ky_cmd_import(int argc, char **argv);
 int ky_cmd_inspect(int argc, char **argv);
 int ky_cmd_predict(int argc, char **argv);
 int ky_cmd_query(int argc, char **argv);

@@ -536,7 +536,8 @@ static int load(const char *spec, enum ky_part part, enum beside what, ky_data *
     int rc = open_place(spec, part, &p, err);
 
     snprintf(d.what, sizeof d.what, "%.200s:%.50s", p.path, p.x + (p.x[0] == '/'));
-    if (rc < 0 || (rc = read_values(&p, &d, err)) < 0 || what == NOTHING)
+    if (rc < 0 || (rc = read_values(&p, &d, err)) < 0 ||
+        (rc = ky_vocabulary_read(p.f, &d.vocabulary, err)) < 0 || what == NOTHING)
         goto out;
     if ((rc = read_names(&p, &d, err)) < 0 ||
         (rc = what == TARGETS ? read_targets(&p, &d, err) : read_labels(&p, &d, err)) < 0 ||
@@ -578,6 +579,7 @@ void ky_data_free(ky_data *d)
     free(d->ts);
     free(d->classes);
     free(d->features);
+    ky_vocabulary_free(d->vocabulary);
     memset(d, 0, sizeof *d);
 }
 
@@ -592,6 +594,12 @@ static int cut_rows(ky_data *d, const ky_model *m, ky_err *err)
     uint64_t wanted[KY_MAX_RANK];
     const char *name;
 
+    if (d->vocabulary != NULL && f->vocabulary != NULL &&
+        !ky_vocabulary_same(d->vocabulary, f->vocabulary))
+        return ky_fail(err, KY_EINVAL,
+                       "%s has other numbers for words than model '%s': `kymo import --vocabulary "
+                       "MODEL` makes data with the model's",
+                       d->what, f->name);
     if (d->rows.rank > 2 && d->set.F == f->features)
         return KY_OK; /* whether it takes so many steps is said elsewhere */
     /* The steps are counted where the file says them, or every value would do. */

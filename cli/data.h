@@ -38,8 +38,9 @@ typedef struct ky_data {
     enum ky_naming naming;
     char **classes; /* [n_classes] one allocation */
     int n_classes;
-    char **features; /* [F] one allocation, or NULL */
-    uint64_t hash;   /* of shapes, values and labels */
+    char **features;           /* [F] one allocation, or NULL */
+    ky_vocabulary *vocabulary; /* the words whose numbers the values are, or NULL */
+    uint64_t hash;             /* of shapes, values and labels */
 } ky_data;
 
 /**
@@ -65,7 +66,8 @@ typedef struct ky_data_dims {
 ky_data_dims ky_data_shape(int rank, const uint64_t *dims);
 
 /** Cut the rows into the model's steps: images and rows without time are one step, tokens are
- *  steps of one value. KY_ESHAPE names both shapes if the values of a row do not fit. */
+ *  steps of one value. KY_ESHAPE names both shapes if the values of a row do not fit, KY_EINVAL if
+ *  their words are numbered otherwise than the model's. */
 int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err);
 
 /** KY_EINVAL names the first value that is no token of a model that takes tokens. */

@@ -9,6 +9,7 @@ static const ky_command commands[] = {
     { "convert", "write a model file in another form", ky_cmd_convert },
     { "eval", "score a model on labelled windows", ky_cmd_eval },
     { "feed", "samples into kymod, or into a recording", ky_cmd_feed },
+    { "import", "turn other people's files into data to train on", ky_cmd_import },
     { "inspect", "say what a model file holds and how it can run", ky_cmd_inspect },
     { "predict", "write a model's answers to windows", ky_cmd_predict },
     { "query", "run one SQL statement on the results, read-only", ky_cmd_query },

@@ -7,8 +7,9 @@ kymo_SOURCES += cli/convert.c
 kymo_SOURCES += cli/eval.c
 kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_csv.c cli/feed_encode.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c
 kymo_SOURCES += cli/feed_send.c cli/feed_shuffle.c
+kymo_SOURCES += cli/import.c
 kymo_SOURCES += cli/inspect.c cli/inspect.h cli/inspect_json.c cli/inspect_text.c
-kymo_SOURCES += cli/predict.c
+kymo_SOURCES += cli/predict.c cli/predict_text.c cli/predict_text.h
 kymo_SOURCES += cli/simulate.c cli/simulate.h cli/simulate_digits.c cli/simulate_series.c
 kymo_SOURCES += cli/simulate_words.c
 kymo_SOURCES += cli/query.c
@@ -18,4 +19,11 @@ kymo_SOURCES += cli/watch.c cli/watch.h
 kymo_SOURCES += cli/scoring.c cli/scoring.h
 kymo_SOURCES += cli/tail.c
 kymo_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
-kymo_LDADD = libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la
+kymo_LDADD = libkyimport.la libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la
+
+# The readers of other people's files, for kymo, their tests and their fuzz target.
+noinst_LTLIBRARIES += libkyimport.la
+libkyimport_la_SOURCES = cli/import.h cli/import_files.c cli/import_idx.c cli/import_run.c cli/import_sink.c
+libkyimport_la_SOURCES += cli/import_text.c cli/import_ts.c
+libkyimport_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
+libkyimport_la_LIBADD = libkymo.la $(ZLIB_LIBS)

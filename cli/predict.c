@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/data.h"
+#include "cli/predict_text.h"
 #include "models/h5.h"
 
 /* One dataset of the output file. */
@@ -242,25 +243,30 @@ int ky_cmd_predict(int argc, char **argv)
 {
     const char *words[2], *path = NULL, *config = NULL;
     int64_t threads = 0;
-    bool stream = false;
+    bool stream = false, lines;
+    ky_strs texts = { .n = 0 };
     const ky_opt opts[] = {
         { "output", 'o', KY_OPT_STR, &path, 0, 0, "FILE", "HDF5 file for the answers, dataset y" },
         { "stream", 's', KY_OPT_FLAG, &stream, 0, 0, NULL,
           "step each window sample by sample from zeros: the same bits, the last answer" },
         { "threads", 't', KY_OPT_INT, &threads, 0, 256, "N",
           "0: all cores; no effect on the result" },
+        { "text", 0, KY_OPT_STRS, &texts, 0, 0, "SENTENCE",
+          "answer this, of a model that learned from text; may be given again" },
         { "config", 'c', KY_OPT_STR, &config, 0, 0, "FILE", KY_CLI_CONFIG },
         { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
     };
     const ky_usage u = {
-        .synopsis = "kymo predict MODEL DATA[:DATASET] -o OUT.h5 [options]",
+        .synopsis = "kymo predict MODEL DATA[:DATASET] -o OUT.h5 [options]\n"
+                    "       kymo predict MODEL --text SENTENCE... | -",
         .about = "Writes the model's answer to every row (X_test, else X) into an HDF5 file:\n"
                  "dataset y [rows, outputs], or [rows, steps, outputs] where the model's output\n"
                  "keeps time; attribute class_names where the model has them. A model with\n"
                  "several inputs reads the datasets of their names, one with several outputs\n"
-                 "writes a dataset of each one's name.",
+                 "writes a dataset of each one's name. A model that learned from text answers\n"
+                 "sentences, or with - the lines of standard input: class, probability, sentence.",
         .opts = opts,
-        .min_args = 2,
+        .min_args = 1,
         .max_args = 2,
         .examples = "  kymo predict har_lstm.h5 har.h5:X_test --stream -o answers.h5\n",
     };
@@ -270,12 +276,20 @@ int ky_cmd_predict(int argc, char **argv)
 
     if (rc >= 0)
         return rc;
-    if (path == NULL)
+    lines = n == 2 && strcmp(words[1], "-") == 0;
+    if ((texts.n > 0) != (n == 1))
+        return n == 1 ? ky_cli_usage(&u, "DATA is missing: what should be answered")
+                      : ky_cli_usage(&u, "--text and '%s': give one of them", words[1]);
+    if (texts.n > 0 || lines) {
+        if ((rc = ky_model_load_with(words[0], config, &m, &err)) == KY_OK)
+            rc = ky_predict_text(m, &texts, &err);
+    } else if (path == NULL) {
         return ky_cli_usage(&u, "-o is missing: where the answers should be written");
-    if ((rc = ky_data_spare(words[0], path, &err)) == KY_OK &&
-        (rc = ky_data_spare(words[1], path, &err)) == KY_OK &&
-        (rc = ky_model_load_with(words[0], config, &m, &err)) == KY_OK)
+    } else if ((rc = ky_data_spare(words[0], path, &err)) == KY_OK &&
+               (rc = ky_data_spare(words[1], path, &err)) == KY_OK &&
+               (rc = ky_model_load_with(words[0], config, &m, &err)) == KY_OK) {
         rc = answer(m, words[1], stream, (int)threads, path, &err);
+    }
     ky_model_free(m);
     return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
 }

@@ -186,13 +186,15 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
 
 /* ---- training on a person's file ---- */
 
-/* How many tokens there are: one more than the largest, in the test part too where the file has
- * one. 0: those values are no tokens. */
+/* How many tokens there are: those of the vocabulary, else one more than the largest, in the test
+ * part too where the file has one. 0: those values are no tokens. */
 static int vocabulary_of(const ky_training *t, const ky_data *d)
 {
     ky_data test;
     float largest = d->rows.largest;
 
+    if (d->vocabulary != NULL)
+        return ky_vocabulary_size(d->vocabulary);
     if (strchr(t->data, ':') == NULL &&
         ky_data_load_x(t->data, KY_PART_TEST, &test, NULL) == KY_OK) {
         largest = test.rows.largest > largest ? test.rows.largest : largest;
@@ -290,6 +292,8 @@ static int make_model(const ky_training *t, ky_data *d, ky_model **ret, ky_err *
 
     if (rc == KY_OK && from != NULL && t->task == KY_TASK_CLASSIFY)
         rc = ky_data_match(d, *ret, err);
+    if (rc == KY_OK && d->vocabulary != NULL && ky_model_facts(*ret)->vocabulary == NULL)
+        rc = ky_model_set_vocabulary(*ret, d->vocabulary, err);
     if (rc == KY_OK && (rc = ky_data_fit(d, *ret, err)) == KY_OK)
         rc = ky_data_check_tokens(d, *ret, err);
     return rc;

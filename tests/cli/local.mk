@@ -39,4 +39,12 @@ check_PROGRAMS += tests/cli/test_feed
 tests_cli_test_feed_SOURCES = tests/cli/test_feed.c tests/cli/run.h
 tests_cli_test_feed_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_feed_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS) -lm
+
+check_PROGRAMS += tests/cli/test_import tests/cli/test_import_text
+tests_cli_test_import_SOURCES = tests/cli/test_import.c tests/cli/import.h tests/cli/run.h
+tests_cli_test_import_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_import_LDADD = libkymo.la $(CMOCKA_LIBS)
+tests_cli_test_import_text_SOURCES = tests/cli/test_import_text.c tests/cli/import.h tests/cli/run.h
+tests_cli_test_import_text_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_import_text_LDADD = libkymo.la $(CMOCKA_LIBS)
 endif

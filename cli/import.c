@@ -1,0 +1,231 @@
+/* kymo import: other people's files become data that `kymo train` reads. */
+#include "cli/import.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+enum { MOST_SHOWN = 40 }; /* classes that are listed */
+
+/* What is read as words first. */
+typedef struct wish {
+    ky_import_opts o;
+    const char *out, *missing, *task, *standardize, *pad;
+    int64_t seed;
+    bool dry, quiet;
+} wish;
+
+/* Places of a word in a list that ends with NULL; -1: not there. */
+static int place_in(const char *const *list, const char *word)
+{
+    for (int i = 0; list[i] != NULL; i++)
+        if (strcmp(list[i], word) == 0)
+            return i;
+    return -1;
+}
+
+/* Words to values; -1, or the exit code of a usage error. */
+static int understand(const ky_usage *u, wish *w)
+{
+    static const char *const missing[] = { "nan", "linear", "drop", NULL };
+    static const char *const tasks[] = { "classify", "regress", NULL };
+    static const char *const pads[] = { "post", "pre", NULL };
+    int fill = place_in(missing, w->missing), task = place_in(tasks, w->task);
+    int pad = place_in(pads, w->pad), rule = ky_standardize_find(w->standardize);
+
+    if (fill < 0)
+        return ky_cli_usage(u, "--missing '%s': must be nan, linear or drop", w->missing);
+    if (task < 0)
+        return ky_cli_usage(u, "--task '%s': must be classify or regress", w->task);
+    if (pad < 0)
+        return ky_cli_usage(u, "--pad '%s': must be post or pre", w->pad);
+    if (rule < 0)
+        return ky_cli_usage(u,
+                            "--standardize '%s': must be lower_and_strip_punctuation, lower, "
+                            "strip_punctuation, none or english_words",
+                            w->standardize);
+    if (w->out == NULL && !w->dry)
+        return ky_cli_usage(u, "-o is missing: where the data should be written");
+    w->o.missing = (enum ky_import_missing)fill;
+    w->o.numbers = task == 1;
+    w->o.at_start = pad == 1;
+    w->o.standardize = (enum ky_standardize)rule;
+    w->o.seed = (uint64_t)w->seed;
+    return -1;
+}
+
+/* -- what came of it -------------------------------------------------------------------------- */
+
+static const char *const parts[] = { "X", "X_train", "X_test" };
+
+static const char *type_name(enum ky_h5_type t)
+{
+    static const char *const names[] = {
+        [KY_H5_F32] = "float32", [KY_H5_F64] = "float64", [KY_H5_I8] = "int8",
+        [KY_H5_U8] = "uint8",    [KY_H5_I16] = "int16",   [KY_H5_I32] = "int32",
+        [KY_H5_U32] = "uint32",  [KY_H5_I64] = "int64",   [KY_H5_U64] = "uint64",
+    };
+
+    return names[t];
+}
+
+static void print_shapes(const ky_import_report *r)
+{
+    for (int p = 0; p < KY_IMPORT_PARTS; p++) {
+        if (r->rows[p] == 0)
+            continue;
+        printf("  %-7s [%lld", parts[p], (long long)r->rows[p]);
+        for (int i = 0; i < r->rank; i++)
+            printf(", %llu", (unsigned long long)r->dims[i]);
+        printf("] %s\n", type_name(r->type));
+    }
+    if (r->shortest < r->longest)
+        printf("  steps   %d to %d\n", r->shortest, r->longest);
+    if (r->n_groups > 0)
+        printf("  groups  %d\n", r->n_groups);
+}
+
+static void print_classes(const ky_import_report *r)
+{
+    for (int c = 0; c < r->n_classes && c < MOST_SHOWN; c++) {
+        printf("  %s ", c == 0 ? "classes" : "       ");
+        ky_cli_print_safe(stdout, r->classes[c], strlen(r->classes[c]));
+        for (int p = 0, n = 0; p < KY_IMPORT_PARTS; p++)
+            if (r->rows[p] > 0)
+                printf("%s%lld", n++ == 0 ? ": " : " + ",
+                       (long long)r->counts[c * KY_IMPORT_PARTS + p]);
+        printf("\n");
+    }
+    if (r->n_classes > MOST_SHOWN)
+        printf("          and %d more\n", r->n_classes - MOST_SHOWN);
+}
+
+static void print_report(const wish *w, const ky_import_report *r)
+{
+    printf("%s%s: %s, %d file%s", w->dry ? "would write " : "", w->out != NULL ? w->out : "data",
+           r->format, r->files, r->files == 1 ? "" : "s");
+    if (r->left_out > 0)
+        printf(" (%d others left out)", r->left_out);
+    printf("\n");
+    print_shapes(r);
+    print_classes(r);
+    if (r->note[0] != '\0')
+        printf("  %s\n", r->note);
+    if (r->dropped > 0)
+        printf("  %lld rows with missing values left out\n", (long long)r->dropped);
+    else if (r->missing > 0)
+        printf("  %lld values are missing: %s\n", (long long)r->missing,
+               w->o.missing == KY_MISSING_LINEAR ? "filled along the line between their neighbours"
+                                                 : "NaN, which training refuses; see --missing");
+}
+
+/* -- the command ------------------------------------------------------------------------------ */
+
+static void show(void *arg, double done, double total)
+{
+    ky_progress *bar = arg;
+
+    if (bar->total == 0) {
+        bar->total = total;
+        ky_progress_begin(bar);
+    }
+    ky_progress_show(bar, done, NULL);
+}
+
+/* A file that is read must not be the one that is written. */
+static int check_out(const wish *w, const char *const *words, int n, ky_err *err)
+{
+    for (int i = 0; i < n && w->o.out != NULL; i++)
+        if (strcmp(words[i], w->o.out) == 0)
+            return ky_fail(err, KY_EINVAL, "'%s' is what is read; give -o another name", words[i]);
+    return KY_OK;
+}
+
+static int import(wish *w, const char *const *words, int n)
+{
+    ky_progress bar = { .what = "importing", .unit = "rows", .quiet = w->quiet };
+    ky_import_report r = { .files = 0 };
+    ky_err err = { 0 };
+    int rc;
+
+    w->o.out = w->dry ? NULL : w->out;
+    w->o.progress = show;
+    w->o.arg = &bar;
+    if ((rc = check_out(w, words, n, &err)) == KY_OK)
+        rc = ky_import_run(&w->o, words, n, &r, &err);
+    if (rc == KY_OK && bar.tty)
+        ky_progress_end(&bar, bar.total, NULL);
+    if (rc == KY_OK)
+        print_report(w, &r);
+    ky_import_report_done(&r);
+    return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
+}
+
+int ky_cmd_import(int argc, char **argv)
+{
+    wish w = { .o = { .words = 20000 },
+               .missing = "nan",
+               .task = "classify",
+               .standardize = "lower_and_strip_punctuation",
+               .pad = "post",
+               .seed = 1 };
+    const ky_opt opts[] = {
+        { "output", 'o', KY_OPT_STR, &w.out, 0, 0, "FILE", "HDF5 file for the data" },
+        { "format", 'f', KY_OPT_STR, &w.o.format, 0, 0, "NAME",
+          "ts, tsv, idx or text; otherwise the files say" },
+        { "split", 0, KY_OPT_NUM, &w.o.split, 0, 0.99, "SHARE",
+          "rows for a test part where the source has none: whole groups, else the latest, else "
+          "of every class; 0: none" },
+        { "seed", 's', KY_OPT_INT, &w.seed, 0, 9e15, "N", "of --split" },
+        { "length", 'l', KY_OPT_INT, &w.o.length, 0, 1 << 20, "T",
+          "steps, or words, of a row: longer ones are cut, shorter ones padded; 0: the longest" },
+        { "missing", 0, KY_OPT_STR, &w.missing, 0, 0, "HOW",
+          "values that are not there: nan, linear (between their neighbours), drop (the row)" },
+        { "task", 0, KY_OPT_STR, &w.task, 0, 0, "TASK",
+          "classify: labels are classes; regress: numbers" },
+        { "label", 0, KY_OPT_STR, &w.o.label, 0, 0, "COLUMN",
+          "where the label stands: a name of the header, or a number from 1" },
+        { "features", 0, KY_OPT_STR, &w.o.features, 0, 0, "COLUMNS",
+          "where the values, or the sentence, stand" },
+        { "max-tokens", 0, KY_OPT_INT, &w.o.words, 3, 1 << 20, "N",
+          "numbers of the vocabulary: the most frequent words, 0 for padding, 1 for others" },
+        { "vocabulary", 0, KY_OPT_STR, &w.o.vocabulary, 0, 0, "FILE",
+          "a word a line, in the order of their numbers, instead of those that are frequent" },
+        { "standardize", 0, KY_OPT_STR, &w.standardize, 0, 0, "RULE",
+          "how text is cut: Keras's lower_and_strip_punctuation, lower, strip_punctuation, none; "
+          "or english_words" },
+        { "pad", 0, KY_OPT_STR, &w.pad, 0, 0, "WHERE",
+          "short texts are padded, long ones cut: post (at the end) or pre" },
+        { "dry-run", 'n', KY_OPT_FLAG, &w.dry, 0, 0, NULL,
+          "read and check everything, say what would be written, write nothing" },
+        { "quiet", 'q', KY_OPT_FLAG, &w.quiet, 0, 0, NULL, "no progress" },
+        { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
+    };
+    const ky_usage u = {
+        .synopsis = "kymo import SOURCE... -o DATA.h5 [options]",
+        .about = "Turns other people's files into data that `kymo train` reads. A source is a\n"
+                 "file or a folder; gzipped files are unpacked. Names with TRAIN and TEST say the\n"
+                 "part, and of a pair the first is enough. Formats: ts (UEA, aeon), tsv (UCR),\n"
+                 "idx (MNIST), text (label, tab and sentence; a file or folder for each label).",
+        .opts = opts,
+        .min_args = 1,
+        .max_args = -1,
+        .examples = "  kymo import ECG200_TRAIN.ts -o ecg.h5\n"
+                    "  kymo import train-images-idx3-ubyte.gz -o mnist.h5\n"
+                    "  kymo import rt-polarity.neg rt-polarity.pos --split 0.1 -o reviews.h5\n",
+    };
+    const char **words = calloc((size_t)argc + 1, sizeof *words);
+    int n = 0, rc;
+
+    if (words == NULL)
+        return KY_EXIT_FAILED;
+    rc = ky_cli_parse(&u, argc, argv, words, &n);
+    if (rc < 0)
+        rc = understand(&u, &w);
+    if (rc < 0)
+        rc = import(&w, words, n);
+    free(words);
+    return rc;
+}
