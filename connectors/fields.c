@@ -185,7 +185,7 @@ int ky_fields_finish(ky_fields *f, ky_scan *s, ky_sample *ret)
 
     if (f->n_values > 0 && (rc = finish_named(f, s, ret)) != KY_OK)
         return rc;
-    if (ret->steps > 0)
+    if (ret->steps > 0 || ret->flags & KY_FORGET)
         return KY_OK;
     if (ret->label == NULL)
         return ky_fail(s->err, KY_EREJECT, "%s: no values and no label", f->format);
@@ -245,6 +245,7 @@ static int add_fields(ky_fields *f, const ky_codec_opts *o, ky_err *err)
         { .name = "start", .kind = KY_FIELD_FLAG, .flag = KY_START },
         { .name = "end", .kind = KY_FIELD_FLAG, .flag = KY_END },
         { .name = "reset", .kind = KY_FIELD_FLAG, .flag = KY_RESET },
+        { .name = "forget", .kind = KY_FIELD_FLAG, .flag = KY_FORGET },
     };
     size_t size = 0, n = sizeof(fixed) / sizeof(*fixed);
     int rc = KY_OK;

@@ -49,6 +49,7 @@ struct ky_accept {
     bool *imported_dirty;
     ky_outbox out;
     int64_t since_ns, ticked_ns;
+    int64_t now_ns;   /* this round's */
     int64_t apart_us; /* the two clocks, when they were last compared */
     uint64_t handed;
     _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
@@ -297,6 +298,8 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
     }
     if (r->type != KY_REC_REJECT)
         KY_COUNT(a->p->count.accepted);
+    if (r->type == KY_REC_SAMPLE)
+        ky_books_heard(&a->books, &a->books.streams[r->stream], a->now_ns);
     if (from != NULL) {
         ky_books_took(&a->books, from, r);
         begin_clock(a);
@@ -304,6 +307,48 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
         s->cookie = v->cookie;
     }
     stage_append(a, s);
+}
+
+/* -- silence -- */
+
+static const ky_name *stream_name(const ky_accept *a, const ky_known *k)
+{
+    return &a->books.stream_names.row[k->name];
+}
+
+static void stage_end(ky_accept *a, ky_known *k)
+{
+    const ky_name *name = stream_name(a, k);
+    size_t size = ky_record_size(0, name->len, 0, 0);
+    staged *s = stage_new(a, size);
+    ky_record *r = record_of(s);
+
+    memset(r, 0, size);
+    r->size = (uint32_t)size;
+    r->type = KY_REC_END;
+    r->flags = KY_LAST;
+    r->source = UINT16_MAX;
+    r->class_ = k->class_;
+    r->stream = (uint32_t)(k - a->books.streams);
+    r->n = k->n;
+    r->seq = r->ts_us = KY_NONE;
+    r->arrival_us = ky_clock_wall_us();
+    r->stream_len = name->len;
+    memcpy(r + 1, name->text, name->len);
+    ky_books_end(&a->books, k);
+    stage_append(a, s);
+}
+
+/* Ends the sequences of those that were silent for too long; returns the time until the next is,
+ * at most `most_ns`. */
+static int64_t end_silent(ky_accept *a, int64_t most_ns)
+{
+    ky_known *k;
+
+    while (a->stage_len < BATCH_BYTES &&
+           (k = ky_books_silent(&a->books, a->now_ns, &most_ns)) != NULL)
+        stage_end(a, k);
+    return most_ns;
 }
 
 /* -- behind the disk -- */
@@ -670,8 +715,12 @@ static void *run(void *arg)
     for (;;) {
         uint32_t heard = ky_bell_listen(&a->bell);
         bool ended = all_ended(a);
-        bool worked = collect(a);
 
+        a->now_ns = ky_clock_mono_ns();
+        bool worked = collect(a);
+        int64_t quiet_ns = end_silent(a, tick_us(a) * 1000);
+
+        worked |= a->stage_len >= BATCH_BYTES;
         if (a->stage_len > 0)
             finish_batch(a);
         pay_owed(a);
@@ -682,7 +731,7 @@ static void *run(void *arg)
             continue;
         if (ended)
             break;
-        ky_bell_wait(&a->bell, heard, tick_us(a));
+        ky_bell_wait(&a->bell, heard, quiet_ns / 1000 + 1);
     }
     drain(a);
     return NULL;
@@ -780,7 +829,9 @@ static void replay_stream(ky_accept *a, const ky_record *r)
             tell_order(a, r, ky_books_look(&a->books, r));
         ky_books_sample(&a->books, r);
     } else if (r->type == KY_REC_END && r->n == k->n) {
-        k->ended = true;
+        ky_books_end(&a->books, k);
+    } else if (r->type == KY_REC_FORGET) {
+        ky_books_forget(&a->books, k);
     }
 }
 
@@ -900,6 +951,8 @@ void ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *an
 
 int ky_accept_start(ky_accept *a, ky_err *err)
 {
+    a->now_ns = ky_clock_mono_ns();
+    ky_books_hear_all(&a->books, a->now_ns);
     int rc = ky_core_thread(&a->thread, "kymod-accept", run, a, err);
 
     a->started = rc == KY_OK;

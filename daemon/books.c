@@ -22,7 +22,12 @@ int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds)
     ky_names_init(&b->stream_names);
     ky_names_init(&b->peer_names);
     b->per_class = calloc((size_t)cfg->n_classes + 1, sizeof(*b->per_class));
-    return b->per_class != NULL ? KY_OK : KY_ENOMEM;
+    b->hearing = calloc((size_t)cfg->n_classes + 1, sizeof(*b->hearing));
+    if (b->per_class == NULL || b->hearing == NULL)
+        return KY_ENOMEM;
+    for (int i = 0; i < cfg->n_classes; i++)
+        b->hearing[i] = (ky_hearing){ KY_NO_STREAM, KY_NO_STREAM };
+    return KY_OK;
 }
 
 void ky_books_done(ky_books *b)
@@ -33,6 +38,7 @@ void ky_books_done(ky_books *b)
     ky_names_done(&b->peer_names);
     free(b->streams);
     free(b->per_class);
+    free(b->hearing);
     free(b->peers);
     free(b->dirty);
     free(b->owed);
@@ -157,9 +163,12 @@ ky_known *ky_books_add_stream(ky_books *b, uint32_t id, int class_, const char *
 
     if (ky_names_add(&b->stream_names, (uint16_t)class_, name, len, id) == NULL)
         no_memory();
+    k->name = b->stream_names.n - 1;
     k->there = true;
     k->class_ = (uint16_t)class_;
     k->ts_us = KY_NONE;
+    k->prev = k->next = KY_NO_STREAM;
+    k->heard_ns = 0;
     ky_window_init(&k->window);
     b->per_class[class_]++;
     return k;
@@ -175,7 +184,10 @@ void ky_books_sample(ky_books *b, const ky_record *r)
         ky_window_take(&k->window, r->seq);
     if (!(r->flags & KY_LATE))
         k->ts_us = r->ts_us;
-    k->ended = r->flags & KY_END;
+    if (r->flags & KY_END)
+        ky_books_end(b, k);
+    else
+        k->ended = false;
     if (!b->holds[k->class_])
         return;
     if (k->held == NULL && (k->held = malloc(len)) == NULL)
@@ -212,8 +224,9 @@ static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **r
         return KY_TAKE;
     }
     *ret = NULL;
-    if (r->type == KY_REC_LABEL) {
-        snprintf(reason, KY_REASON, "a label for a stream that never sent a sample");
+    if (r->type != KY_REC_SAMPLE) {
+        snprintf(reason, KY_REASON, "%s a stream that never sent a sample",
+                 r->type == KY_REC_LABEL ? "a label for" : "to forget");
         return KY_REFUSE;
     }
     if (b->per_class[r->class_] >= c->max_streams) {
@@ -222,6 +235,74 @@ static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **r
         return KY_REFUSE;
     }
     return KY_TAKE;
+}
+
+/* -- silence -- */
+
+static void unhear(ky_books *b, ky_known *k)
+{
+    ky_hearing *h = &b->hearing[k->class_];
+
+    if (k->heard_ns == 0)
+        return;
+    *(k->prev == KY_NO_STREAM ? &h->first : &b->streams[k->prev].next) = k->next;
+    *(k->next == KY_NO_STREAM ? &h->last : &b->streams[k->next].prev) = k->prev;
+    k->prev = k->next = KY_NO_STREAM;
+    k->heard_ns = 0;
+}
+
+void ky_books_heard(ky_books *b, ky_known *k, int64_t now_ns)
+{
+    ky_hearing *h = &b->hearing[k->class_];
+
+    if (b->cfg->classes[k->class_].end_after_us == 0 || k->ended)
+        return;
+    unhear(b, k);
+    k->heard_ns = now_ns > 0 ? now_ns : 1;
+    k->prev = h->last;
+    *(h->last == KY_NO_STREAM ? &h->first : &b->streams[h->last].next) = (uint32_t)(k - b->streams);
+    h->last = (uint32_t)(k - b->streams);
+}
+
+void ky_books_hear_all(ky_books *b, int64_t now_ns)
+{
+    for (uint32_t i = 0; i < b->n_streams; i++)
+        if (b->streams[i].there && b->streams[i].n > 0)
+            ky_books_heard(b, &b->streams[i], now_ns);
+}
+
+ky_known *ky_books_silent(const ky_books *b, int64_t now_ns, int64_t *ret_left_ns)
+{
+    for (int i = 0; i < b->cfg->n_classes; i++) {
+        if (b->hearing[i].first == KY_NO_STREAM)
+            continue;
+        ky_known *k = &b->streams[b->hearing[i].first];
+        int64_t left = k->heard_ns + b->cfg->classes[i].end_after_us * 1000 - now_ns;
+
+        if (left <= 0)
+            return k;
+        if (left < *ret_left_ns)
+            *ret_left_ns = left;
+    }
+    return NULL;
+}
+
+void ky_books_end(ky_books *b, ky_known *k)
+{
+    k->ended = true;
+    unhear(b, k);
+}
+
+void ky_books_forget(ky_books *b, ky_known *k)
+{
+    int64_t epoch = k->window.epoch;
+
+    ky_books_end(b, k);
+    k->ts_us = KY_NONE;
+    ky_window_init(&k->window);
+    k->window.epoch = epoch;
+    free(k->held);
+    k->held = NULL;
 }
 
 /* -- order and time -- */
@@ -364,8 +445,12 @@ enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_rec
     if (k == NULL)
         k = ky_books_add_stream(b, b->n_streams, r->class_, ky_record_stream(r), r->stream_len);
     r->stream = (uint32_t)(k - b->streams);
-    if (r->type == KY_REC_SAMPLE)
+    if (r->type == KY_REC_SAMPLE) {
         take_sample(b, k, r, counted);
+    } else if (r->type == KY_REC_FORGET) {
+        r->n = k->n;
+        ky_books_forget(b, k);
+    }
     return KY_TAKE;
 }
 

@@ -12,19 +12,28 @@
 #include "daemon/stream.h"
 #include "storage/record.h"
 
-enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX, KY_FILL_BYTES = 1 << 18 };
+enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX, KY_NO_STREAM = UINT32_MAX };
+enum { KY_FILL_BYTES = 1 << 18 };
 
 /* A stream. */
 typedef struct ky_known {
     bool there, ended; /* ended: the next sample starts from zeros */
     uint16_t class_;
-    uint32_t era;  /* of the books when its last sample came; 0: before the start */
-    int64_t n;     /* its last step number */
-    int64_t ts_us; /* of its last sample that was not late */
-    uint64_t pos;  /* recovery: records before this are in its row */
+    uint32_t name;       /* row in stream_names */
+    uint32_t era;        /* of the books when its last sample came; 0: before the start */
+    int64_t n;           /* its last step number */
+    int64_t ts_us;       /* of its last sample that was not late */
+    int64_t heard_ns;    /* the host's clock at its last sample */
+    uint32_t prev, next; /* in its class's line of those that silence may end; KY_NO_STREAM */
+    uint64_t pos;        /* recovery: records before this are in its row */
     ky_window window;
     float *held; /* the last values, where holes are filled with them */
 } ky_known;
+
+/* Streams of a class in the order in which they were last heard. */
+typedef struct ky_hearing {
+    uint32_t first, last;
+} ky_hearing;
 
 /* A sender of acknowledged messages, or a Kafka partition. */
 typedef struct ky_peer {
@@ -43,6 +52,7 @@ typedef struct ky_books {
     uint32_t n_streams, cap_streams; /* n_streams: the next stream's number */
     uint32_t era;                    /* from 1; arrivals of different eras are not to be compared */
     int64_t *per_class;              /* [classes] how many streams */
+    ky_hearing *hearing;             /* [classes] */
     ky_peer *peers;
     uint32_t n_peers, cap_peers, n_senders; /* n_senders: those of acknowledged messages */
     uint32_t *dirty, *owed;                 /* rows of peers */
@@ -84,9 +94,9 @@ ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const ch
 enum ky_verdict { KY_TAKE, KY_SKIP, KY_REFUSE };
 
 /**
- * Finds a SAMPLE's or LABEL's stream, or makes it, and fills in its number, the step number, flags,
- * holes and, in front, what is missing (on_gap = hold); a sample that is taken is booked. There is
- * room for KY_REASON + 8 + ky_books_room() bytes behind it.
+ * Finds a SAMPLE's, LABEL's or FORGET's stream, or makes it, and fills in its number, the step
+ * number, flags, holes and, in front, what is missing (on_gap = hold); a sample that is taken is
+ * booked. There is room for KY_REASON + 8 + ky_books_room() bytes behind it.
  *
  * @param counted     its seq says whether it was seen (sources that promise nothing)
  * @param holes       values that are NaN
@@ -105,6 +115,19 @@ size_t ky_books_room(const ky_books *b, const ky_record *r);
 
 /** Books a sample as taken: recovery, and judge itself. */
 void ky_books_sample(ky_books *b, const ky_record *r);
+
+/** Its memory is gone, its numbers are not. */
+void ky_books_forget(ky_books *b, ky_known *k);
+/** Its sequence is over. */
+void ky_books_end(ky_books *b, ky_known *k);
+
+/** Something was heard of the stream now; it counts where the class has an end_after. */
+void ky_books_heard(ky_books *b, ky_known *k, int64_t now_ns);
+/** All streams that are in a sequence count as heard now: the start. */
+void ky_books_hear_all(ky_books *b, int64_t now_ns);
+/** A stream whose silence has ended its sequence, NULL: there is none now; then *ret_left_ns is the
+ *  time until there may be one, if that is less. */
+ky_known *ky_books_silent(const ky_books *b, int64_t now_ns, int64_t *ret_left_ns);
 
 /** The stream of this number; makes room for it. */
 ky_known *ky_books_stream(ky_books *b, uint32_t id);

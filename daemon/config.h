@@ -53,6 +53,7 @@ typedef struct ky_class_cfg {
     int64_t period_us;                 /* between two samples; 0: not regular */
     int64_t max_hold;                  /* missing samples that are filled in at most */
     int64_t max_late_us, max_ahead_us; /* 0: never */
+    int64_t end_after_us;              /* silence that ends a sequence; 0: never */
     int64_t warm_up;                   /* answers from zeros that are not trusted yet */
     bool archive;
     int64_t max_streams;

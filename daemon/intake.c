@@ -169,7 +169,7 @@ static void put_sample(ky_intake *i, const ky_message *m, const ky_sample *s, in
     size_t body = (size_t)s->steps * (size_t)s->features * sizeof(float);
     ky_record *r = begin(i, m, s->stream_len, s->label != NULL ? s->label_len : 0, body);
 
-    r->type = s->steps > 0 ? KY_REC_SAMPLE : KY_REC_LABEL;
+    r->type = s->steps > 0 ? KY_REC_SAMPLE : s->flags & KY_FORGET ? KY_REC_FORGET : KY_REC_LABEL;
     r->flags |= s->flags & (KY_START | KY_END | KY_RESET);
     r->class_ = (uint16_t)class_;
     r->seq = s->seq;
@@ -211,6 +211,11 @@ static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class
     *ret_class = ky_intake_class(cfg, i->number, s->stream, s->stream_len);
     if (*ret_class < 0)
         return ky_fail(err, KY_EREJECT, "no class: no [stream:...] matches");
+    if (s->flags & KY_FORGET) {
+        if (s->steps > 0 || s->label != NULL || s->flags != KY_FORGET)
+            return ky_fail(err, KY_EREJECT, "'forget' stands alone: here is more");
+        return KY_OK;
+    }
     if (s->steps == 0) {
         if (s->label == NULL)
             return ky_fail(err, KY_EREJECT, "no values and no label");
@@ -235,8 +240,12 @@ static void take(ky_intake *i, const ky_message *m)
     ky_sample s = { .seq = KY_NONE, .ts_us = KY_NONE };
     int class_ = -1;
     ky_err err;
-    int rc = m->tombstone ? ky_fail(&err, KY_EREJECT, "no value: a tombstone")
-                          : ky_codec_decode(i->codec, m->data, m->len, &s, &err);
+    int rc = KY_OK;
+
+    if (m->tombstone) /* Kafka: a key without a value */
+        s.flags = KY_FORGET;
+    else
+        rc = ky_codec_decode(i->codec, m->data, m->len, &s, &err);
 
     if (rc == KY_OK)
         rc = check(i, m, &s, &class_, &err);

@@ -238,6 +238,55 @@ static void applied(ky_lane *l, ky_stream *s, const ky_record *r)
         l->needed = s->pos;
 }
 
+/* -- telling -- */
+
+static void tell(ky_lane *l, const ky_said *a, const float *y)
+{
+    size_t len = (size_t)a->v->facts->outputs * sizeof(float), size = sizeof(*a) + len;
+    ky_said *to;
+
+    if (size > ky_queue_largest(l->told)) {
+        KY_COUNT(l->p->count.unpublished);
+        return;
+    }
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&l->bell);
+
+        if ((to = ky_queue_reserve(l->told, size)) != NULL)
+            break;
+        ky_queue_ring(l->told);
+        ky_bell_wait(&l->bell, heard, -1);
+    }
+    *to = *a;
+    memcpy(to + 1, y, len);
+    ky_queue_commit(l->told, size);
+    l->told_any = true;
+}
+
+/* What a sequence that silence ends publishes, emit = end: its last answer. */
+static void keep_last(ky_stream *s, const ky_said *a, const float *y)
+{
+    size_t len = (size_t)a->v->facts->outputs * sizeof(float);
+    ky_said *kept = s->final;
+
+    if (kept == NULL || kept->v != a->v)
+        kept = realloc(s->final, sizeof(*a) + len);
+    if (kept == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory");
+    *kept = *a;
+    kept->end = true;
+    memcpy(kept + 1, y, len);
+    s->final = kept;
+}
+
+static void tell_last(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    if (s->final != NULL && s->final->end && r->pos >= l->p->live_from)
+        tell(l, s->final, (const float *)(s->final + 1));
+}
+
+/* -- what records do -- */
+
 static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     touch(l, s);
@@ -249,8 +298,34 @@ static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
 static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     touch(l, s);
-    if (r->n == s->n)
+    if (r->n == s->n && !s->ended) {
+        ky_rows_break(unit(l), s, r, "ended");
+        KY_COUNT(l->p->count.ended);
         s->ended = true;
+        tell_last(l, s, r);
+    }
+    applied(l, s, r);
+}
+
+/* The stream is as if it had never sent anything, but for its numbers. */
+static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    int64_t epoch = s->window.epoch;
+
+    touch(l, s);
+    ky_rows_break(unit(l), s, r, "forgotten");
+    KY_COUNT(l->p->count.forgotten);
+    ky_works_zero(works_now(l, s), s);
+    ky_window_init(&s->window);
+    s->window.epoch = epoch;
+    s->ended = true;
+    s->cut = s->bad = false;
+    s->ts_us = KY_NONE;
+    s->label = KY_EXTRA_NONE;
+    free(s->held);
+    free(s->final);
+    s->held = NULL;
+    s->final = NULL;
     applied(l, s, r);
 }
 
@@ -267,8 +342,10 @@ static void next_in_line(ky_lane *l, ky_stream *s)
         }
         if (t->r->type == KY_REC_LABEL)
             apply_label(l, s, t->r);
-        else
+        else if (t->r->type == KY_REC_END)
             apply_end(l, s, t->r);
+        else
+            apply_forget(l, s, t->r);
         leave_line(l, s);
     }
 }
@@ -388,34 +465,13 @@ static void begin(ky_lane *l, ky_stream *s, slot *t)
             s->start_n = s->n + 1;
         ky_works_zero(t->works, s);
         s->zero_n = s->n + 1;
+        if (s->final != NULL)
+            s->final->end = false; /* of another sequence */
         s->cut = t->reset;
         s->ended = false;
     }
     if (r->steps > 1)
         l->midway++;
-}
-
-static void tell(ky_lane *l, const ky_said *a, const float *y)
-{
-    size_t len = (size_t)a->v->facts->outputs * sizeof(float), size = sizeof(*a) + len;
-    ky_said *to;
-
-    if (size > ky_queue_largest(l->told)) {
-        KY_COUNT(l->p->count.unpublished);
-        return;
-    }
-    for (;;) {
-        uint32_t heard = ky_bell_listen(&l->bell);
-
-        if ((to = ky_queue_reserve(l->told, size)) != NULL)
-            break;
-        ky_queue_ring(l->told);
-        ky_bell_wait(&l->bell, heard, -1);
-    }
-    *to = *a;
-    memcpy(to + 1, y, len);
-    ky_queue_commit(l->told, size);
-    l->told_any = true;
 }
 
 static enum ky_quality quality_of(const ky_class_cfg *c, const ky_stream *s, const slot *t)
@@ -446,7 +502,11 @@ static void answer(ky_lane *l, ky_stream *s, const slot *t, const float *y, int6
         ky_rows_prediction(unit(l), &a, r, now_us, y);
     s->label = a.label;
     KY_COUNT(l->p->count.answers);
-    if (l->told != NULL && r->pos >= l->p->live_from)
+    if (l->told == NULL)
+        return;
+    if (c->emit == KY_EMIT_END && c->end_after_us > 0)
+        keep_last(s, &a, y);
+    if (r->pos >= l->p->live_from)
         tell(l, &a, y);
 }
 
@@ -809,6 +869,7 @@ static void streams_free(ky_lane *l)
         for (int k = 0; l->chunks[i] != NULL && k < CHUNK; k++) {
             free(l->chunks[i][k].name);
             free(l->chunks[i][k].held);
+            free(l->chunks[i][k].final);
         }
         free(l->chunks[i]);
     }

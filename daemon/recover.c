@@ -300,7 +300,8 @@ static bool answerable(ky_pipeline *p, int class_, const ky_record *r)
 static int replay(const ky_record *r, void *arg, ky_err *err)
 {
     tail *t = arg;
-    bool of_stream = r->type == KY_REC_SAMPLE || r->type == KY_REC_LABEL || r->type == KY_REC_END;
+    bool of_stream = r->type == KY_REC_SAMPLE || r->type == KY_REC_LABEL || r->type == KY_REC_END ||
+                     r->type == KY_REC_FORGET;
     int rc = KY_OK;
 
     if (r->type == KY_REC_CONFIG)

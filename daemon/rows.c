@@ -76,6 +76,21 @@ void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char 
     *KY_ADD(&u->gaps) = row;
 }
 
+void ky_rows_break(ky_unit *u, const ky_stream *s, const ky_record *r, const char *what)
+{
+    ky_row_gap row = {
+        .stream = s->id,
+        .n = s->n + 1,
+        .from_us = s->ts_us,
+        .to_us = r->arrival_us,
+        .from_seq = s->window.high,
+        .to_seq = KY_NONE,
+    };
+
+    row.what = ky_rows_text(u, what);
+    *KY_ADD(&u->gaps) = row;
+}
+
 void ky_rows_label(ky_unit *u, const ky_record *r, int64_t n)
 {
     ky_row_label row = {

@@ -20,6 +20,8 @@ void ky_rows_state(ky_unit *u, const ky_stream *s);
 void ky_rows_state0(ky_unit *u, const ky_stream *s, uint64_t file_first);
 /** The record comes after a gap; `what` was done about it. */
 void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char *what);
+/** What was between the stream's last sample and now; `what` was made of it. */
+void ky_rows_break(ky_unit *u, const ky_stream *s, const ky_record *r, const char *what);
 /** The record's label, for step n (KY_NONE: to be found). */
 void ky_rows_label(ky_unit *u, const ky_record *r, int64_t n);
 /** @param y  [outputs] */

@@ -255,6 +255,11 @@ const ky_setting ky_settings[] = {
       "A sample whose time is further ahead of its arrival is refused: one wrong clock would make "
       "all that follows late.",
       NULL },
+    { KY_SECTION_STREAM, "end_after", KY_SET_TIME, STREAM(end_after_us), "never", 10 * US_MS,
+      366 * US_DAY, never_word, NULL, false,
+      "A silence that ends the sequence, by the host's clock: the stream's next sample starts from "
+      "zeros. A pause of the daemon is not silence.",
+      "10m" },
     { KY_SECTION_STREAM, "warm_up", KY_SET_NUMBER, STREAM(warm_up), "0", 0, 1e6, NULL, NULL, false,
       "So many answers after a start from zeros have the quality warming.", NULL },
     { KY_SECTION_STREAM, "emit", KY_SET_CHOICE, STREAM(emit), "every", 0, 0, emits, NULL, false,

@@ -29,6 +29,8 @@ static ky_json *counters(const ky_counters *c)
         { "set_back", &c->set_back },
         { "clock_steps", &c->clock_steps },
         { "filled", &c->filled },
+        { "ended", &c->ended },
+        { "forgotten", &c->forgotten },
         { "epochs", &c->anew },
         { "ahead", &c->ahead },
         { "sessions_refused", &c->sessions_refused },

@@ -34,6 +34,7 @@ enum ky_seen ky_window_look(const ky_window *w, int64_t seq);
 enum ky_seen ky_window_take(ky_window *w, int64_t seq);
 
 struct ky_works;
+struct ky_said;
 
 typedef struct ky_stream {
     uint32_t id;
@@ -48,7 +49,8 @@ typedef struct ky_stream {
     char *name;
     struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
     void *state;
-    float *held; /* the last values, where a source fills holes with them; else NULL */
+    float *held;           /* the last values, where a source fills holes with them; else NULL */
+    struct ky_said *final; /* the last answer, where the end of a sequence may come by silence */
     int64_t n, start_n, ts_us;
     int64_t zero_n; /* the first step since the state was zeros */
     ky_window window;

@@ -23,6 +23,7 @@ enum ky_sample_flag {
     KY_RESUMED =
         1 << 5, /* the first of its stream after a restart, or since the host's clock was set */
     KY_COUNTED = 1 << 6, /* its seq was held against the stream's window of numbers (pull, sub) */
+    KY_FORGET = 1 << 7,  /* of a message without values: the stream is to be forgotten */
 };
 
 enum ky_time_source { KY_TIME_SAMPLE, KY_TIME_KAFKA, KY_TIME_ARRIVAL };
@@ -41,7 +42,7 @@ typedef struct ky_sample {
     int holes; /* values that were null: NaN in x, for the accept stage to fill (missing = hold) */
     const char *label; /* borrowed, not terminated; NULL without */
     size_t label_len;
-    unsigned flags; /* KY_START, KY_END, KY_RESET as the sender set them */
+    unsigned flags; /* KY_START, KY_END, KY_RESET, KY_FORGET as the sender set them */
 } ky_sample;
 
 enum ky_quality {

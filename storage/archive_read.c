@@ -327,6 +327,7 @@ static int take_row(sequences *q, const reader *r, size_t i, ky_err *err)
     case KY_REC_SAMPLE:
         return take_step(q, b, r, i, err);
     case KY_REC_END:
+    case KY_REC_FORGET:
         return b->open && r->n[i] == b->next_n - 1 ? finish(q, b, true, err) : KY_OK;
     case KY_REC_LABEL: /* without a step number it is in results.db, where its step was found */
         if (b->open && r->label[i] >= 0 && r->n[i] == b->s.last_n &&

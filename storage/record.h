@@ -14,9 +14,9 @@
 
 enum ky_record_type {
     KY_REC_SAMPLE = 1,
-    KY_REC_LABEL, /* a label for an earlier sample: by seq or ts */
-    KY_REC_END,   /* the sequence of `stream` is over, if its last step number is still `n` */
-    KY_REC_FORGET,
+    KY_REC_LABEL,  /* a label for an earlier sample: by seq or ts */
+    KY_REC_END,    /* by silence: the sequence of `stream` is over, if its last step is still `n` */
+    KY_REC_FORGET, /* what the stream remembers is gone; its numbers go on behind `n` */
     KY_REC_REJECT, /* text: the reason; body: the first bytes of the message */
     KY_REC_CONFIG, /* text: sources and classes by number, effective settings */
     KY_REC_SWAP,   /* body: ky_swap */

@@ -76,7 +76,7 @@ typedef struct ky_row_gap {
     uint32_t stream;
     int64_t n; /* the step behind the gap */
     int64_t from_us, to_us, from_seq, to_seq;
-    ky_span what; /* kept, reset, held */
+    ky_span what; /* kept, reset, held, ended, forgotten */
 } ky_row_gap;
 
 typedef struct ky_row_reject {

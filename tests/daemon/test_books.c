@@ -231,6 +231,32 @@ static void times_of_any_size_have_an_order(void **state)
     assert_int_equal(f->u.r.n, KY_NONE); /* refused: no number was given */
 }
 
+static void the_stream_that_was_silent_longest_comes_first(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON], name[2] = "a";
+    int64_t left = INT64_MAX;
+
+    f->classes[0].end_after_us = 1;
+    for (int i = 0; i < 3; i++, name[0]++) {
+        sample(f, 0, name, 1, 0, 0);
+        assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
+        ky_books_heard(&f->b, &f->b.streams[i], 100 * i);
+    }
+    assert_ptr_equal(ky_books_silent(&f->b, 5000, &left), &f->b.streams[0]);
+    ky_books_heard(&f->b, &f->b.streams[0], 5000); /* heard again: the last */
+    assert_ptr_equal(ky_books_silent(&f->b, 5000, &left), &f->b.streams[1]);
+    ky_books_end(&f->b, &f->b.streams[2]); /* from the middle */
+    ky_books_end(&f->b, &f->b.streams[1]);
+    assert_null(ky_books_silent(&f->b, 5100, &left));
+    assert_int_equal(left, 900);
+    ky_books_forget(&f->b, &f->b.streams[0]);
+    left = INT64_MAX;
+    assert_null(ky_books_silent(&f->b, INT64_MAX / 2, &left));
+    assert_true(left == INT64_MAX);
+    assert_int_equal(f->b.streams[0].n, 1);
+}
+
 static void what_is_missing_is_filled_in_up_to_a_bound(void **state)
 {
     fixture *f = *state;
@@ -377,6 +403,7 @@ int main(void)
         TEST(streams_are_numbered_densely_and_steps_counted),
         TEST(too_many_streams_are_refused),
         TEST(times_of_any_size_have_an_order),
+        TEST(the_stream_that_was_silent_longest_comes_first),
         TEST(what_is_missing_is_filled_in_up_to_a_bound),
         TEST(repeated_and_late_numbers_are_not_taken),
         TEST(holes_take_the_last_values),
