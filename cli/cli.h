@@ -20,6 +20,7 @@ typedef struct ky_command {
     int (*run)(int argc, char **argv); /* argv[0] is the subcommand; returns an exit code */
 } ky_command;
 
+int ky_cmd_compare(int argc, char **argv);
 int ky_cmd_convert(int argc, char **argv);
 int ky_cmd_feed(int argc, char **argv);
 int ky_cmd_eval(int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "models/nearest.h"
 
 static const ky_command commands[] = {
+    { "compare", "train models of like size side by side", ky_cmd_compare },
     { "convert", "write a model file in another form", ky_cmd_convert },
     { "eval", "score a model on labelled windows", ky_cmd_eval },
     { "feed", "samples into kymod, or into a recording", ky_cmd_feed },

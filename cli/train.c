@@ -255,24 +255,32 @@ static int build_masked(const ky_training *t, const ky_data *d, ky_arch_opts *o,
     return rc;
 }
 
-static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err *err)
+int ky_training_shape(const ky_training *t, const ky_data *d, ky_arch_opts *ret, ky_err *err)
 {
     static const enum ky_activation answers[] = { [KY_TASK_CLASSIFY] = KY_SOFTMAX,
                                                   [KY_TASK_MULTILABEL] = KY_SIGMOID,
                                                   [KY_TASK_REGRESS] = KY_LINEAR };
-    ky_arch_opts o = { .input = shape_of_rows(d, d->set.carried),
-                       .n_outputs = t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
-                       .answer = answers[t->task],
-                       .normalize = t->normalize,
-                       .masks = d->rows.len != NULL };
-    int rc;
 
     if (t->task == KY_TASK_CLASSIFY && d->n_classes < 2)
         return ky_fail(err, KY_EINVAL, "%s has only the class '%s': there is nothing to tell apart",
                        d->what, d->classes[0]);
+    *ret = (ky_arch_opts){ .input = shape_of_rows(d, d->set.carried),
+                           .n_outputs = t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
+                           .answer = answers[t->task],
+                           .normalize = t->normalize,
+                           .masks = d->rows.len != NULL };
     if (ky_arch_takes_tokens(t->arch))
-        o.vocabulary = vocabulary_of(t, d);
-    if ((rc = build_masked(t, d, &o, ret, err)) < 0)
+        ret->vocabulary = vocabulary_of(t, d);
+    return KY_OK;
+}
+
+int ky_training_build(const ky_training *t, const ky_data *d, const ky_arch_opts *o, ky_model **ret,
+                      ky_err *err)
+{
+    ky_arch_opts as = *o;
+    int rc = build_masked(t, d, &as, ret, err);
+
+    if (rc < 0)
         return rc != KY_ESHAPE ? rc
                                : ky_context(err, rc, "rows of %s",
                                             ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text);
@@ -282,6 +290,14 @@ static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err 
     if (rc == KY_OK && d->features != NULL && d->set.F == ky_model_facts(*ret)->features)
         rc = ky_model_set_feature_names(*ret, (const char *const *)d->features, err);
     return rc;
+}
+
+static int build(const ky_training *t, const ky_data *d, ky_model **ret, ky_err *err)
+{
+    ky_arch_opts o;
+    int rc = ky_training_shape(t, d, &o, err);
+
+    return rc < 0 ? rc : ky_training_build(t, d, &o, ret, err);
 }
 
 /* A new model, or one to go on from, whose classes the labels then take. */

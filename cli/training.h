@@ -32,6 +32,13 @@ typedef struct ky_training {
     int64_t least_rows;
 } ky_training;
 
+/** What an --arch of t is built for with these data. KY_EINVAL: they have a single class. */
+int ky_training_shape(const ky_training *t, const ky_data *d, ky_arch_opts *ret, ky_err *err);
+
+/** A model of t's --arch with first weights of its seed, and the names that the data have. */
+int ky_training_build(const ky_training *t, const ky_data *d, const ky_arch_opts *o, ky_model **ret,
+                      ky_err *err);
+
 /** Train with a bar on a terminal and lines elsewhere; the first interrupt ends it after the
  *  batch, keeping the best. */
 int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,

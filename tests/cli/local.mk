@@ -35,6 +35,11 @@ tests_cli_test_simulate_SOURCES = tests/cli/test_simulate.c tests/cli/run.h
 tests_cli_test_simulate_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_simulate_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/cli/test_compare
+tests_cli_test_compare_SOURCES = tests/cli/test_compare.c tests/cli/run.h
+tests_cli_test_compare_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_compare_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/cli/test_feed
 tests_cli_test_feed_SOURCES = tests/cli/test_feed.c tests/cli/run.h
 tests_cli_test_feed_CFLAGS = $(KY_TEST_CFLAGS)
