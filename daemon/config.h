@@ -53,6 +53,7 @@ typedef struct ky_class_cfg {
     int64_t period_us;                 /* between two samples; 0: not regular */
     int64_t max_hold;                  /* missing samples that are filled in at most */
     int64_t max_late_us, max_ahead_us; /* 0: never */
+    int64_t idle_timeout_us;           /* then a state leaves memory; 0: never */
     int64_t end_after_us;              /* silence that ends a sequence; 0: never */
     int64_t warm_up;                   /* answers from zeros that are not trusted yet */
     bool archive;
@@ -93,6 +94,7 @@ typedef struct ky_config {
     int64_t journal_file_bytes, journal_file_age_us;
     int max_wave;
     int64_t max_senders, max_rejects;
+    int64_t max_memory; /* of states, bytes; 0: no bound */
     int64_t shutdown_timeout_us;
     char *log_level;
     ky_source_cfg *sources;

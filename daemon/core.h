@@ -21,7 +21,7 @@ typedef struct ky_counters {
     _Atomic uint64_t published, unpublished;
     _Atomic uint64_t commits, commit_rows, commit_retries, stalls;
     _Atomic uint64_t recovered; /* journal records that results.db did not include at the start */
-    _Atomic uint64_t streams;
+    _Atomic uint64_t streams, paged_out, paged_in;
     _Atomic uint64_t *waves; /* [max_wave + 1] by size */
 } ky_counters;
 

@@ -6,6 +6,7 @@
 #include <sysexits.h>
 
 #include "daemon/log.h"
+#include "daemon/pager.h"
 #include "daemon/publish.h"
 #include "daemon/rows.h"
 #include "daemon/stream.h"
@@ -46,6 +47,8 @@ struct ky_lane {
     uint32_t head, tail; /* of slots, counting on */
     int midway;          /* streams in the middle of a record */
     const ky_record *fence;
+    ky_pager *pager;
+    int64_t paged_ns; /* when it was last asked */
     uint64_t file_first, done, handed, needed;
     ky_stream **dirty;
     size_t n_dirty, cap_dirty;
@@ -332,6 +335,8 @@ static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
 /* Goes through the stream's line up to its next sample, which makes it ready. */
 static void next_in_line(ky_lane *l, ky_stream *s)
 {
+    if (s->away && s->first != NO_SLOT)
+        ky_pager_in(l->pager, s);
     while (s->first != NO_SLOT) {
         slot *t = slot_at(l, s->first);
 
@@ -400,9 +405,11 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
     for (size_t i = 0; i < l->n_chunks * CHUNK; i++) {
         ky_stream *s = l->chunks[i / CHUNK] != NULL ? &l->chunks[i / CHUNK][i % CHUNK] : NULL;
 
-        if (s == NULL || s->name == NULL || s->state == NULL || s->pos > r->pos ||
+        if (s == NULL || s->name == NULL || s->works == NULL || s->pos > r->pos ||
             s->works->v->model != v->model)
             continue;
+        if (s->away)
+            ky_pager_in(l->pager, s);
         touch(l, s);
         ky_works_zero(works_of(l, s->class_, v), s);
         s->zero_n = s->n + 1;
@@ -672,9 +679,12 @@ static void hand_over(ky_lane *l)
     wait_for_writer(l);
     while (l->midway > 0)
         waves(l, true);
+    int64_t now_ns = ky_clock_mono_ns();
+
     for (size_t i = 0; i < l->n_dirty; i++) {
         ky_rows_state(u, l->dirty[i]);
         l->dirty[i]->dirty = false;
+        ky_pager_used(l->pager, l->dirty[i], now_ns);
     }
     l->n_dirty = 0;
     l->dirty_bytes = 0;
@@ -688,7 +698,20 @@ static bool pressing(ky_lane *l)
     const ky_unit *u = unit(l);
     int64_t rows = (int64_t)u->predictions.n + u->labels.n + u->gaps.n + u->states0.n;
 
-    return rows >= l->p->cfg->commit_rows || u->bytes.n + l->dirty_bytes > UNIT_BYTES;
+    return rows >= l->p->cfg->commit_rows || u->bytes.n + l->dirty_bytes > UNIT_BYTES ||
+           ky_pager_full(l->pager, l->dirty_bytes);
+}
+
+/* States leave memory when the last unit is committed, so that results.db has them. */
+static void page_out(ky_lane *l)
+{
+    enum { PAGE_NS = 20000000 };
+    int64_t now_ns = ky_clock_mono_ns();
+
+    if (now_ns - l->paged_ns < PAGE_NS || !ky_outbox_ready(&l->out))
+        return;
+    l->paged_ns = now_ns;
+    ky_pager_out(l->pager, now_ns);
 }
 
 /* When it is due and the writer is free, or when the unit is too large to grow. */
@@ -724,6 +747,7 @@ static void *run(void *arg)
         worked |= waves(l, false);
         worked |= pass_fence(l);
         commit_if_due(l);
+        page_out(l);
         if (worked)
             continue;
         if (ended)
@@ -788,9 +812,13 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const 
     if (w != NULL && row->layout == ky_plan_layout(w->plan) &&
         ky_plan_state_ok(w->plan, saved->blob, saved->blob_len)) {
         s->works = w;
-        s->state = ky_works_block(w);
-        memcpy(s->state, saved->blob, saved->blob_len);
         s->ended = row->ended;
+        s->away = ky_pager_full(l->pager, w->block);
+        if (!s->away) {
+            s->state = ky_works_block(w);
+            memcpy(s->state, saved->blob, saved->blob_len);
+            ky_pager_used(l->pager, s, l->paged_ns);
+        }
     } else {
         rc =
             ky_fail(err, KY_EFORMAT, "its state is not one of %s@%u's", saved->model, row->version);
@@ -810,6 +838,7 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory");
     l->p = p;
     l->number = number;
+    l->paged_ns = ky_clock_mono_ns();
     l->works = calloc((size_t)p->cfg->n_classes + 1, sizeof(*l->works));
     l->current = calloc((size_t)p->cfg->n_models + 1, sizeof(*l->current));
     l->slots = calloc(SLOTS, sizeof(slot));
@@ -825,6 +854,8 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
         rc = ky_fail(err, KY_ENOMEM, "no memory");
     if (rc == KY_OK)
         rc = ky_queue_init(&l->in, p->queue_bytes, &l->bell, NULL, err);
+    if (rc == KY_OK)
+        rc = ky_pager_new(p, &l->pager, err);
     if (rc < 0) {
         ky_lane_free(l);
         return rc;
@@ -886,6 +917,7 @@ void ky_lane_free(ky_lane *l)
     for (int i = 0; i < 2; i++)
         ky_unit_done(&l->out.batch[i].unit);
     ky_queue_done(&l->in);
+    ky_pager_free(l->pager);
     free(l->works);
     free(l->current);
     free(l->slots);

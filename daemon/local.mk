@@ -22,6 +22,7 @@ libkydaemon_la_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/names.c daemon/names.h \
 	daemon/notify.c daemon/notify.h \
+	daemon/pager.c daemon/pager.h \
 	daemon/pipeline.c daemon/pipeline.h \
 	daemon/publish.c daemon/publish.h \
 	daemon/queue.c daemon/queue.h \

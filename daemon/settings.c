@@ -135,6 +135,12 @@ const ky_setting ky_settings[] = {
     { KY_SECTION_KYMOD, "max_rejects", KY_SET_NUMBER, KYMOD(max_rejects), "100000", 1, 1e9, NULL,
       NULL, false, "Refused messages that are kept in the table rejects; the oldest go first.",
       NULL },
+    { KY_SECTION_KYMOD, "max_memory", KY_SET_SIZE, KYMOD(max_memory), "2G", 16 * K, 1024 * G,
+      never_word, NULL, false,
+      "What the states of all streams may take in memory. Beyond it those used least recently "
+      "leave "
+      "it as if by idle_timeout: no stream is refused for it.",
+      NULL },
     { KY_SECTION_KYMOD, "shutdown_timeout", KY_SET_TIME, KYMOD(shutdown_timeout_us), "30s", US_S,
       US_HOUR, NULL, NULL, false,
       "How long a stop may take to finish what is inside. What is in the journal by then is "
@@ -255,6 +261,11 @@ const ky_setting ky_settings[] = {
       "A sample whose time is further ahead of its arrival is refused: one wrong clock would make "
       "all that follows late.",
       NULL },
+    { KY_SECTION_STREAM, "idle_timeout", KY_SET_TIME, STREAM(idle_timeout_us), "never", 10 * US_MS,
+      366 * US_DAY, never_word, NULL, false,
+      "The state of a stream that sent nothing for so long leaves memory, and comes back from "
+      "results.db with its next sample. No answer depends on it.",
+      "10m" },
     { KY_SECTION_STREAM, "end_after", KY_SET_TIME, STREAM(end_after_us), "never", 10 * US_MS,
       366 * US_DAY, never_word, NULL, false,
       "A silence that ends the sequence, by the host's clock: the stream's next sample starts from "

@@ -31,6 +31,8 @@ static ky_json *counters(const ky_counters *c)
         { "filled", &c->filled },
         { "ended", &c->ended },
         { "forgotten", &c->forgotten },
+        { "paged_out", &c->paged_out },
+        { "paged_in", &c->paged_in },
         { "epochs", &c->anew },
         { "ahead", &c->ahead },
         { "sessions_refused", &c->sessions_refused },

@@ -43,6 +43,7 @@ typedef struct ky_stream {
     bool known; /* it has its row in `streams`, or that is in the unit being filled */
     bool ended; /* the next sample starts from zeros */
     bool dirty; /* its state is newer than what was handed to the writer */
+    bool away;  /* its state is in results.db alone; works says whose it is */
     bool bad;   /* its last answer was not finite */
     bool cut;   /* its state lost the beginning of the present sequence */
     int label;  /* of the last answer */
@@ -54,12 +55,15 @@ typedef struct ky_stream {
     int64_t n, start_n, ts_us;
     int64_t zero_n; /* the first step since the state was zeros */
     ky_window window;
-    uint64_t pos;            /* records before this are applied */
-    uint64_t file_first;     /* the journal file in which its state0 was taken */
-    uint32_t first, last;    /* slots of its waiting records */
-    struct ky_stream *ready; /* the next in its model's list of ready streams */
-    uint64_t pub;            /* the publisher's: messages published */
-    int told;                /* the publisher's: label last told, emit = change; -2: none */
+    uint64_t pos;                    /* records before this are applied */
+    uint64_t file_first;             /* the journal file in which its state0 was taken */
+    uint32_t first, last;            /* slots of its waiting records */
+    struct ky_stream *ready;         /* the next in its model's list of ready streams */
+    struct ky_stream *older, *newer; /* the pager's: by last use */
+    int64_t used_ns;
+    uint32_t kept; /* bytes of the state, while it is in memory */
+    uint64_t pub;  /* the publisher's: messages published */
+    int told;      /* the publisher's: label last told, emit = change; -2: none */
 } ky_stream;
 
 /* What a lane keeps in ky_row_state.extra; the held values follow, if there are any. */

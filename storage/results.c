@@ -51,6 +51,7 @@ static const char *const statements[KY_SQL_N] = {
                             " ORDER BY n DESC LIMIT ?",
     [KY_SQL_STEP_FROM] = "SELECT n, seq, ts FROM predictions WHERE stream = ? AND n >= ?"
                          " AND role = 'live' ORDER BY n LIMIT 1",
+    [KY_SQL_ONE_STATE] = "SELECT state FROM states WHERE stream = ?",
 };
 
 static const char *const qualities[] = { "ok", "warming", "gap", "late", "truncated" };
@@ -570,5 +571,27 @@ int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err)
         sqlite3_step(kept(r, KY_SQL_ROLLBACK)); /* some errors have rolled back by themselves */
         sqlite3_reset(r->stmt[KY_SQL_ROLLBACK]);
     }
+    return rc;
+}
+
+int ky_results_state(ky_results *r, uint32_t stream, void *state, size_t size, size_t *ret_len,
+                     ky_err *err)
+{
+    sqlite3_stmt *s = kept(r, KY_SQL_ONE_STATE);
+    int rc;
+
+    sqlite3_bind_int64(s, 1, stream);
+    rc = s == NULL ? SQLITE_ERROR : sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
+        *ret_len = (size_t)sqlite3_column_bytes(s, 0);
+        if (*ret_len > 0)
+            memcpy(state, sqlite3_column_blob(s, 0), *ret_len < size ? *ret_len : size);
+        rc = KY_OK;
+    } else if (rc == SQLITE_DONE) {
+        rc = ky_fail(err, KY_ENOENT, "'%s': stream %u has no state", r->path, stream);
+    } else {
+        rc = ky_results_fail(r, "reading a state", err);
+    }
+    sqlite3_reset(s);
     return rc;
 }

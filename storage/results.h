@@ -183,6 +183,10 @@ int ky_results_each_source(ky_results *r,
                            int (*fn)(const char *source, const char *key, const uint8_t session[16],
                                      int64_t number, void *arg, ky_err *err),
                            void *arg, ky_err *err);
+/** The committed state of one stream: up to `size` bytes of it, *ret_len in all. KY_ENOENT: there
+ * is none. */
+int ky_results_state(ky_results *r, uint32_t stream, void *state, size_t size, size_t *ret_len,
+                     ky_err *err);
 /** The version of `model` in force just before position pos; KY_ENOENT if none was recorded. */
 int ky_results_model_at(ky_results *r, const char *model, uint64_t pos, uint32_t *ret_version,
                         uint64_t *ret_hash, ky_err *err);

@@ -31,6 +31,7 @@ enum ky_statement {
     KY_SQL_SWAP,
     KY_SQL_NEWEST_STEPS,
     KY_SQL_STEP_FROM,
+    KY_SQL_ONE_STATE,
     KY_SQL_N,
 };
 

@@ -23,7 +23,7 @@
 
 /* -- what the two processes say to each other -- */
 
-enum op { OP_PUT, OP_PUT_NULL, OP_LOOK, OP_COMMIT, OP_STATUS, OP_STOP };
+enum op { OP_PUT, OP_PUT_NULL, OP_PUT_ON, OP_LOOK, OP_COMMIT, OP_STATUS, OP_STOP };
 
 typedef struct order {
     enum op op;
@@ -297,6 +297,11 @@ static void obey(ky_pipeline *p, int fd, const order *o)
         else
             answer(fd, 0, settle(p) ? "" : "it does not come to rest");
         return;
+    case OP_PUT_ON:
+        for (int naps = 0; !mem_rests() && naps < PATIENCE; naps++)
+            nap();
+        answer(fd, 0, mem_put(o) ? "" : "there is no such source");
+        return;
     case OP_LOOK:
         answer(fd, 0, settle(p) ? "" : "it does not come to rest");
         return;
@@ -416,6 +421,15 @@ void ky_inside_put(const char *source, const char *key, uint64_t number, const c
     snprintf(o.key, sizeof(o.key), "%s", key);
     snprintf(o.text, sizeof(o.text), "%s", text != NULL ? text : "");
     ask(&o, "a message");
+}
+
+void ky_inside_put_on(const char *source, uint64_t number, const char *text)
+{
+    order o = { .op = OP_PUT_ON, .number = number };
+
+    snprintf(o.source, sizeof(o.source), "%s", source);
+    snprintf(o.text, sizeof(o.text), "%s", text);
+    ask(&o, "one of many messages");
 }
 
 void ky_inside_turn(int64_t us)

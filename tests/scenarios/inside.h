@@ -26,6 +26,9 @@ void ky_inside_start(const ky_scene *s, const char *ini, const char *const *over
  *  @param text    NULL: a Kafka value of null */
 void ky_inside_put(const char *source, const char *key, uint64_t number, const char *text);
 
+/** One of many in a row: nothing is waited for; the next call but this does. */
+void ky_inside_put_on(const char *source, uint64_t number, const char *text);
+
 /** The clocks go on. */
 void ky_inside_turn(int64_t us);
 /** Only what the time of day says changes. */

@@ -8,6 +8,7 @@
  *                                [model:m] and the endpoint of [publish:out] are given
  *     send SOURCE STREAM WORD..  a sample: x=I or x=I..J (values number I; so many steps), seq=,
  *                                ts=, label=, start, end, reset, forget
+ *     many COUNT SOURCE STREAM WORD..    the same of streams STREAM0, STREAM1 ...
  *     raw SOURCE TEXT            a message as it stands
  *     null SOURCE KEY            a Kafka value of null
  *     pass TIME                  the clock goes on: 250ms, 3s, 5m, 2h
@@ -121,16 +122,39 @@ static char *word_of(run *r, char **rest)
     return word;
 }
 
+/* The members of a sample's JSON behind its stream. */
+static void put_words(run *r, char *buf, size_t size, char *rest)
+{
+    int len = 0;
+    char *word;
+
+    while ((word = strtok_r(NULL, " \t", &rest)) != NULL)
+        len += put_word(r, buf + len, size - (size_t)len - 2, word);
+    snprintf(buf + len, size - (size_t)len, "}");
+}
+
 static void do_send(run *r, char *rest)
 {
     const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
-    char text[8000], *word;
-    int len = snprintf(text, sizeof(text), "{\"stream\":\"%s\"", stream);
+    char words[7000], text[8000];
 
-    while ((word = strtok_r(NULL, " \t", &rest)) != NULL)
-        len += put_word(r, text + len, sizeof(text) - (size_t)len - 2, word);
-    snprintf(text + len, sizeof(text) - (size_t)len, "}");
+    put_words(r, words, sizeof(words), rest);
+    snprintf(text, sizeof(text), "{\"stream\":\"%s\"%s", stream, words);
     ky_inside_put(source, "", next_number(r, source), text);
+}
+
+static void do_many(run *r, char *rest)
+{
+    int count = atoi(word_of(r, &rest));
+    const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
+    char words[7000], text[8000];
+
+    put_words(r, words, sizeof(words), rest);
+    for (int i = 0; i < count; i++) {
+        snprintf(text, sizeof(text), "{\"stream\":\"%s%d\"%s", stream, i, words);
+        ky_inside_put_on(source, next_number(r, source), text);
+    }
+    ky_inside_turn(0);
 }
 
 static void do_raw(run *r, char *rest)
@@ -297,10 +321,10 @@ static const struct {
     void (*act)(run *r, char *rest);
     bool changes; /* results.db is behind afterwards */
 } acts[] = {
-    { "send", do_send, true },        { "raw", do_raw, true },    { "null", do_null, true },
-    { "pass", do_pass, true },        { "wall", do_wall, true },  { "again", do_again, true },
-    { "answer", do_answer, false },   { "none", do_none, false }, { "is", do_is, false },
-    { "counter", do_counter, false },
+    { "send", do_send, true },   { "many", do_many, true },        { "raw", do_raw, true },
+    { "null", do_null, true },   { "pass", do_pass, true },        { "wall", do_wall, true },
+    { "again", do_again, true }, { "answer", do_answer, false },   { "none", do_none, false },
+    { "is", do_is, false },      { "counter", do_counter, false },
 };
 
 static void act(run *r, char *line)
@@ -389,17 +413,27 @@ static uint64_t run_once(const char *file, int lanes, enum again again)
     return hash;
 }
 
+/* Each number of lanes and each meaning of `again` at least once, undisturbed first; with
+ * KYMO_TEST_FULL all of them together. */
 static void run_script(const char *file)
 {
-    static const int lanes[] = { 1, 2, 4 };
+    static const struct {
+        int lanes;
+        enum again again;
+    } ways[] = {
+        { 1, AGAIN_NOTHING }, { 2, AGAIN_STOP },    { 4, AGAIN_KILL },
+        { 1, AGAIN_KILL },    { 4, AGAIN_NOTHING }, { 1, AGAIN_STOP },
+        { 2, AGAIN_KILL },    { 2, AGAIN_NOTHING }, { 4, AGAIN_STOP },
+    };
+    size_t n = getenv("KYMO_TEST_FULL") != NULL ? sizeof(ways) / sizeof(*ways) : 4;
     uint64_t first = 0;
 
-    for (int k = 0; k < 9; k++) {
-        uint64_t hash = run_once(file, lanes[k / 3], (enum again)(k % 3));
+    for (size_t k = 0; k < n; k++) {
+        uint64_t hash = run_once(file, ways[k].lanes, ways[k].again);
 
         first = k == 0 ? hash : first;
         KY_WANT(hash == first, "%s: with %d lanes, again %s, something else came of it", file,
-                lanes[k / 3], again_words[k % 3]);
+                ways[k].lanes, again_words[ways[k].again]);
     }
     printf("PASS %s\n", strrchr(file, '/') + 1);
 }

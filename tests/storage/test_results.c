@@ -260,6 +260,14 @@ static void a_state_comes_back_to_the_bit(void **state)
     assert_int_equal(v.last.row.epoch, want.epoch);
     assert_int_equal(v.last.row.start_n, want.start_n);
     assert_int_equal(v.last.row.file_first, want.file_first);
+
+    char one[16] = "";
+    size_t len = 0;
+
+    assert_ok(ky_results_state(f->r, 1, one, 6, &len, &err), err); /* no more than there is room */
+    assert_int_equal(len, 11);
+    assert_memory_equal(one, "state\0\0", 7);
+    assert_int_equal(ky_results_state(f->r, 0, one, sizeof(one), &len, &err), KY_ENOENT);
     assert_int_equal(v.last.row.version, want.version);
     assert_true(v.last.row.ended);
 }

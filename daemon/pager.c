@@ -1,0 +1,139 @@
+#include "daemon/pager.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "daemon/works.h"
+#include "models/clock.h"
+#include "storage/results.h"
+
+enum { NO_SLOT = UINT32_MAX };
+
+/* A class's streams with a state in memory, in the order in which they were used. */
+typedef struct line {
+    ky_stream *first, *last;
+} line;
+
+struct ky_pager {
+    ky_pipeline *p;
+    ky_results *r;
+    line *lines;        /* [classes] */
+    size_t bytes, most; /* of states; most 0: no bound */
+};
+
+static void unlink_stream(ky_pager *g, ky_stream *s)
+{
+    line *l = &g->lines[s->class_];
+
+    *(s->older != NULL ? &s->older->newer : &l->first) = s->newer;
+    *(s->newer != NULL ? &s->newer->older : &l->last) = s->older;
+    g->bytes -= s->kept;
+    s->kept = 0;
+}
+
+void ky_pager_used(ky_pager *g, ky_stream *s, int64_t now_ns)
+{
+    line *l = &g->lines[s->class_];
+
+    if (s->kept > 0)
+        unlink_stream(g, s);
+    s->kept = (uint32_t)s->works->block;
+    g->bytes += s->kept;
+    s->used_ns = now_ns;
+    s->older = l->last;
+    s->newer = NULL;
+    *(l->last != NULL ? &l->last->newer : &l->first) = s;
+    l->last = s;
+}
+
+bool ky_pager_full(const ky_pager *g, size_t bytes)
+{
+    return g->most > 0 && g->bytes + bytes > g->most;
+}
+
+/* The stream that is to go next; NULL: all may stay. */
+static ky_stream *next_out(const ky_pager *g, int64_t now_ns)
+{
+    ky_stream *oldest = NULL;
+
+    for (int c = 0; c < g->p->cfg->n_classes; c++) {
+        int64_t timeout_ns = g->p->cfg->classes[c].idle_timeout_us * 1000;
+        ky_stream *s = g->lines[c].first;
+
+        if (s != NULL && timeout_ns > 0 && now_ns - s->used_ns >= timeout_ns)
+            return s;
+        if (s != NULL && (oldest == NULL || s->used_ns < oldest->used_ns))
+            oldest = s;
+    }
+    return ky_pager_full(g, 0) ? oldest : NULL;
+}
+
+void ky_pager_out(ky_pager *g, int64_t now_ns)
+{
+    ky_stream *s, *first_kept = NULL;
+
+    while ((s = next_out(g, now_ns)) != NULL && s != first_kept) {
+        if (s->dirty || s->first != NO_SLOT) { /* in use: not the oldest after all */
+            first_kept = first_kept != NULL ? first_kept : s;
+            ky_pager_used(g, s, now_ns);
+            continue;
+        }
+        unlink_stream(g, s);
+        ky_works_give_back(s->works, s->state);
+        s->state = NULL;
+        s->away = true;
+        KY_COUNT(g->p->count.paged_out);
+    }
+}
+
+void ky_pager_in(ky_pager *g, ky_stream *s)
+{
+    const ky_works *w = s->works;
+    size_t len = 0;
+    ky_err err;
+
+    s->state = ky_works_block(s->works);
+    int rc = ky_results_state(g->r, s->id, s->state, w->state_bytes, &len, &err);
+
+    if (rc < 0)
+        ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "lane",
+                    "the state of stream %s cannot be read back: %s", s->name, err.text);
+    if (!ky_plan_state_ok(w->plan, s->state, len))
+        ky_core_die(EX_DATAERR, "lane", "the state of stream %s came back as another: %zu bytes",
+                    s->name, len);
+    s->away = false;
+    ky_pager_used(g, s, ky_clock_mono_ns());
+    KY_COUNT(g->p->count.paged_in);
+}
+
+int ky_pager_new(ky_pipeline *p, ky_pager **ret, ky_err *err)
+{
+    ky_pager *g = calloc(1, sizeof(*g));
+    char path[4096];
+
+    if (g == NULL || (g->lines = calloc((size_t)p->cfg->n_classes + 1, sizeof(line))) == NULL) {
+        free(g);
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    }
+    g->p = p;
+    g->most = (size_t)p->cfg->max_memory / (size_t)p->n_lanes;
+    snprintf(path, sizeof(path), "%s/results.db", p->cfg->state_dir);
+    int rc = ky_results_open(path, false, &g->r, err);
+
+    if (rc < 0) {
+        ky_pager_free(g);
+        return rc;
+    }
+    *ret = g;
+    return KY_OK;
+}
+
+void ky_pager_free(ky_pager *g)
+{
+    if (g == NULL)
+        return;
+    ky_results_close(g->r);
+    free(g->lines);
+    free(g);
+}
