@@ -387,11 +387,11 @@ static void done(ky_comparison *c)
 }
 
 static const char about[] =
-    "Trains models of like size on the same data with the same budget and shows what each is\n"
-    "worth and what it costs: of a series a linear model, a 1D CNN, SimpleRNN, GRU, LSTM and\n"
-    "a CNN with an LSTM behind it. The simplest within one standard error of the best is\n"
-    "recommended. Where memory gains little over the CNN, what decides are short shapes.\n"
-    "DATA is as for `kymo train`; the test part (or a quarter of the rows, where there is\n"
+    "Trains models of like size on the same data with the same budget and shows what each\n"
+    "is worth and what it costs: of series a linear model, a 1D CNN, SimpleRNN, GRU, LSTM\n"
+    "and an LSTM behind a convolution. The simplest within one standard error of the best\n"
+    "is recommended. Where memory gains little over the CNN, what decides are short shapes.\n"
+    "DATA is as for `kymo train`; the test part (a quarter of the rows, where there is\n"
     "none) is only scored.";
 
 /* What the command line asks for; the table below points into it. */
@@ -401,7 +401,7 @@ static const char *only, *kind;
 
 static const ky_opt opts[] = {
     { "only", 0, KY_OPT_STR, &only, 0, 0, "NAME,...",
-      "these models: linear, conv1d, simple_rnn, gru, lstm, conv1d_lstm" },
+      "these models: of series linear, conv1d, simple_rnn, gru, lstm, conv1d_lstm" },
     { "task", 0, KY_OPT_STR, &asked.base.task_name, 0, 0, "NAME",
       "classify, multilabel (y is 0 and 1 of each label) or regress (y is numbers)" },
     { "kind", 0, KY_OPT_STR, &kind, 0, 0, "NAME",

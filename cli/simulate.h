@@ -44,7 +44,7 @@ typedef struct ky_sim_kind {
     void (*draw)(const ky_sim *s, const ky_sim_row *row, float *x);
     const char *const *classes;    /* [n_classes] */
     const char *const *features;   /* of the last axis, NULL: they have no names */
-    const char *const *vocabulary; /* of tokens, ends with NULL; NULL: no tokens */
+    const char *const *vocabulary; /* words from KY_WORD_FIRST on, then NULL; NULL: no tokens */
     double noise;                  /* as the data have it; < 0: --noise means nothing here */
     enum ky_h5_type type;
     int rank, shape[KY_SIM_RANK]; /* of a row */

@@ -396,5 +396,5 @@ const ky_sim_kind ky_sim_moving_digits = {
     .least_size = 16,
     .objects = 2,
     .digits = true,
-    .rows = { 3000, 1000 },
+    .rows = { 8000, 1000 },
 };

@@ -3,6 +3,7 @@
 
 #include "cli/simulate.h"
 #include "models/kernels.h"
+#include "models/vocabulary.h"
 
 /* -- spoken: log-mel spectra of words, 40 bands up to 4 kHz, 100 frames a second -- */
 
@@ -141,16 +142,13 @@ const ky_sim_kind ky_sim_spoken = {
 
 /* -- sentiment: two clauses, of which one is the verdict -- */
 
-/* Words by what they do; 0 pads a sentence, 1 stands for words that are not in the list. */
+/* Words by what they do, from KY_WORD_FIRST on. */
 static const char *const vocabulary[] = {
-    "",
-    "[UNK]",
     "the",
     "was",
     "not",
     "but",
     "although",
-    ",",
     /* nouns */
     "film",
     "plot",
@@ -200,9 +198,10 @@ static const char *const vocabulary[] = {
     NULL,
 };
 
-enum { THE = 2, WAS, NOT, BUT, ALTHOUGH, COMMA, NOUNS, N_NOUNS = 12 };
+enum { THE = KY_WORD_FIRST, WAS, NOT, BUT, ALTHOUGH, NOUNS, N_NOUNS = 12 };
 enum { DEGREES = NOUNS + N_NOUNS, N_DEGREES = 6 };
 enum { GOOD = DEGREES + N_DEGREES, N_JUDGED = 12, BAD = GOOD + N_JUDGED };
+enum { LONGEST = 13 }; /* words of a sentence */
 
 static int draw_word(ky_rng *rng, int first, int n)
 {
@@ -225,26 +224,43 @@ static int put_clause(ky_rng *rng, bool good, bool negated, float *x)
     return n;
 }
 
+/* One clause, now and then negated: where learning can begin. */
+static int draw_clause(ky_rng *rng, bool good, float *words)
+{
+    bool negated = ky_rng_below(rng, 4) == 0;
+
+    return put_clause(rng, good != negated, negated, words);
+}
+
 /*
- * The verdict is the clause behind "but", or the one without "although". With one "not" the
- * sentence has it in either clause, with none or two its adjectives contradict each other: so the
- * words without their order are as likely in a good sentence as in a bad one.
+ * Two clauses. The verdict is the one behind "but", or the one without "although". With one "not"
+ * the sentence has it in either clause, with none or two its adjectives contradict each other: so
+ * the words without their order are as likely in a good sentence as in a bad one.
  */
-static void draw_sentence(const ky_sim *s, const ky_sim_row *row, float *x)
+static int draw_clauses(ky_rng *rng, bool label, float *words)
 {
     enum { BUT_SECOND, ALTHOUGH_FIRST, ALTHOUGH_SECOND, FORMS };
-    ky_rng *rng = row->rng;
     int form = (int)ky_rng_below(rng, FORMS), verdict = form != ALTHOUGH_SECOND, n = 0;
     bool negated[2] = { ky_rng_below(rng, 2) > 0, ky_rng_below(rng, 2) > 0 }, good[2];
 
-    (void)s;
-    good[verdict] = (row->label == 1) != negated[verdict];
+    good[verdict] = label != negated[verdict];
     good[1 - verdict] = negated[0] == negated[1] ? !good[verdict] : ky_rng_below(rng, 2) > 0;
     if (form == ALTHOUGH_FIRST)
-        x[n++] = ALTHOUGH;
-    n += put_clause(rng, good[0], negated[0], x + n);
-    x[n++] = form == BUT_SECOND ? BUT : form == ALTHOUGH_SECOND ? ALTHOUGH : COMMA;
-    put_clause(rng, good[1], negated[1], x + n);
+        words[n++] = ALTHOUGH;
+    n += put_clause(rng, good[0], negated[0], words + n);
+    if (form != ALTHOUGH_FIRST)
+        words[n++] = form == BUT_SECOND ? BUT : ALTHOUGH;
+    return n + put_clause(rng, good[1], negated[1], words + n);
+}
+
+/* Of three sentences one has a single clause. */
+static void draw_sentence(const ky_sim *s, const ky_sim_row *row, float *x)
+{
+    float words[LONGEST];
+    bool single = ky_rng_below(row->rng, 3) == 0;
+    int n = (single ? draw_clause : draw_clauses)(row->rng, row->label == 1, words);
+
+    memcpy(x + s->steps - n, words, (size_t)n * sizeof *words); /* padded at the start */
 }
 
 static const char *const sentiment_names[] = { "negative", "positive" };
@@ -261,6 +277,6 @@ const ky_sim_kind ky_sim_sentiment = {
     .rank = 1,
     .shape = { KY_SIM_STEPS },
     .steps = 16,
-    .least_steps = 14,
+    .least_steps = LONGEST,
     .rows = { 4000, 1000 },
 };
