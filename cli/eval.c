@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "cli/report.h"
 #include "cli/scoring.h"
 #include "models/json.h"
 
@@ -22,10 +23,12 @@ static void print_json(const char *path, const ky_scoring *s)
 
 int ky_cmd_eval(int argc, char **argv)
 {
-    const char *words[2], *config = NULL, *task_name = NULL;
+    const char *words[2], *config = NULL, *task_name = NULL, *report = NULL;
     int64_t threads = 0, resamples = KY_RESAMPLES, seed = 1;
     bool json = false;
     const ky_opt opts[] = {
+        { "report", 'r', KY_OPT_STR, &report, 0, 0, "DIR",
+          "write DIR/index.html, with curves, confusions and calibration" },
         { "resamples", 0, KY_OPT_INT, &resamples, 0, 1e6, "N",
           "of the bootstrap that intervals come from; 0: none" },
         { "seed", 's', KY_OPT_INT, &seed, 0, 9e15, "N", "of the resamples" },
@@ -66,12 +69,18 @@ int ky_cmd_eval(int argc, char **argv)
     o.threads = (int)threads;
     o.resamples = (int)resamples;
     o.seed = (uint64_t)seed;
-    if ((rc = ky_scoring_run(m, words[1], &o, &s, &err)) < 0)
+    if ((report != NULL && (rc = ky_report_prepare(report, &err)) < 0) ||
+        (rc = ky_scoring_run(m, words[1], &o, &s, &err)) < 0)
+        goto out;
+    if (report != NULL &&
+        (rc = ky_report_write(&(ky_report){ report, words[0], m, &s, argc, argv }, &err)) < 0)
         goto out;
     if (json)
         print_json(words[0], &s);
     else
         ky_scoring_print(&s);
+    if (report != NULL && !json)
+        printf("\nreport: %s/index.html\n", report);
 out:
     ky_scoring_done(&s);
     ky_model_free(m);

@@ -19,6 +19,7 @@ kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c
 kymo_SOURCES += cli/gate.c cli/segments.c cli/segments.h cli/targets.c cli/targets.h cli/train.c cli/training.h
 kymo_SOURCES += cli/watch.c cli/watch.h
 kymo_SOURCES += cli/scoring.c cli/scoring.h
+kymo_SOURCES += cli/charts.c cli/charts.h cli/page.c cli/page.h cli/page_style.h cli/report.c cli/report.h
 kymo_SOURCES += cli/tail.c
 kymo_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
 kymo_LDADD = libkyimport.la libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la

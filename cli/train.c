@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "cli/report.h"
 #include "cli/scoring.h"
 #include "cli/training.h"
 #include "cli/watch.h"
@@ -347,7 +348,7 @@ static int check_outputs(const ky_training *t, ky_err *err)
         if (rc < 0)
             return rc;
     }
-    return KY_OK;
+    return t->report != NULL ? ky_report_prepare(t->report, err) : KY_OK;
 }
 
 static int report(const ky_training *t, const ky_model *m, const ky_data *d,
@@ -366,6 +367,8 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
             printf("test ");
             ky_scoring_print_line(test);
         }
+        if (t->report != NULL)
+            printf("report: %s/index.html\n", t->report);
         return KY_EXIT_OK;
     }
     o = ky_json_object();
@@ -465,6 +468,10 @@ static int train_file(const ky_training *t)
     if ((rc = ky_model_save(m, t->out, &err)) < 0 ||
         (strchr(t->data, ':') == NULL && (rc = score_test(t, m, &test, &err)) < 0))
         goto out;
+    if (t->report != NULL &&
+        (rc = ky_report_write(&(ky_report){ t->report, t->out, m, &test, t->argc, t->argv },
+                              &err)) < 0)
+        goto out;
     report(t, m, &d, &r, &test);
 out:
     ky_scoring_done(&test);
@@ -563,8 +570,8 @@ static int check_words(const ky_usage *u, ky_training *t)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
     if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
         return ky_cli_usage(u, "--memory: '%s' is neither window nor stream", t->memory);
-    if (t->segments.n > 0 && (t->checkpoint != NULL || t->resume != NULL))
-        return ky_cli_usage(u, "--checkpoint and --resume go with a file of data");
+    if (t->segments.n > 0 && (t->checkpoint != NULL || t->resume != NULL || t->report != NULL))
+        return ky_cli_usage(u, "--checkpoint, --resume and --report go with a file of data");
     if (t->segments.n > 0) {
         if (t->model == NULL || t->arch != NULL)
             return ky_cli_usage(u, "--segments goes with --model, the model to go on from");
@@ -639,6 +646,8 @@ static const ky_opt opts[] = {
       "written after each epoch, to go on from" },
     { "history", 0, KY_OPT_STR, &asked.history, 0, 0, "FILE.csv|.json",
       "loss, accuracy, rate and seconds of each epoch, written as epochs end" },
+    { "report", 'r', KY_OPT_STR, &asked.report, 0, 0, "DIR",
+      "write DIR/index.html: curves, and of the test part confusions and calibration" },
     { "resume", 0, KY_OPT_STR, &asked.resume, 0, 0, "FILE",
       "go on from a checkpoint, with the data and options it was made with; --checkpoint is "
       "the same file unless another is given" },
@@ -740,6 +749,8 @@ int ky_cmd_train(int argc, char **argv)
     if ((rc = ky_cli_parse(&usage, argc, argv, words, &n)) >= 0)
         return rc;
     t->data = n > 0 ? words[0] : NULL;
+    t->argc = argc;
+    t->argv = argv;
     if ((rc = check_words(&usage, t)) >= 0)
         return rc;
     t->quiet |= t->background;

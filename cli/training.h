@@ -11,7 +11,9 @@
 #include "models/train.h"
 
 typedef struct ky_training {
-    const char *data, *arch, *model, *out, *memory, *checkpoint, *resume, *history;
+    const char *data, *arch, *model, *out, *memory, *checkpoint, *resume, *history, *report;
+    int argc; /* the command line */
+    char *const *argv;
     int64_t epochs, batch, patience, seed, threads;
     double learning_rate, validation, clip_norm;
     /* the optimizer and what becomes of the gradient */

@@ -61,6 +61,7 @@ kymo_sources = \
 	models/run.c \
 	models/sample.h \
 	models/unit_normalization.c \
+	models/utf8.c models/utf8.h \
 	models/simple_rnn.c \
 	models/upsampling.c \
 	models/zip.c models/zip.h

@@ -282,15 +282,16 @@ static const struct figure {
     double (*value)(const tally *s, int C);
     int of;
     bool probabilities; /* only of answers that are */
+    bool biased; /* larger in a resample than in the rows: its percentiles are moved by as much */
 } figures[KY_FIGURES] = {
-    [KY_ACCURACY] = { "accuracy", "accuracy", accuracy, CLASSES | LABELS, false },
-    [KY_MACRO_F1] = { "macro_f1", "macro F1", macro_f1, CLASSES | LABELS, false },
-    [KY_LOG_LOSS] = { "log_loss", "log loss", log_loss, CLASSES | LABELS, true },
-    [KY_BRIER] = { "brier", "Brier score", brier, CLASSES | LABELS, true },
-    [KY_ECE] = { "ece", "ECE", ece, CLASSES | LABELS, true },
-    [KY_MAE] = { "mae", "MAE", mae, NUMBERS, false },
-    [KY_RMSE] = { "rmse", "RMSE", rmse, NUMBERS, false },
-    [KY_R2] = { "r2", "R2", r2, NUMBERS, false },
+    [KY_ACCURACY] = { "accuracy", "accuracy", accuracy, CLASSES | LABELS, false, false },
+    [KY_MACRO_F1] = { "macro_f1", "macro F1", macro_f1, CLASSES | LABELS, false, false },
+    [KY_LOG_LOSS] = { "log_loss", "log loss", log_loss, CLASSES | LABELS, true, false },
+    [KY_BRIER] = { "brier", "Brier score", brier, CLASSES | LABELS, true, false },
+    [KY_ECE] = { "ece", "ECE", ece, CLASSES | LABELS, true, true },
+    [KY_MAE] = { "mae", "MAE", mae, NUMBERS, false, false },
+    [KY_RMSE] = { "rmse", "RMSE", rmse, NUMBERS, false, false },
+    [KY_R2] = { "r2", "R2", r2, NUMBERS, false, false },
 };
 
 const char *ky_figure_name(enum ky_figure f)
@@ -406,17 +407,20 @@ static double quantile(const double *sorted, int n, double q)
 
 static void set_interval(const measuring *m, enum ky_figure f, ky_estimate *e)
 {
-    double *v = m->values + (size_t)f * (size_t)m->resamples;
+    double *v = m->values + (size_t)f * (size_t)m->resamples, sum = 0, bias;
     int n = 0;
 
     for (int b = 0; b < m->resamples; b++)
         if (!isnan(v[b])) /* a draw of nothing but one number has no R2 */
-            v[n++] = v[b];
+            sum += v[n++] = v[b];
     qsort(v, (size_t)n, sizeof *v, compare_doubles);
     if (n == 0 || isnan(e->value))
         return;
-    e->low = quantile(v, n, 0.025);
-    e->high = quantile(v, n, 0.975);
+    bias = figures[f].biased ? sum / n - e->value : 0;
+    e->low = quantile(v, n, 0.025) - bias;
+    e->high = quantile(v, n, 0.975) - bias;
+    if (figures[f].biased)
+        e->low = fmax(e->low, 0);
 }
 
 /* A seed's neighbours would share all but the order of their resamples, each of which has the hash

@@ -95,7 +95,9 @@ typedef struct ky_metrics {
  * Intervals are percentiles, 2.5 and 97.5, of `resamples` bootstrap samples (Efron and Tibshirani
  * 1993): of rows, or where there are two groups or more of whole groups, as rows of a group are
  * not independent (Field and Welsh 2007). The accuracy of classes without groups has Wilson's
- * interval. Nothing depends on the number of threads.
+ * interval. The ECE of a resample is too large, as that of few rows is; its percentiles are moved
+ * by the mean of what it is too large (Efron and Tibshirani's bias). Nothing depends on the number
+ * of threads.
  *
  * @param resamples  0: intervals are NaN, but Wilson's
  * @return KY_ESHAPE names a class outside 0..C-1, KY_ENOMEM

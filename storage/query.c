@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "models/utf8.h"
 #include "storage/results_sqlite.h"
 
 enum {
@@ -89,56 +90,27 @@ static int prepare_one(ky_results *r, const char *sql, sqlite3_stmt **ret, ky_er
 
 /* -- text from outside -- */
 
-/* Length of the UTF-8 character at p and its code point; 1 and -1 for a byte that begins none. */
-static int decode(const unsigned char *p, size_t left, int32_t *ret)
-{
-    static const int32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-    int len = p[0] < 0x80 ? 1 : p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    int32_t c = len == 1 ? p[0] : p[0] & (0x7f >> len);
-
-    *ret = -1;
-    if ((p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 || (size_t)len > left)
-        return 1;
-    for (int i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 1;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-        return 1;
-    *ret = c;
-    return len;
-}
-
-/* Characters that move the cursor, change colours or turn the direction of writing. */
-static bool is_control(int32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x200b && c <= 0x200f) ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff;
-}
-
 /* Writes text so that no byte of it can act on a terminal; returns how many columns it takes. */
 static size_t put_safe(FILE *out, const char *text, size_t len, size_t most)
 {
-    const unsigned char *p = (const unsigned char *)text;
     size_t columns = 0;
 
     for (size_t i = 0; i < len;) {
         int32_t c;
-        int n = decode(p + i, len - i, &c);
+        int n = ky_utf8_decode(text + i, len - i, &c);
 
         if (columns >= most && i < len) {
             fputs("…", out);
             return columns + 1;
         }
         if (c == -1)
-            columns += (size_t)fprintf(out, "\\x%02x", p[i]);
+            columns += (size_t)fprintf(out, "\\x%02x", (unsigned char)text[i]);
         else if (c == '\n' || c == '\t' || c == '\r')
             columns += (size_t)fprintf(out, "\\%c", c == '\n' ? 'n' : c == '\t' ? 't' : 'r');
-        else if (is_control(c))
+        else if (ky_utf8_is_control(c))
             columns += (size_t)fprintf(out, c < 0x100 ? "\\x%02x" : "\\u%04x", (unsigned)c);
         else
-            columns += fwrite(p + i, 1, (size_t)n, out) == (size_t)n;
+            columns += fwrite(text + i, 1, (size_t)n, out) == (size_t)n;
         i += (size_t)n;
     }
     return columns;
@@ -163,21 +135,19 @@ static void put_csv(FILE *out, const char *text, size_t len)
 
 static void put_json(FILE *out, const char *text, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)text;
-
     fputc('"', out);
     for (size_t i = 0; i < len;) {
         int32_t c;
-        int n = decode(p + i, len - i, &c);
+        int n = ky_utf8_decode(text + i, len - i, &c);
 
         if (c == -1)
             fputs("\\ufffd", out);
         else if (c == '"' || c == '\\')
             fprintf(out, "\\%c", (int)c);
-        else if (is_control(c))
+        else if (ky_utf8_is_control(c))
             fprintf(out, "\\u%04x", (unsigned)c);
         else
-            fwrite(p + i, 1, (size_t)n, out);
+            fwrite(text + i, 1, (size_t)n, out);
         i += (size_t)n;
     }
     fputc('"', out);

@@ -15,6 +15,11 @@ tests_cli_test_watch_SOURCES = tests/cli/test_watch.c tests/cli/run.h
 tests_cli_test_watch_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_watch_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/cli/test_report
+tests_cli_test_report_SOURCES = tests/cli/test_report.c tests/cli/run.h cli/page.c cli/page.h
+tests_cli_test_report_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_report_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/cli/test_gate
 tests_cli_test_gate_SOURCES = tests/cli/test_gate.c tests/cli/run.h
 tests_cli_test_gate_CFLAGS = $(KY_TEST_CFLAGS)
