@@ -1,4 +1,4 @@
-# systemd unit, sysusers, the example configurations.
+# systemd unit, sysusers, the examples.
 systemdsystemunitdir = @systemdsystemunitdir@
 sysusersdir = @sysusersdir@
 kymoconfdir = $(sysconfdir)/kymo
@@ -10,8 +10,17 @@ kymoconf_DATA = packaging/kymod.ini.example
 dist_examples_DATA = \
 	examples/acknowledged.ini \
 	examples/kafka.ini \
+	examples/lib.sh \
 	examples/minimal.ini \
 	examples/windows.ini
+dist_examples_SCRIPTS = \
+	examples/activity.sh \
+	examples/bearings.sh \
+	examples/heartbeats.sh \
+	examples/motions.sh \
+	examples/sentiment.sh \
+	examples/speakers.sh \
+	examples/spoken.sh
 
 EXTRA_DIST += packaging/kymod.service.in packaging/kymo.sysusers packaging/setup.sh
 CLEANFILES += packaging/kymod.service packaging/kymo.conf packaging/kymod.ini.example
