@@ -20,6 +20,8 @@ typedef struct ky_list {
     int n;
 } ky_list;
 
+enum ky_when_full { KY_FULL_BLOCK, KY_FULL_DROP_OLDEST, KY_FULL_LATEST };
+
 typedef struct ky_source_cfg {
     char *name;
     char *type, *endpoint, *socket, *subscribe, *format;
@@ -27,7 +29,8 @@ typedef struct ky_source_cfg {
     char *stream_field, *time_field, *label_field;
     ky_list values;
     int64_t time_unit_ns;
-    int missing; /* enum ky_missing */
+    int missing;   /* enum ky_missing */
+    int when_full; /* enum ky_when_full */
     int64_t hwm, max_message, queue_bytes;
     char *brokers, *topic, *partitions, *group;
     ky_kv *rdkafka; /* rdkafka.<property> lines, keys without "rdkafka." */

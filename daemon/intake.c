@@ -9,6 +9,7 @@
 #include "daemon/accept.h"
 #include "daemon/log.h"
 #include "daemon/queue.h"
+#include "daemon/shelf.h"
 #include "models/clock.h"
 
 struct ky_intake {
@@ -23,7 +24,14 @@ struct ky_intake {
     ky_codec *codec;
     char *address;
     ky_complaint trouble;
-    bool unrung; /* records that the accept stage was not told of */
+    bool unrung;    /* records that the accept stage was not told of */
+    ky_shelf shelf; /* when_full = drop_oldest, latest */
+    bool shelves;   /* the shelf takes the record that was begun */
+    struct {        /* messages being lost */
+        ky_complaint complaint;
+        int64_t since_ns, last_ns; /* 0: none; when the last ones were */
+        uint64_t before, known;    /* dropped until it began, and until last_ns */
+    } loss;
     _Atomic bool closing, finishing;
     /* the start: the thread opens the source, as it is its own, and says how it went */
     ky_bell begun;
@@ -81,19 +89,104 @@ static void send_answers(ky_intake *i)
 
 /* -- records -- */
 
+/* As much as there is room for goes on from the shelf; whether that is all. */
+static bool unshelve(ky_intake *i)
+{
+    const ky_arrival *v;
+    size_t size;
+    void *to;
+
+    while ((v = ky_shelf_first(&i->shelf, &size)) != NULL) {
+        if ((to = ky_queue_reserve(&i->records, size)) == NULL)
+            return false;
+        memcpy(to, v, size);
+        ky_shelf_settle(&i->shelf, (ky_record *)((ky_arrival *)to + 1));
+        ky_queue_commit(&i->records, size);
+        ky_shelf_pop(&i->shelf);
+        i->unrung = true;
+    }
+    return true;
+}
+
+static void tell_loss(ky_intake *i, const char *what, const char *detail)
+{
+    char object[KY_NAME_MAX + 16];
+
+    snprintf(object, sizeof(object), "source %s", i->cfg->name);
+    ky_accept_event(i->p->accept, "warn", object, what, detail);
+}
+
+static uint64_t lost(const ky_intake *i)
+{
+    return atomic_load_explicit(&i->shelf.dropped, memory_order_relaxed);
+}
+
+/* It is over: says how much it was. */
+static void end_loss(ky_intake *i)
+{
+    char detail[120];
+
+    if (i->loss.since_ns == 0)
+        return;
+    snprintf(detail, sizeof(detail), "%llu messages in %.1f s",
+             (unsigned long long)(i->loss.known - i->loss.before),
+             (double)(i->loss.last_ns - i->loss.since_ns) * 1e-9);
+    tell_loss(i, "dropped", detail);
+    ky_complaint_over(&i->loss.complaint, "intake", KY_OBJECT("source", i->cfg->name),
+                      "keeps up again: dropped were %s", detail);
+    i->loss.since_ns = 0;
+    i->loss.before = i->loss.known;
+}
+
+/* Says what is being lost, and when nothing was for a while and nothing waits that it is over. */
+static void say_loss(ky_intake *i, bool all_on)
+{
+    enum { QUIET_S = 1 };
+    uint64_t n = lost(i);
+
+    if (n == i->loss.known && i->loss.since_ns == 0)
+        return;
+    int64_t now = ky_clock_mono_ns();
+    if (n == i->loss.known) {
+        if (all_on && now - i->loss.last_ns > QUIET_S * INT64_C(1000000000))
+            end_loss(i);
+        return;
+    }
+    i->loss.known = n;
+    i->loss.last_ns = now;
+    if (i->loss.since_ns == 0) {
+        i->loss.since_ns = now;
+        tell_loss(i, "dropping", "samples come faster than they are answered");
+    }
+    ky_complain(&i->loss.complaint, KY_WARN, "intake", KY_OBJECT("source", i->cfg->name),
+                "samples come faster than they are answered: %llu messages are dropped",
+                (unsigned long long)(n - i->loss.before));
+}
+
+/* Waits until the accept stage makes room, and answers senders meanwhile. */
+static void wait_for_room(ky_intake *i, uint32_t heard)
+{
+    ky_queue_ring(&i->records);
+    send_answers(i);
+    ky_bell_wait(&i->bell, heard, -1);
+}
+
 static ky_arrival *reserve(ky_intake *i, size_t record)
 {
     size_t size = sizeof(ky_arrival) + record;
     void *to;
 
+    i->shelves = i->cfg->when_full != KY_FULL_BLOCK;
+    if (i->shelves) {
+        i->shelves = !unshelve(i) || (to = ky_queue_reserve(&i->records, size)) == NULL;
+        return i->shelves ? ky_shelf_reserve(&i->shelf, size) : to;
+    }
     for (;;) {
         uint32_t heard = ky_bell_listen(&i->bell);
 
         if ((to = ky_queue_reserve(&i->records, size)) != NULL)
             return to;
-        ky_queue_ring(&i->records);
-        send_answers(i);
-        ky_bell_wait(&i->bell, heard, -1);
+        wait_for_room(i, heard);
     }
 }
 
@@ -121,9 +214,16 @@ static ky_record *begin(ky_intake *i, const ky_message *m, size_t stream, size_t
     return r;
 }
 
-static void end(ky_intake *i, const ky_record *r)
+static void end(ky_intake *i, ky_record *r)
 {
-    ky_queue_commit(&i->records, sizeof(ky_arrival) + r->size);
+    size_t size = sizeof(ky_arrival) + r->size;
+
+    if (i->shelves) {
+        ky_shelf_commit(&i->shelf, size);
+        return;
+    }
+    ky_shelf_settle(&i->shelf, r);
+    ky_queue_commit(&i->records, size);
     i->unrung = true;
 }
 
@@ -266,11 +366,12 @@ static int64_t resume(const char *key, void *arg)
     return ky_accept_offset(i->p->accept, i->number, key);
 }
 
-/* What a message can hold, and no more than half of the queue. */
+/* What a message can hold, and no more than half of queue_size. */
 static int most_values(const ky_intake *i)
 {
+    enum { ENVELOPE = 4096 }; /* a record's fields and names */
     size_t by_message = (size_t)i->cfg->max_message / 2;
-    size_t by_queue = ky_queue_largest(&i->records) / 2 / sizeof(float);
+    size_t by_queue = ((size_t)i->cfg->queue_bytes / 2 - ENVELOPE) / sizeof(float);
 
     return (int)(by_message < by_queue ? by_message : by_queue);
 }
@@ -345,10 +446,27 @@ static void receive(ky_intake *i)
         else
             ky_core_die(EX_UNAVAILABLE, "intake", "source %s: %s", i->cfg->name, err.text);
     }
+    bool all_on = unshelve(i);
+
     if (i->unrung)
         ky_queue_ring(&i->records);
     i->unrung = false;
     say_trouble(i);
+    say_loss(i, all_on);
+}
+
+/* All of it goes on. */
+static void empty_shelf(ky_intake *i)
+{
+    for (;;) {
+        uint32_t heard = ky_bell_listen(&i->bell);
+
+        if (unshelve(i))
+            break;
+        wait_for_room(i, heard);
+    }
+    say_loss(i, true);
+    end_loss(i);
 }
 
 static void *run(void *arg)
@@ -364,6 +482,7 @@ static void *run(void *arg)
         receive(i);
         send_answers(i);
     }
+    empty_shelf(i);
     ky_queue_close(&i->records);
     while (i->rc == KY_OK) {
         uint32_t heard = ky_bell_listen(&i->bell);
@@ -382,6 +501,14 @@ static void *run(void *arg)
 
 /* -- the pipeline -- */
 
+static void wake_source(void *arg)
+{
+    ky_source *s = atomic_load(&((ky_intake *)arg)->open);
+
+    if (s != NULL)
+        ky_source_wake(s);
+}
+
 int ky_intake_new(ky_pipeline *p, int source, ky_intake **ret, ky_err *err)
 {
     ky_intake *i = calloc(1, sizeof(*i));
@@ -391,11 +518,17 @@ int ky_intake_new(ky_pipeline *p, int source, ky_intake **ret, ky_err *err)
     i->p = p;
     i->number = source;
     i->cfg = &p->cfg->sources[source];
-    int rc = ky_queue_init(&i->records, (size_t)i->cfg->queue_bytes, ky_accept_bell(p->accept),
-                           &i->bell, err);
+    bool shelf = i->cfg->when_full != KY_FULL_BLOCK;
+    size_t bytes = (size_t)i->cfg->queue_bytes / (shelf ? 2 : 1); /* for the queue, and the shelf */
+    int rc = ky_queue_init(&i->records, bytes, ky_accept_bell(p->accept), &i->bell, err);
 
     if (rc == KY_OK)
         rc = ky_queue_init(&i->answers, 1 << 18, &i->bell, NULL, err);
+    if (rc == KY_OK && shelf) { /* whoever makes room wakes it from waiting for messages */
+        i->bell.also = wake_source;
+        i->bell.arg = i;
+        rc = ky_shelf_init(&i->shelf, i->cfg->when_full == KY_FULL_LATEST, bytes, err);
+    }
     if (rc < 0) {
         ky_intake_free(i);
         return rc;
@@ -429,11 +562,8 @@ int ky_intake_start(ky_intake *i, ky_err *err)
 
 void ky_intake_wake(ky_intake *i)
 {
-    ky_source *s = atomic_load(&i->open);
-
     ky_bell_ring(&i->bell);
-    if (s != NULL)
-        ky_source_wake(s);
+    wake_source(i);
 }
 
 void ky_intake_close(ky_intake *i)
@@ -446,6 +576,7 @@ void ky_intake_close(ky_intake *i)
 
 void ky_intake_join(ky_intake *i)
 {
+    i->bell.also = NULL; /* the accept stage is gone, and soon the source */
     atomic_store(&i->finishing, true);
     ky_bell_ring(&i->bell);
     if (i->started)
@@ -459,6 +590,7 @@ void ky_intake_free(ky_intake *i)
         return;
     ky_queue_done(&i->records);
     ky_queue_done(&i->answers);
+    ky_shelf_done(&i->shelf);
     free(i->address);
     free(i);
 }
@@ -470,8 +602,13 @@ const char *ky_intake_address(const ky_intake *i)
 
 size_t ky_intake_fill(const ky_intake *i, size_t *ret_bytes)
 {
-    *ret_bytes = i->records.bytes;
-    return ky_queue_fill(&i->records);
+    *ret_bytes = i->records.bytes + i->shelf.ring.bytes;
+    return ky_queue_fill(&i->records) + ky_shelf_fill(&i->shelf);
+}
+
+uint64_t ky_intake_dropped(const ky_intake *i)
+{
+    return lost(i);
 }
 
 const ky_heart *ky_intake_heart(const ky_intake *i)

@@ -2,7 +2,8 @@
  * Intake: one thread a source. It receives messages, has the codec decode them, finds the class
  * of streams and checks the number of values, and puts records into its queue to the accept stage,
  * which waits for room when that is full: then the transport's own queue fills, and the sender
- * waits. What is wrong becomes a REJECT record in the message's place, with its first bytes.
+ * waits. Or, by `when_full`, it loses some (shelf.h). What is wrong becomes a REJECT record in the
+ * message's place, with its first bytes.
  * Acknowledgements come back through a second queue.
  */
 #ifndef KY_INTAKE_H
@@ -32,6 +33,8 @@ void ky_intake_wake(ky_intake *i);
 
 const char *ky_intake_address(const ky_intake *i);
 size_t ky_intake_fill(const ky_intake *i, size_t *ret_bytes);
+/** Messages that `when_full` has dropped. */
+uint64_t ky_intake_dropped(const ky_intake *i);
 
 /** The class of a stream from this source: the first whose sources and glob fit; -1 for none. */
 int ky_intake_class(const ky_config *cfg, int source, const char *stream, size_t len);

@@ -31,6 +31,7 @@ libkydaemon_la_SOURCES = \
 	daemon/retrain.c daemon/retrain.h \
 	daemon/rows.c daemon/rows.h \
 	daemon/served.c daemon/served.h \
+	daemon/shelf.c daemon/shelf.h \
 	daemon/status.c \
 	daemon/stream.c daemon/stream.h \
 	daemon/works.c daemon/works.h

@@ -32,6 +32,8 @@ void ky_bell_ring(ky_bell *b)
     atomic_fetch_add(&b->rings, 1);
     if (atomic_load(&b->waiting) != 0)
         syscall(SYS_futex, &b->rings, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    if (b->also != NULL)
+        b->also(b->arg);
 }
 
 void ky_bell_wait(ky_bell *b, uint32_t heard, int64_t timeout_us)
@@ -182,6 +184,26 @@ bool ky_queue_ended(ky_queue *q)
 {
     return atomic_load(&q->closed) &&
            q->read == atomic_load_explicit(&q->tail, memory_order_acquire);
+}
+
+uint64_t ky_queue_begin(const ky_queue *q)
+{
+    return atomic_load_explicit(&q->head, memory_order_relaxed);
+}
+
+uint64_t ky_queue_end(const ky_queue *q)
+{
+    return atomic_load_explicit(&q->tail, memory_order_relaxed);
+}
+
+void *ky_queue_at(const ky_queue *q, uint64_t place)
+{
+    return q->ring + place % q->bytes + HEAD;
+}
+
+void ky_queue_rewind(ky_queue *q)
+{
+    q->read = ky_queue_begin(q);
 }
 
 size_t ky_queue_fill(const ky_queue *q)

@@ -26,6 +26,9 @@
 typedef struct ky_bell {
     _Atomic uint32_t rings, waiting;
     ky_heart heart;
+    void (*also)(void *arg); /* called when it rings, if there is one: its thread waits elsewhere,
+                                too; set before anybody rings */
+    void *arg;
 } ky_bell;
 
 /** Its thread. */
@@ -75,6 +78,17 @@ void *ky_queue_next(ky_queue *q, size_t *ret_size);
 void ky_queue_pop(ky_queue *q);
 /** Whether it was closed and everything has been looked at. */
 bool ky_queue_ended(ky_queue *q);
+
+/* -- who is both at once -- */
+
+/** Places are bytes since the queue was made: where the oldest record is, where the next will be.
+ */
+uint64_t ky_queue_begin(const ky_queue *q);
+uint64_t ky_queue_end(const ky_queue *q);
+/** The record at its place. */
+void *ky_queue_at(const ky_queue *q, uint64_t place);
+/** Looks at the oldest again. */
+void ky_queue_rewind(ky_queue *q);
 
 /* -- any thread -- */
 size_t ky_queue_fill(const ky_queue *q); /* bytes waiting, about */

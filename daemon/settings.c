@@ -67,6 +67,10 @@ static const ky_word missings[] = { { "reject", KY_MISSING_REJECT },
                                     { "hold", KY_MISSING_HOLD },
                                     { "zero", KY_MISSING_ZERO },
                                     { NULL, 0 } };
+static const ky_word when_fulls[] = { { "block", KY_FULL_BLOCK },
+                                      { "drop_oldest", KY_FULL_DROP_OLDEST },
+                                      { "latest", KY_FULL_LATEST },
+                                      { NULL, 0 } };
 static const ky_word memories[] = { { "stream", KY_MEMORY_STREAM },
                                     { "window", KY_MEMORY_WINDOW },
                                     { NULL, 0 } };
@@ -196,6 +200,14 @@ const ky_setting ky_settings[] = {
     { KY_SECTION_SOURCE, "queue_size", KY_SET_SIZE, SOURCE(queue_bytes), "16M", 64 * K, 4 * G, NULL,
       NULL, false,
       "Room for decoded samples on their way in, at least four of the largest message.", NULL },
+    { KY_SECTION_SOURCE, "when_full", KY_SET_CHOICE, SOURCE(when_full), "block", 0, 0, when_fulls,
+      "socket=pull|sub", false,
+      "What happens when samples come faster than they are answered and that room is taken. block: "
+      "the sender waits. drop_oldest: the oldest sample is dropped. latest: all samples of a "
+      "stream "
+      "but its newest are dropped. What is dropped is counted, and told in the log and in the "
+      "table events; a start that it said holds for the stream's next sample.",
+      NULL },
     { KY_SECTION_SOURCE, "brokers", KY_SET_TEXT, SOURCE(brokers), NULL, 0, 4095, NULL, "type=kafka",
       true, "Where to find the cluster: host:port, host:port.", NULL },
     { KY_SECTION_SOURCE, "topic", KY_SET_TEXT, SOURCE(topic), NULL, 0, 249, NULL, "type=kafka",

@@ -101,6 +101,7 @@ static ky_json *sources(const ky_pipeline *p)
         ky_json_set(s, "address", ky_json_of_str(ky_intake_address(p->intakes[i])));
         ky_json_set(s, "queue_bytes", ky_json_of_int((int64_t)bytes));
         ky_json_set(s, "queue_fill", ky_json_of_int((int64_t)fill));
+        ky_json_set(s, "dropped", ky_json_of_int((int64_t)ky_intake_dropped(p->intakes[i])));
         ky_json_set(o, p->cfg->sources[i].name, s);
     }
     return o;

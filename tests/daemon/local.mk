@@ -34,6 +34,11 @@ tests_daemon_test_retrain_SOURCES = tests/daemon/test_retrain.c tests/daemon/kee
 tests_daemon_test_retrain_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_retrain_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/daemon/test_shelf
+tests_daemon_test_shelf_SOURCES = tests/daemon/test_shelf.c
+tests_daemon_test_shelf_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_shelf_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/daemon/test_queue
 tests_daemon_test_queue_SOURCES = tests/daemon/test_queue.c
 tests_daemon_test_queue_CFLAGS = $(KY_TEST_CFLAGS)

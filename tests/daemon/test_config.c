@@ -231,6 +231,10 @@ static const mistake mistakes[] = {
     { GOOD "[model:n]\nfile = kymod.d\n", "kymod.d: is not a regular file" },
     /* what does not fit together */
     { SOURCE("subscribe = x"), "kymod.ini:2: [source:plant] subscribe: is only for socket = sub" },
+    { SOURCE("socket = router\nwhen_full = latest"),
+      "kymod.ini:3: [source:plant] when_full: is only for socket = pull or sub" },
+    { KAFKA "[source:k]\nwhen_full = block\n",
+      "kymod.ini:10: [source:k] when_full: is only for socket = pull or sub" },
     { SOURCE("format = f32\nvalues = a, b"),
       "kymod.ini:3: [source:plant] values: is only for format = json or msgpack" },
     { SOURCE("format = f32\nsocket = router"),

@@ -564,6 +564,27 @@ int64_t ky_scene_number(const ky_scene *s, const char *sql)
     return n;
 }
 
+void *ky_scene_lock(const ky_scene *s)
+{
+    char path[320];
+    sqlite3 *db;
+
+    snprintf(path, sizeof(path), "%s/state/results.db", s->dir);
+    KY_WANT(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK, "%s: %s", path,
+            sqlite3_errmsg(db));
+    sqlite3_busy_timeout(db, 10000);
+    KY_WANT(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK, "lock: %s",
+            sqlite3_errmsg(db));
+    return db;
+}
+
+void ky_scene_unlock(void *lock)
+{
+    KY_WANT(sqlite3_exec(lock, "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK, "unlock: %s",
+            sqlite3_errmsg(lock));
+    sqlite3_close(lock);
+}
+
 bool ky_within(int64_t timeout_ms, bool (*fn)(void *arg), void *arg)
 {
     int64_t until = ky_clock_mono_ns() + timeout_ms * 1000000;

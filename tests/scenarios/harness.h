@@ -125,6 +125,10 @@ void ky_sender_round(ky_sender *s, const ky_windows *w, const int *steps, uint64
 int64_t ky_scene_number(const ky_scene *s, const char *sql);
 /** Changes results.db while no daemon runs, to what a crash at another moment would have left. */
 void ky_scene_change(const ky_scene *s, const char *sql);
+/** Takes the lock of results.db, as anybody may with the sqlite3 shell: nothing is committed until
+ * it is given back. */
+void *ky_scene_lock(const ky_scene *s);
+void ky_scene_unlock(void *lock);
 /** Whether a condition becomes true within a time. */
 bool ky_within(int64_t timeout_ms, bool (*fn)(void *arg), void *arg);
 /** Waits until so many predictions are committed. */
