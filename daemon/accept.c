@@ -10,6 +10,7 @@
 #include "daemon/intake.h"
 #include "daemon/lane.h"
 #include "daemon/log.h"
+#include "daemon/reorder.h"
 #include "daemon/requests.h"
 #include "daemon/rows.h"
 #include "models/clock.h"
@@ -29,6 +30,7 @@ typedef struct staged {
 
 typedef struct port {
     ky_queue *records, *answers;
+    ky_reorder *reorder; /* NULL: taken as they come */
     enum ky_delivery delivery;
     bool answered; /* something for its thread since it was last told */
 } port;
@@ -50,6 +52,7 @@ struct ky_accept {
     ky_outbox out;
     int64_t since_ns, ticked_ns;
     int64_t now_ns;   /* this round's */
+    int64_t left_ns;  /* until something is due by itself */
     int64_t apart_us; /* the two clocks, when they were last compared */
     uint64_t handed;
     _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
@@ -339,16 +342,14 @@ static void stage_end(ky_accept *a, ky_known *k)
     stage_append(a, s);
 }
 
-/* Ends the sequences of those that were silent for too long; returns the time until the next is,
- * at most `most_ns`. */
-static int64_t end_silent(ky_accept *a, int64_t most_ns)
+/* Ends the sequences of those that were silent for too long. */
+static void end_silent(ky_accept *a)
 {
     ky_known *k;
 
     while (a->stage_len < BATCH_BYTES &&
-           (k = ky_books_silent(&a->books, a->now_ns, &most_ns)) != NULL)
+           (k = ky_books_silent(&a->books, a->now_ns, &a->left_ns)) != NULL)
         stage_end(a, k);
-    return most_ns;
 }
 
 /* -- behind the disk -- */
@@ -636,6 +637,14 @@ static bool serve_requests(ky_accept *a)
 
 /* -- the thread -- */
 
+static const ky_arrival *next_arrival(ky_accept *a, port *p)
+{
+    size_t size;
+
+    return p->reorder != NULL ? ky_reorder_next(p->reorder, a->now_ns, &a->left_ns)
+                              : ky_queue_next(p->records, &size);
+}
+
 static bool collect(ky_accept *a)
 {
     bool any = true, some = false;
@@ -643,15 +652,14 @@ static bool collect(ky_accept *a)
     while (any && a->stage_len < BATCH_BYTES) {
         any = false;
         for (int i = 0; i < a->p->cfg->n_sources; i++) {
-            ky_queue *q = a->ports[i].records;
+            port *p = &a->ports[i];
             const ky_arrival *v;
-            size_t size;
 
             for (int n = 0;
-                 n < TURN && a->stage_len < BATCH_BYTES && (v = ky_queue_next(q, &size)) != NULL;
-                 n++) {
+                 n < TURN && a->stage_len < BATCH_BYTES && (v = next_arrival(a, p)) != NULL; n++) {
                 take(a, i, v, (const ky_record *)(v + 1));
-                ky_queue_pop(q);
+                if (p->reorder == NULL)
+                    ky_queue_pop(p->records);
                 any = some = true;
             }
         }
@@ -662,7 +670,8 @@ static bool collect(ky_accept *a)
 static bool all_ended(ky_accept *a)
 {
     for (int i = 0; i < a->p->cfg->n_sources; i++)
-        if (!ky_queue_ended(a->ports[i].records))
+        if (a->ports[i].reorder != NULL ? !ky_reorder_ended(a->ports[i].reorder)
+                                        : !ky_queue_ended(a->ports[i].records))
             return false;
     return true;
 }
@@ -717,9 +726,10 @@ static void *run(void *arg)
         bool ended = all_ended(a);
 
         a->now_ns = ky_clock_mono_ns();
+        a->left_ns = tick_us(a) * 1000;
         bool worked = collect(a);
-        int64_t quiet_ns = end_silent(a, tick_us(a) * 1000);
 
+        end_silent(a);
         worked |= a->stage_len >= BATCH_BYTES;
         if (a->stage_len > 0)
             finish_batch(a);
@@ -731,7 +741,7 @@ static void *run(void *arg)
             continue;
         if (ended)
             break;
-        ky_bell_wait(&a->bell, heard, quiet_ns / 1000 + 1);
+        ky_bell_wait(&a->bell, heard, a->left_ns / 1000 + 1);
     }
     drain(a);
     return NULL;
@@ -943,10 +953,14 @@ ky_bell *ky_accept_bell(ky_accept *a)
     return &a->bell;
 }
 
-void ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *answers)
+int ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *answers, ky_err *err)
 {
-    a->ports[source].records = records;
-    a->ports[source].answers = answers;
+    port *p = &a->ports[source];
+    int64_t hold_us = a->p->cfg->sources[source].reorder_us;
+
+    p->records = records;
+    p->answers = answers;
+    return hold_us > 0 ? ky_reorder_new(records, hold_us, &p->reorder, err) : KY_OK;
 }
 
 int ky_accept_start(ky_accept *a, ky_err *err)
@@ -976,6 +990,8 @@ void ky_accept_free(ky_accept *a)
     for (int i = 0; i < 2; i++)
         ky_unit_done(&a->out.batch[i].unit);
     ky_requests_done(&a->requests);
+    for (int i = 0; a->ports != NULL && i < a->p->cfg->n_sources; i++)
+        ky_reorder_free(a->ports[i].reorder);
     free(a->ports);
     free(a->stage);
     free(a->sent);

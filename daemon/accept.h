@@ -47,7 +47,7 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err);
 ky_bell *ky_accept_bell(ky_accept *a);
 
 /** A source's two queues: records to here, answers from here. */
-void ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *answers);
+int ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *answers, ky_err *err);
 
 /* -- recovery, before start -- */
 

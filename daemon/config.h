@@ -32,6 +32,7 @@ typedef struct ky_source_cfg {
     int missing;   /* enum ky_missing */
     int when_full; /* enum ky_when_full */
     int64_t hwm, max_message, queue_bytes;
+    int64_t reorder_us; /* 0: no */
     char *brokers, *topic, *partitions, *group;
     ky_kv *rdkafka; /* rdkafka.<property> lines, keys without "rdkafka." */
     int n_rdkafka;

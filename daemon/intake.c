@@ -529,11 +529,12 @@ int ky_intake_new(ky_pipeline *p, int source, ky_intake **ret, ky_err *err)
         i->bell.arg = i;
         rc = ky_shelf_init(&i->shelf, i->cfg->when_full == KY_FULL_LATEST, bytes, err);
     }
+    if (rc == KY_OK)
+        rc = ky_accept_connect(p->accept, source, &i->records, &i->answers, err);
     if (rc < 0) {
         ky_intake_free(i);
         return rc;
     }
-    ky_accept_connect(p->accept, source, &i->records, &i->answers);
     *ret = i;
     return KY_OK;
 }

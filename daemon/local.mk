@@ -27,6 +27,7 @@ libkydaemon_la_SOURCES = \
 	daemon/publish.c daemon/publish.h \
 	daemon/queue.c daemon/queue.h \
 	daemon/recover.c daemon/recover.h \
+	daemon/reorder.c daemon/reorder.h \
 	daemon/requests.c daemon/requests.h \
 	daemon/retrain.c daemon/retrain.h \
 	daemon/rows.c daemon/rows.h \

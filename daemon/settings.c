@@ -50,6 +50,7 @@ const ky_section_kind ky_sections[KY_SECTIONS] = {
 
 static const ky_word auto_word[] = { { "auto", 0 }, { NULL, 0 } };
 static const ky_word never_word[] = { { "never", 0 }, { NULL, 0 } };
+static const ky_word no_word[] = { { "no", 0 }, { NULL, 0 } };
 static const ky_word model_word[] = { { "model", 0 }, { NULL, 0 } };
 static const ky_word journals[] = {
     { "sync", KY_JOURNAL_SYNC }, { "async", KY_JOURNAL_ASYNC }, { "no", KY_JOURNAL_NO }, { NULL, 0 }
@@ -208,6 +209,12 @@ const ky_setting ky_settings[] = {
       "but its newest are dropped. What is dropped is counted, and told in the log and in the "
       "table events; a start that it said holds for the stream's next sample.",
       NULL },
+    { KY_SECTION_SOURCE, "reorder", KY_SET_TIME, SOURCE(reorder_us), "no", US_MS, 3600 * US_S,
+      no_word, "socket=pull|sub", false,
+      "Samples wait for so long, so that those of a stream that overtook each other are taken in "
+      "the order of their times. They wait in the room of queue_size; when half of it is taken, "
+      "the oldest wait no longer.",
+      "200ms" },
     { KY_SECTION_SOURCE, "brokers", KY_SET_TEXT, SOURCE(brokers), NULL, 0, 4095, NULL, "type=kafka",
       true, "Where to find the cluster: host:port, host:port.", NULL },
     { KY_SECTION_SOURCE, "topic", KY_SET_TEXT, SOURCE(topic), NULL, 0, 249, NULL, "type=kafka",

@@ -53,6 +53,11 @@ check_PROGRAMS += tests/daemon/test_books
 tests_daemon_test_books_SOURCES = tests/daemon/test_books.c
 tests_daemon_test_books_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_books_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_reorder
+tests_daemon_test_reorder_SOURCES = tests/daemon/test_reorder.c
+tests_daemon_test_reorder_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_reorder_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
 
 # The manual pages are what mandoc wants them to be.

@@ -256,6 +256,10 @@ static const mistake mistakes[] = {
     { SOURCE("socket = router\nbind = no"), "kymod.ini:3: [source:plant] bind: a router is" },
     { NO_JOURNAL SOURCE("socket = router"), "kymod.ini:2: [kymod] journal: 'no' is refused with "
                                             "[source:plant], which is socket = router" },
+    { SOURCE("socket = router\nreorder = 200ms"),
+      "[source:plant] reorder: is only for socket = pull or sub" },
+    { STREAM("on_gap = hold"), "[stream:v] on_gap: 'hold' has to know how many samples" },
+    { STREAM("max_gap = 10ms\nperiod = 20ms"), "[stream:v] max_gap: is shorter than period" },
     { NO_JOURNAL KAFKA, "kymod.ini:2: [kymod] journal: 'no' is refused with [source:k]" },
     { NO_JOURNAL STREAM("archive = yes"),
       "kymod.ini:4: [stream:v] archive: the archive is made of" },
