@@ -8,8 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "models/split.h"
-
 static const ky_compare_task tasks[] = {
     [KY_TASK_CLASSIFY] = { KY_OF_CLASSES, KY_ACCURACY, KY_MACRO_F1, false },
     [KY_TASK_MULTILABEL] = { KY_OF_LABELS, KY_ACCURACY, KY_MACRO_F1, false },
@@ -19,103 +17,6 @@ static const ky_compare_task tasks[] = {
 static const enum ky_loss_kind losses[] = {
     [KY_TASK_MULTILABEL] = KY_LOSS_BINARY, [KY_TASK_REGRESS] = KY_LOSS_MSE
 };
-
-/* -- data -- */
-
-static int load_part(const ky_comparison *c, enum ky_part part, ky_data *ret, ky_err *err)
-{
-    bool classes = c->base.task == KY_TASK_CLASSIFY;
-    int rc = (classes ? ky_data_load : ky_data_load_targets)(c->base.data, part, ret, err);
-
-    if (rc == KY_OK && classes && ret->naming == KY_NAMES_NONE)
-        rc = ky_fail(err, KY_EINVAL, "%s has no labels beside it to learn", ret->what);
-    return rc;
-}
-
-/* The rows that are not held out first, then those that are. */
-static int reorder(void *a, size_t size, const uint8_t *held, int N, ky_err *err)
-{
-    char *copy, *at;
-
-    if (a == NULL)
-        return KY_OK;
-    at = copy = malloc((size_t)N * size);
-    if (copy == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory to part %d rows", N);
-    for (int side = 0; side < 2; side++)
-        for (int i = 0; i < N; i++)
-            if ((held[i] != 0) == side) {
-                memcpy(at, (const char *)a + (size_t)i * size, size);
-                at += size;
-            }
-    memcpy(a, copy, (size_t)N * size);
-    free(copy);
-    return KY_OK;
-}
-
-static int reorder_all(ky_data *d, const uint8_t *held, ky_err *err)
-{
-    const struct {
-        void *at;
-        size_t size;
-    } arrays[] = { { d->rows.x, d->rows.row * sizeof *d->rows.x },
-                   { d->rows.len, sizeof *d->rows.len },
-                   { d->y, sizeof *d->y },
-                   { d->group, sizeof *d->group },
-                   { d->ts, sizeof *d->ts },
-                   { d->target, (size_t)d->set.C * sizeof *d->target } };
-    int rc = KY_OK;
-
-    for (size_t i = 0; rc == KY_OK && i < sizeof arrays / sizeof *arrays; i++)
-        rc = reorder(arrays[i].at, arrays[i].size, held, d->set.N, err);
-    return rc;
-}
-
-/* The rows from the k-th on, where they are. */
-static ky_data rows_from(const ky_data *d, int k)
-{
-    ky_data v = *d;
-
-    v.set.N = v.rows.N = d->set.N - k;
-    v.set.x = v.rows.x = d->rows.x + (size_t)k * d->rows.row;
-    v.rows.len = d->rows.len != NULL ? d->rows.len + k : NULL;
-    v.set.y = v.y = d->y != NULL ? d->y + k : NULL;
-    v.set.group = v.group = d->group != NULL ? d->group + k : NULL;
-    v.set.ts = v.ts = d->ts != NULL ? d->ts + k : NULL;
-    v.set.target = v.target = d->target != NULL ? d->target + (size_t)k * (size_t)d->set.C : NULL;
-    return v;
-}
-
-/* A quarter of the rows to score with, where the file has no test part. */
-static int hold_out(ky_comparison *c, ky_err *err)
-{
-    ky_data *d = &c->train;
-    uint8_t *held = malloc((size_t)d->set.N);
-    int n, rc;
-
-    rc = n = held != NULL ? ky_split(&d->set, 0.25, (uint64_t)c->base.seed, held, err)
-                          : ky_fail(err, KY_ENOMEM, "no memory to part %d rows", d->set.N);
-    if (rc >= 0)
-        rc = reorder_all(d, held, err);
-    if (rc >= 0) {
-        c->test = rows_from(d, d->set.N - n);
-        d->set.N = d->rows.N = d->set.N - n;
-    }
-    free(held);
-    return rc;
-}
-
-static int load_data(ky_comparison *c, ky_err *err)
-{
-    bool named = strchr(c->base.data, ':') != NULL;
-    int rc = load_part(c, KY_PART_TRAIN, &c->train, err);
-
-    if (rc < 0)
-        return rc;
-    rc = named ? KY_ENOENT : load_part(c, KY_PART_TEST, &c->test, err);
-    c->test_part = rc == KY_OK;
-    return rc == KY_ENOENT ? hold_out(c, err) : rc;
-}
 
 /* Enough epochs for so many steps of the optimizer, however many rows there are. */
 static void settle_budget(ky_comparison *c)
@@ -217,41 +118,6 @@ static void log_run(const ky_comparison *c, const ky_entry *e, const ky_train_re
                 ky_figure_name(c->task->second), e->second[e->runs - 1], r->seconds);
 }
 
-/* Rows of several lengths are written over behind their ends, as each model wants it: they are kept
- * as they were. */
-static int keep_padding(ky_comparison *c, ky_err *err)
-{
-    ky_data *const parts[2] = { &c->train, &c->test };
-
-    for (int p = 0; p < 2; p++) {
-        const ky_data_rows *r = &parts[p]->rows;
-        size_t bytes = (size_t)r->N * r->row * sizeof *r->x;
-
-        if (r->len == NULL)
-            continue;
-        if ((c->padded[p] = malloc(bytes)) == NULL)
-            return ky_fail(err, KY_ENOMEM, "no memory for the rows of %s", r->what);
-        memcpy(c->padded[p], r->x, bytes);
-    }
-    return KY_OK;
-}
-
-static int fit_rows(ky_comparison *c, const ky_model *m, ky_err *err)
-{
-    ky_data *const parts[2] = { &c->train, &c->test };
-    int rc = KY_OK;
-
-    for (int p = 0; p < 2 && rc == KY_OK; p++) {
-        ky_data_rows *r = &parts[p]->rows;
-
-        if (c->padded[p] != NULL)
-            memcpy(r->x, c->padded[p], (size_t)r->N * r->row * sizeof *r->x);
-        if ((rc = ky_data_fit(parts[p], m, err)) == KY_OK)
-            rc = ky_data_check_tokens(parts[p], m, err);
-    }
-    return rc;
-}
-
 static int run_one(ky_comparison *c, ky_entry *e, int seed, watch *w, ky_err *err)
 {
     ky_training t = c->base;
@@ -266,7 +132,7 @@ static int run_one(ky_comparison *c, ky_entry *e, int seed, watch *w, ky_err *er
     if ((rc = ky_training_build(&t, &c->train, &c->arch, &m, err)) < 0 ||
         (c->train.vocabulary != NULL &&
          (rc = ky_model_set_vocabulary(m, c->train.vocabulary, err)) < 0) ||
-        (rc = fit_rows(c, m, err)) < 0 || (rc = train_one(c, &t, m, w, &r, err)) < 0)
+        (rc = ky_compare_fit(c, m, err)) < 0 || (rc = train_one(c, &t, m, w, &r, err)) < 0)
         goto out;
     if (ky_cli_interrupted()) /* what had less than the others says nothing */
         goto out;
@@ -332,6 +198,11 @@ static int match_test(ky_comparison *c, ky_err *err)
     return rc;
 }
 
+static void write_path(const ky_comparison *c, const ky_entry *e, char path[4096])
+{
+    snprintf(path, 4096, "%.4000s/%s.h5", c->base.out, e->c->name);
+}
+
 static int save_models(const ky_comparison *c, ky_err *err)
 {
     char path[4096];
@@ -339,9 +210,22 @@ static int save_models(const ky_comparison *c, ky_err *err)
 
     for (int i = 0; i < c->n && rc == KY_OK; i++)
         if (c->entry[i].kept != NULL) {
-            snprintf(path, sizeof path, "%.4000s/%s.h5", c->base.out, c->entry[i].c->name);
+            write_path(c, &c->entry[i], path);
             rc = ky_model_save(c->entry[i].kept, path, err);
         }
+    return rc;
+}
+
+/* Refused before the work, not after it. */
+static int check_outputs(const ky_comparison *c, ky_err *err)
+{
+    char path[4096];
+    int rc = KY_OK;
+
+    for (int i = 0; c->base.out != NULL && i < c->n && rc == KY_OK; i++) {
+        write_path(c, &c->entry[i], path);
+        rc = ky_data_spare(c->base.data, path, err);
+    }
     return rc;
 }
 
@@ -358,9 +242,9 @@ static int compare(ky_comparison *c, const char *kind, const char *only, ky_err 
 {
     int rc;
 
-    if ((rc = make_dir(c->base.out, err)) < 0 || (rc = load_data(c, err)) < 0 ||
+    if ((rc = make_dir(c->base.out, err)) < 0 || (rc = ky_compare_load(c, err)) < 0 ||
         (rc = ky_compare_kind_of(&c->train, kind, &c->kind, err)) < 0 ||
-        (rc = ky_compare_choose(c, only, err)) < 0)
+        (rc = ky_compare_choose(c, only, err)) < 0 || (rc = check_outputs(c, err)) < 0)
         return rc;
     c->base.arch = c->entry[0].c->layers;
     if ((rc = ky_training_shape(&c->base, &c->train, &c->arch, err)) < 0)
@@ -368,8 +252,8 @@ static int compare(ky_comparison *c, const char *kind, const char *only, ky_err 
     if (c->weights == 0)
         c->weights = c->kind->weights + 16 * (size_t)c->arch.vocabulary;
     settle_budget(c);
-    if ((rc = keep_padding(c, err)) < 0 || (rc = ky_compare_size(c, err)) < 0 ||
-        (rc = match_test(c, err)) < 0 || (rc = run_all(c, err)) < 0)
+    if ((rc = ky_compare_size(c, err)) < 0 || (rc = match_test(c, err)) < 0 ||
+        (rc = run_all(c, err)) < 0)
         return rc;
     ky_compare_judge(c);
     return c->base.out != NULL ? save_models(c, err) : KY_OK;
@@ -379,11 +263,7 @@ static void done(ky_comparison *c)
 {
     for (int i = 0; i < c->n; i++)
         ky_model_free(c->entry[i].kept);
-    for (int p = 0; p < 2; p++)
-        free(c->padded[p]);
-    if (c->test_part) /* else it stands in the training part */
-        ky_data_free(&c->test);
-    ky_data_free(&c->train);
+    ky_compare_unload(c);
 }
 
 static const char about[] =

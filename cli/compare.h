@@ -1,7 +1,7 @@
 /*
- * The parts of `kymo compare`: which models run (compare_models.c), what they cost where they are
- * served (compare_serve.c), what their figures mean (compare_judge.c), and telling it
- * (compare_print.c). compare.c trains them. Everything belongs to the main thread.
+ * The parts of `kymo compare`: the rows (compare_data.c), which models run (compare_models.c), what
+ * they cost where they are served (compare_serve.c), what their figures mean (compare_judge.c), and
+ * telling it (compare_print.c). compare.c trains them. Everything belongs to the main thread.
  */
 #ifndef KY_COMPARE_H
 #define KY_COMPARE_H
@@ -79,6 +79,13 @@ typedef struct ky_comparison {
     const ky_entry *best, *recommended, *plain, *memory; /* the best without, with memory; NULL */
     double commonest; /* share of the test rows' most frequent class; NaN */
 } ky_comparison;
+
+/** Read the training part, and the test part or, where there is none, a quarter of the rows. */
+int ky_compare_load(ky_comparison *c, ky_err *err);
+void ky_compare_unload(ky_comparison *c);
+
+/** Both parts as the model takes them. */
+int ky_compare_fit(ky_comparison *c, const ky_model *m, ky_err *err);
 
 /** The kind of that name, or NULL: the one that the rows look like. KY_EINVAL, KY_ESHAPE: there is
  *  none, or not for rows of this shape. */

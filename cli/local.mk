@@ -3,8 +3,8 @@ bin_PROGRAMS += kymo
 
 kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
 kymo_SOURCES += cli/data.c cli/data.h cli/data_rows.c cli/data_rows.h
-kymo_SOURCES += cli/compare.c cli/compare.h cli/compare_judge.c cli/compare_models.c
-kymo_SOURCES += cli/compare_print.c cli/compare_serve.c
+kymo_SOURCES += cli/compare.c cli/compare.h cli/compare_data.c cli/compare_judge.c
+kymo_SOURCES += cli/compare_models.c cli/compare_print.c cli/compare_serve.c
 kymo_SOURCES += cli/convert.c
 kymo_SOURCES += cli/eval.c
 kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_csv.c cli/feed_encode.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c

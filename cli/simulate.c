@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/data.h"
 #include "models/vocabulary.h"
 
 static const ky_sim_kind *const kinds[] = {
@@ -260,16 +261,16 @@ static int put_names(const ky_sim *s, ky_h5 *f, ky_err *err)
     return rc == KY_OK ? ky_h5_set_attr_str(f, "/", "note", note, err) : rc;
 }
 
-static int write_file(ky_sim *s, const char *out, bool quiet, ky_err *err)
+static int write_file(ky_sim *s, const char *path, bool silent, ky_err *err)
 {
-    ky_progress bar = { .what = "drawing", .unit = "rows", .quiet = quiet };
+    ky_progress bar = { .what = "drawing", .unit = "rows", .quiet = silent };
     ky_h5 *f = NULL;
     int rc;
 
     bar.total = s->rows[KY_SIM_TRAIN] + s->rows[KY_SIM_TEST];
     if (s->kind->begin != NULL && (rc = s->kind->begin(s, err)) < 0)
         return rc;
-    if ((rc = ky_h5_create(out, &f, err)) < 0)
+    if ((rc = ky_h5_create(path, &f, err)) < 0)
         return rc;
     ky_progress_begin(&bar);
     for (int p = 0; rc == KY_OK && p < KY_SIM_PARTS; p++)
@@ -300,11 +301,11 @@ static void write_about(char *text, size_t size)
                                kinds[i]->name, kinds[i]->brief);
 }
 
-static void report(const ky_sim *s, const char *out)
+static void report(const ky_sim *s, const char *path)
 {
     const ky_sim_kind *k = s->kind;
 
-    printf("%s: %d rows to train on and %d to test with, ", out, s->rows[KY_SIM_TRAIN],
+    printf("%s: %d rows to train on and %d to test with, ", path, s->rows[KY_SIM_TRAIN],
            s->rows[KY_SIM_TEST]);
     for (int i = 0; i < k->rank; i++)
         printf("%s%d", i > 0 ? " x " : "", (int)s->dims[i]);
@@ -313,28 +314,31 @@ static void report(const ky_sim *s, const char *out)
         printf(" %s%s", k->classes[c], c + 1 < s->n_classes ? "," : "\n");
 }
 
+/* What the command line asks for; the table below points into it. */
+static ky_sim_opts asked = { .seed = 1, .noise = NAN };
+static const char *out;
+static bool quiet;
+
+static const ky_opt opts[] = {
+    { "output", 'o', KY_OPT_STR, &out, 0, 0, "FILE", "where the data are written" },
+    { "seed", 's', KY_OPT_INT, &asked.seed, 0, 9e15, "N", "same seed and options: the same file" },
+    { "train", 0, KY_OPT_INT, &asked.rows[KY_SIM_TRAIN], 0, 1e7, "N",
+      "rows to train on; 0: as the kind has it, here and below" },
+    { "test", 0, KY_OPT_INT, &asked.rows[KY_SIM_TEST], 0, 1e7, "N", "rows to test with" },
+    { "steps", 0, KY_OPT_INT, &asked.steps, 0, 1e5, "N", "steps, frames or words of a row" },
+    { "size", 0, KY_OPT_INT, &asked.size, 0, 512, "N", "edge of a frame in pixels" },
+    { "classes", 0, KY_OPT_INT, &asked.classes, 0, 100, "N", "the first N classes only" },
+    { "objects", 0, KY_OPT_INT, &asked.objects, 0, 100, "N", "digits that move, 1 or 2" },
+    { "noise", 0, KY_OPT_NUM, &asked.noise, 0, 100, "X", "deviation of the noise on top" },
+    { "digits", 0, KY_OPT_STR, &asked.digits, 0, 0, "FILE",
+      "take the digits that move from X_train and X_test [N,28,28,1] of this file" },
+    { "quiet", 'q', KY_OPT_FLAG, &quiet, 0, 0, NULL, "no progress" },
+    { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
+};
+
 int ky_cmd_simulate(int argc, char **argv)
 {
-    ky_sim_opts o = { .seed = 1, .noise = NAN };
-    const char *words[1], *out = NULL;
-    bool quiet = false;
     char text[2048];
-    const ky_opt opts[] = {
-        { "output", 'o', KY_OPT_STR, &out, 0, 0, "FILE", "where the data are written" },
-        { "seed", 's', KY_OPT_INT, &o.seed, 0, 9e15, "N", "same seed and options: the same file" },
-        { "train", 0, KY_OPT_INT, &o.rows[KY_SIM_TRAIN], 0, 1e7, "N",
-          "rows to train on; 0: as the kind has it, here and below" },
-        { "test", 0, KY_OPT_INT, &o.rows[KY_SIM_TEST], 0, 1e7, "N", "rows to test with" },
-        { "steps", 0, KY_OPT_INT, &o.steps, 0, 1e5, "N", "steps, frames or words of a row" },
-        { "size", 0, KY_OPT_INT, &o.size, 0, 512, "N", "edge of a frame in pixels" },
-        { "classes", 0, KY_OPT_INT, &o.classes, 0, 100, "N", "the first N classes only" },
-        { "objects", 0, KY_OPT_INT, &o.objects, 0, 100, "N", "digits that move, 1 or 2" },
-        { "noise", 0, KY_OPT_NUM, &o.noise, 0, 100, "X", "deviation of the noise on top" },
-        { "digits", 0, KY_OPT_STR, &o.digits, 0, 0, "FILE",
-          "take the digits that move from X_train and X_test [N,28,28,1] of this file" },
-        { "quiet", 'q', KY_OPT_FLAG, &quiet, 0, 0, NULL, "no progress" },
-        { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
-    };
     const ky_usage u = {
         .synopsis = "kymo simulate KIND -o DATA.h5 [options]",
         .about = text,
@@ -344,6 +348,7 @@ int ky_cmd_simulate(int argc, char **argv)
                     "  kymo simulate moving-digits --digits mnist.h5 -o moving.h5\n",
     };
     const ky_sim_kind *kind;
+    const char *words[1];
     ky_err err = { 0 };
     ky_sim s;
     int n, rc;
@@ -358,10 +363,12 @@ int ky_cmd_simulate(int argc, char **argv)
                             words[0]);
     if (out == NULL)
         return ky_cli_usage(&u, "-o is missing: where the data should be written");
-    if (settle_all(kind, &o, &s, &err) < 0)
+    if (settle_all(kind, &asked, &s, &err) < 0)
         return ky_cli_usage(&u, "%s", err.text);
     ky_cli_catch_interrupts();
-    rc = write_file(&s, out, quiet, &err);
+    rc = asked.digits != NULL ? ky_data_spare(asked.digits, out, &err) : KY_OK;
+    if (rc == KY_OK)
+        rc = write_file(&s, out, quiet, &err);
     free(s.own);
     if (rc < 0)
         return ky_cli_fail(&err);

@@ -313,9 +313,11 @@ static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
         { "compare|local.h5|--kind|video", "rows of [32,1] are no video", 1 },
         { "compare|local.h5|--task|guess", "guess", 2 },
         { "compare|local.h5|--seeds|0", "--seeds", 2 },
+        { "compare|linear.h5|-o|.|--epochs|1", "is the file that is read", 1 },
         { "compare|local.h5|-o|local.h5|--epochs|1", "folder 'local.h5' cannot be made", 1 },
     };
 
+    run_well("simulate|local|-q|--train|20|--test|10|-o|linear.h5");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ran *r = run(cases[i].words);
 

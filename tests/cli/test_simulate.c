@@ -575,6 +575,7 @@ static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
         { "simulate|moving-digits|-o|x.h5|--classes|9", "'moving-digits' takes 2 to 8", 2 },
         { "simulate|moving-digits|-o|x.h5|--digits|none.h5", "none.h5", 1 },
         { "simulate|moving-digits|-o|x.h5|--digits|small.h5", "must hold bytes [N,28,28,1]", 1 },
+        { "simulate|moving-digits|-o|small.h5|--digits|small.h5", "is the file that is read", 1 },
         { "simulate|local|-o|nowhere/x.h5", "nowhere/x.h5", 1 },
     };
 
