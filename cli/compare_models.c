@@ -142,8 +142,8 @@ int ky_compare_choose(ky_comparison *c, const char *only, ky_err *err)
         if (m == NULL)
             return unknown_model(c->kind, word + blank, len, err);
         wanted[m - c->kind->models] = true;
-        word = strchr(word, ',');
-        word += word != NULL;
+        if ((word = strchr(word, ',')) != NULL)
+            word++;
     }
     for (int i = 0; i < KY_COMPARE_MODELS && c->kind->models[i].name != NULL; i++)
         if (only == NULL || wanted[i])
