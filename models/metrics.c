@@ -33,14 +33,19 @@ typedef struct tally {
     part *parts; /* [C] */
 } tally;
 
+/* What a thread draws with. */
+typedef struct desk {
+    uint32_t *times; /* [n_units] that each was drawn */
+    tally sums;
+} desk;
+
 typedef struct measuring {
     ky_answered a;
-    row *rows;       /* [N] */
-    double *mean;    /* [C] of numbers */
-    uint32_t *order; /* [N] rows, those of a group side by side */
-    uint32_t *unit;  /* [n_units + 1] where units of the bootstrap begin in `order` */
+    row *rows;      /* [N] */
+    double *mean;   /* [C] of numbers */
+    uint32_t *unit; /* [N] what each row is drawn with */
     int n_units;
-    tally *desk;    /* [workers] */
+    desk *desks;    /* [workers] */
     double *values; /* [KY_FIGURES, resamples] */
     int resamples;
     uint64_t seed;
@@ -91,62 +96,63 @@ static row row_of_labels(const ky_answered *a, int i)
     return r;
 }
 
-static void add_to_bin(tally *s, double confidence, bool right)
+static void add_to_bin(tally *s, double confidence, bool right, double times)
 {
     int b = confidence < 1 ? (int)(fmax(confidence, 0) * KY_BINS) : KY_BINS - 1; /* NaN: the last */
     bin *to = &s->bins[b];
 
-    to->n++;
-    to->confidence += confidence;
-    to->right += right;
+    to->n += times;
+    to->confidence += times * confidence;
+    to->right += right ? times : 0;
 }
 
-static void add_class(const measuring *m, int i, tally *s)
+static void add_class(const measuring *m, int i, double times, tally *s)
 {
     const row *r = m->rows + i;
+    bool hit = r->is == r->says;
 
-    s->right += r->is == r->says;
-    s->parts[r->is].truly++;
-    s->parts[r->says].claimed++;
-    s->parts[r->is].both += r->is == r->says;
+    s->right += hit ? times : 0;
+    s->parts[r->is].truly += times;
+    s->parts[r->says].claimed += times;
+    s->parts[r->is].both += hit ? times : 0;
     if (m->a.probabilities)
-        add_to_bin(s, r->confidence, r->is == r->says);
+        add_to_bin(s, r->confidence, hit, times);
 }
 
-static void add_labels(const measuring *m, int i, tally *s)
+static void add_labels(const measuring *m, int i, double times, tally *s)
 {
     for (int c = 0; c < m->a.C; c++) {
         size_t at = (size_t)i * (size_t)m->a.C + (size_t)c;
         bool is = m->a.target[at] > 0.5f, says = m->a.p[at] > 0.5f;
         part *p = s->parts + c;
 
-        p->truly += is;
-        p->claimed += says;
-        p->both += is && says;
-        p->right += is == says;
+        p->truly += is ? times : 0;
+        p->claimed += says ? times : 0;
+        p->both += is && says ? times : 0;
+        p->right += is == says ? times : 0;
         if (m->a.probabilities)
-            add_to_bin(s, (double)m->a.p[at], is);
+            add_to_bin(s, (double)m->a.p[at], is, times);
     }
 }
 
-static void add_numbers(const measuring *m, int i, tally *s)
+static void add_numbers(const measuring *m, int i, double times, tally *s)
 {
     for (int c = 0; c < m->a.C; c++) {
         size_t at = (size_t)i * (size_t)m->a.C + (size_t)c;
-        double t = (double)m->a.target[at], r = (double)m->a.p[at] - t;
+        double t = (double)m->a.target[at], r = (double)m->a.p[at] - t, above = t - m->mean[c];
         part *p = s->parts + c;
 
-        p->off += fabs(r);
-        p->squares += r * r;
-        p->above += t - m->mean[c];
-        p->spread += (t - m->mean[c]) * (t - m->mean[c]);
+        p->off += times * fabs(r);
+        p->squares += times * r * r;
+        p->above += times * above;
+        p->spread += times * above * above;
     }
 }
 
 /* How each kind of truth is worked on. */
 static const struct kind {
     row (*row)(const ky_answered *a, int i); /* NULL: nothing of a row is needed */
-    void (*add)(const measuring *m, int i, tally *s);
+    void (*add)(const measuring *m, int i, double times, tally *s);
 } kinds[] = { [KY_OF_CLASSES] = { row_of_class, add_class },
               [KY_OF_LABELS] = { row_of_labels, add_labels },
               [KY_OF_NUMBERS] = { NULL, add_numbers } };
@@ -159,14 +165,14 @@ static void clear(tally *s, int C)
     *s = (tally){ .parts = parts };
 }
 
-static void add_row(const measuring *m, uint32_t i, tally *s)
+static void add_row(const measuring *m, int i, double times, tally *s)
 {
-    s->rows++;
+    s->rows += times;
     if (m->rows != NULL) {
-        s->loss += m->rows[i].loss;
-        s->brier += m->rows[i].brier;
+        s->loss += times * m->rows[i].loss;
+        s->brier += times * m->rows[i].brier;
     }
-    kinds[m->a.truth].add(m, (int)i, s);
+    kinds[m->a.truth].add(m, i, times, s);
 }
 
 /* ---- figures ---- */
@@ -346,9 +352,8 @@ static int set_units(measuring *m, ky_err *err)
     keyed *k = malloc(N * sizeof *k);
     int groups = 0;
 
-    m->order = malloc(N * sizeof *m->order);
-    m->unit = malloc((N + 1) * sizeof *m->unit);
-    if (k == NULL || m->order == NULL || m->unit == NULL) {
+    m->unit = malloc(N * sizeof *m->unit);
+    if (k == NULL || m->unit == NULL) {
         free(k);
         return ky_fail(err, KY_ENOMEM, "no memory to resample %zu rows", N);
     }
@@ -356,37 +361,37 @@ static int set_units(measuring *m, ky_err *err)
         k[i] = (keyed){ m->a.group != NULL ? m->a.group[i] : 0, (uint32_t)i };
     qsort(k, N, sizeof *k, compare_keys);
     for (size_t i = 0; i < N; i++) {
-        m->order[i] = k[i].row;
-        if (i == 0 || k[i].group != k[i - 1].group)
-            m->unit[groups++] = (uint32_t)i;
+        groups += i == 0 || k[i].group != k[i - 1].group;
+        m->unit[k[i].row] = (uint32_t)groups - 1;
     }
     free(k);
     m->n_units = groups;
-    if (groups < 2) {
-        m->n_units = m->a.N;
-        for (size_t i = 0; i < N; i++)
-            m->unit[i] = (uint32_t)i;
-    }
-    m->unit[m->n_units] = (uint32_t)N;
-    return groups < 2 ? 0 : groups;
+    if (groups >= 2)
+        return groups;
+    m->n_units = m->a.N;
+    for (size_t i = 0; i < N; i++)
+        m->unit[i] = (uint32_t)i;
+    return 0;
 }
 
+/* Draws as many units as there are, then goes through the rows in their order: what is drawn at
+ * random is small enough to stay in the cache. */
 static void resample(void *arg, int b, int worker)
 {
     measuring *m = arg;
-    tally *s = m->desk + worker;
+    desk *d = m->desks + worker;
     ky_rng rng;
 
     ky_rng_seed(&rng, ky_hash(m->seed, &b, sizeof b));
-    clear(s, m->a.C);
-    for (int i = 0; i < m->n_units; i++) {
-        uint64_t u = ky_rng_below(&rng, (uint64_t)m->n_units);
-
-        for (uint32_t j = m->unit[u]; j < m->unit[u + 1]; j++)
-            add_row(m, m->order[j], s);
-    }
+    memset(d->times, 0, (size_t)m->n_units * sizeof *d->times);
+    for (int i = 0; i < m->n_units; i++)
+        d->times[ky_rng_below(&rng, (uint64_t)m->n_units)]++;
+    clear(&d->sums, m->a.C);
+    for (int i = 0; i < m->a.N; i++)
+        if (d->times[m->unit[i]] > 0)
+            add_row(m, i, d->times[m->unit[i]], &d->sums);
     for (int f = 0; f < KY_FIGURES; f++)
-        m->values[(size_t)f * (size_t)m->resamples + (size_t)b] = value_of(m, f, s);
+        m->values[(size_t)f * (size_t)m->resamples + (size_t)b] = value_of(m, f, &d->sums);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -433,25 +438,38 @@ static uint64_t far_apart(uint64_t seed)
     return ky_rng_u64(&rng);
 }
 
+static int set_desks(measuring *m, int workers, ky_err *err)
+{
+    bool whole = true;
+
+    m->desks = calloc((size_t)workers + 1, sizeof *m->desks);
+    m->values = malloc((size_t)KY_FIGURES * (size_t)m->resamples * sizeof *m->values);
+    for (int i = 0; i < workers && m->desks != NULL; i++) {
+        m->desks[i].times = malloc((size_t)m->n_units * sizeof *m->desks[i].times);
+        m->desks[i].sums.parts = malloc((size_t)m->a.C * sizeof *m->desks[i].sums.parts);
+        whole &= m->desks[i].times != NULL && m->desks[i].sums.parts != NULL;
+    }
+    if (m->desks == NULL || m->values == NULL || !whole)
+        return ky_fail(err, KY_ENOMEM, "no memory for %d resamples", m->resamples);
+    return KY_OK;
+}
+
 static int bootstrap(measuring *m, int threads, ky_metrics *s, ky_err *err)
 {
     ky_pool *pool = ky_pool_new(threads);
-    int workers = pool != NULL ? ky_pool_workers(pool) : 0, rc = KY_OK;
+    int workers = pool != NULL ? ky_pool_workers(pool) : 0, rc;
 
-    m->desk = calloc((size_t)workers + 1, sizeof *m->desk);
-    m->values = malloc((size_t)KY_FIGURES * (size_t)m->resamples * sizeof *m->values);
-    for (int i = 0; i < workers && m->desk != NULL; i++)
-        if ((m->desk[i].parts = malloc((size_t)m->a.C * sizeof *m->desk[i].parts)) == NULL)
-            rc = KY_ENOMEM;
-    if (pool == NULL || m->desk == NULL || m->values == NULL || rc < 0) {
-        rc = ky_fail(err, KY_ENOMEM, "no memory for %d resamples", m->resamples);
-    } else {
+    rc = pool != NULL ? set_desks(m, workers, err)
+                      : ky_fail(err, KY_ENOMEM, "no memory for threads");
+    if (rc == KY_OK) {
         ky_pool_run(pool, m->resamples, resample, m);
         for (int f = 0; f < KY_FIGURES; f++)
             set_interval(m, f, &s->figure[f]);
     }
-    for (int i = 0; i < workers && m->desk != NULL; i++)
-        free(m->desk[i].parts);
+    for (int i = 0; i < workers && m->desks != NULL; i++) {
+        free(m->desks[i].times);
+        free(m->desks[i].sums.parts);
+    }
     ky_pool_free(pool);
     return rc;
 }
@@ -528,7 +546,7 @@ static int add_up(measuring *m, ky_metrics *s, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory for the figures of %zu classes", C);
     }
     for (int i = 0; i < m->a.N; i++) {
-        add_row(m, (uint32_t)i, &all);
+        add_row(m, i, 1, &all);
         if (s->confusion != NULL)
             s->confusion[(size_t)m->rows[i].is * C + (size_t)m->rows[i].says]++;
     }
@@ -560,9 +578,8 @@ int ky_measure(const ky_answered *a, int resamples, uint64_t seed, int threads, 
 out:
     free(m.rows);
     free(m.mean);
-    free(m.order);
     free(m.unit);
-    free(m.desk);
+    free(m.desks);
     free(m.values);
     if (rc < 0)
         ky_metrics_done(&s);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/utf8.h"
+
 enum {
     MOST_WORDS = 1 << 20,   /* that have numbers */
     MOST_COUNTED = 1 << 24, /* different ones while counting */
@@ -70,24 +72,10 @@ static unsigned char lower(unsigned char c)
 /* Bytes of the character that begins here, 0 if it is no UTF-8. */
 static size_t utf8(const unsigned char *p, size_t n)
 {
-    size_t len = p[0] < 0x80   ? 1
-                 : p[0] < 0xc2 ? 0
-                 : p[0] < 0xe0 ? 2
-                 : p[0] < 0xf0 ? 3
-                 : p[0] < 0xf5 ? 4
-                               : 0;
+    int32_t c;
+    int len = ky_utf8_decode((const char *)p, n, &c);
 
-    if (len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-    /* Forms that are too long, surrogates, and what is beyond the last character. */
-    if (len == 3 && ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0)))
-        return 0;
-    if (len == 4 && ((p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] >= 0x90)))
-        return 0;
-    return len;
+    return c < 0 ? 0 : (size_t)len;
 }
 
 /* A way through the words of a sentence. */

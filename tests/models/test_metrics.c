@@ -325,6 +325,32 @@ static void intervals_do_not_depend_on_threads_but_on_the_seed(void **state)
         ky_metrics_done(&s[i]);
 }
 
+/* Where the probabilities are true, every resample looks worse calibrated than all rows do: the
+ * interval still holds the value, and ends above zero as the rows are few. */
+static void the_interval_of_a_calibration_holds_its_value(void **state)
+{
+    (void)state;
+    static drawn d;
+    ky_rng rng;
+
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        ky_rng_seed(&rng, seed);
+        for (int i = 0; i < N; i++) {
+            d.q[2 * i + 1] = (float)ky_rng_uniform(&rng);
+            d.q[2 * i] = 1 - d.q[2 * i + 1];
+            d.y[i] = ky_rng_uniform(&rng) < (double)d.q[2 * i + 1];
+        }
+        const ky_answered a = classes(d.y, d.q, N, 2);
+
+        ky_metrics s = measure(&a, 200);
+        ky_estimate e = s.figure[KY_ECE];
+
+        assert_true(e.low >= 0 && e.low < e.value && e.value < e.high);
+        assert_true(e.value < 0.15 && e.high < 0.2);
+        ky_metrics_done(&s);
+    }
+}
+
 /* -- what is refused -------------------------------------------------------------------------- */
 
 static void what_cannot_be_scored_is_refused(void **state)
@@ -357,6 +383,7 @@ int main(void)
         cmocka_unit_test(the_interval_of_a_mean_is_as_wide_as_theory_says),
         cmocka_unit_test(groups_are_drawn_whole),
         cmocka_unit_test(intervals_do_not_depend_on_threads_but_on_the_seed),
+        cmocka_unit_test(the_interval_of_a_calibration_holds_its_value),
         cmocka_unit_test(what_cannot_be_scored_is_refused),
     };
 
