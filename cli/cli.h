@@ -41,6 +41,7 @@ enum ky_opt_type {
     KY_OPT_INT,  /* int64_t, within [min,max] */
     KY_OPT_NUM,  /* double, within [min,max]; a default of NaN is not shown */
     KY_OPT_TIME, /* int64_t microseconds: 10, 500ms, 2s, 5m, 1h, 1d; a bare number is seconds */
+    KY_OPT_SIZE, /* int64_t bytes, within [min,max]: 100, 64K, 512M, 2G */
     KY_OPT_STRS, /* ky_strs: may be given several times */
 };
 

@@ -66,7 +66,8 @@ typedef struct ky_compare_task {
 typedef struct ky_comparison {
     ky_training base; /* data, task, budget; arch and seed are those of a run */
     ky_data train, test;
-    float *padded[2]; /* their rows as the file has them, where they are of several lengths */
+    ky_subset kept, held; /* the training part's rows, where there is no test part */
+    float *padded[2];     /* their rows as the file has them, where they are of several lengths */
     ky_arch_opts arch;
     const ky_compare_kind *kind;
     const ky_compare_task *task;

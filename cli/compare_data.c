@@ -8,82 +8,37 @@
 static int load_part(const ky_comparison *c, enum ky_part part, ky_data *ret, ky_err *err)
 {
     bool classes = c->base.task == KY_TASK_CLASSIFY;
-    int rc = (classes ? ky_data_load : ky_data_load_targets)(c->base.data, part, ret, err);
+    /* All of it in memory: it is learned from over and over. */
+    int rc = ky_data_load_within(
+        c->base.data, part, classes ? KY_BESIDE_CLASSES : KY_BESIDE_TARGETS, SIZE_MAX, ret, err);
 
     if (rc == KY_OK && classes && ret->naming == KY_NAMES_NONE)
         rc = ky_fail(err, KY_EINVAL, "%s has no labels beside it to learn", ret->what);
     return rc;
 }
 
-/* The rows that are not held out first, then those that are. */
-static int reorder(void *a, size_t size, const uint8_t *held, int N, ky_err *err)
-{
-    char *copy, *at;
-
-    if (a == NULL)
-        return KY_OK;
-    at = copy = malloc((size_t)N * size);
-    if (copy == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory to part %d rows", N);
-    for (int side = 0; side < 2; side++)
-        for (int i = 0; i < N; i++)
-            if ((held[i] != 0) == side) {
-                memcpy(at, (const char *)a + (size_t)i * size, size);
-                at += size;
-            }
-    memcpy(a, copy, (size_t)N * size);
-    free(copy);
-    return KY_OK;
-}
-
-static int reorder_all(ky_data *d, const uint8_t *held, ky_err *err)
-{
-    const struct {
-        void *at;
-        size_t size;
-    } arrays[] = { { d->rows.x, d->rows.row * sizeof *d->rows.x },
-                   { d->rows.len, sizeof *d->rows.len },
-                   { d->y, sizeof *d->y },
-                   { d->group, sizeof *d->group },
-                   { d->ts, sizeof *d->ts },
-                   { d->target, (size_t)d->set.C * sizeof *d->target } };
-    int rc = KY_OK;
-
-    for (size_t i = 0; rc == KY_OK && i < sizeof arrays / sizeof *arrays; i++)
-        rc = reorder(arrays[i].at, arrays[i].size, held, d->set.N, err);
-    return rc;
-}
-
-/* The rows from the k-th on, where they are. */
-static ky_data rows_from(const ky_data *d, int k)
-{
-    ky_data v = *d;
-
-    v.set.N = v.rows.N = d->set.N - k;
-    v.set.x = v.rows.x = d->rows.x + (size_t)k * d->rows.row;
-    v.rows.len = d->rows.len != NULL ? d->rows.len + k : NULL;
-    v.set.y = v.y = d->y != NULL ? d->y + k : NULL;
-    v.set.group = v.group = d->group != NULL ? d->group + k : NULL;
-    v.set.ts = v.ts = d->ts != NULL ? d->ts + k : NULL;
-    v.set.target = v.target = d->target != NULL ? d->target + (size_t)k * (size_t)d->set.C : NULL;
-    return v;
-}
-
 /* A quarter of the rows to score with, where the file has no test part. */
 static int hold_out(ky_comparison *c, ky_err *err)
 {
-    ky_data *d = &c->train;
-    uint8_t *held = malloc((size_t)d->set.N);
-    int n, rc;
+    const ky_dataset d = c->train.set;
+    uint8_t *held = malloc((size_t)d.N);
+    uint32_t *rows = malloc((size_t)d.N * sizeof *rows);
+    int rc, n, to[2];
 
-    rc = n = held != NULL ? ky_split(&d->set, 0.25, (uint64_t)c->base.seed, held, err)
-                          : ky_fail(err, KY_ENOMEM, "no memory to part %d rows", d->set.N);
-    if (rc >= 0)
-        rc = reorder_all(d, held, err);
-    if (rc >= 0) {
-        c->test = rows_from(d, d->set.N - n);
-        d->set.N = d->rows.N = d->set.N - n;
+    rc = n = held != NULL && rows != NULL
+                 ? ky_split(&d, 0.25, (uint64_t)c->base.seed, held, err)
+                 : ky_fail(err, KY_ENOMEM, "no memory to part %d rows", d.N);
+    to[0] = 0;
+    to[1] = d.N - n;
+    for (int i = 0; rc >= 0 && i < d.N; i++)
+        rows[to[held[i] != 0]++] = (uint32_t)i;
+    if (rc >= 0 && (rc = ky_subset_new(&d, rows, d.N - n, &c->kept, err)) >= 0 &&
+        (rc = ky_subset_new(&d, rows + (d.N - n), n, &c->held, err)) >= 0) {
+        c->test = c->train;
+        c->train.set = c->kept.d;
+        c->test.set = c->held.d;
     }
+    free(rows);
     free(held);
     return rc;
 }
@@ -95,7 +50,7 @@ static int keep_padding(ky_comparison *c, ky_err *err)
     ky_data *const parts[2] = { &c->train, &c->test };
 
     for (int p = 0; p < 2; p++) {
-        const ky_data_rows *r = &parts[p]->rows;
+        const ky_data_rows *r = parts[p]->rows;
         size_t bytes = (size_t)r->N * r->row * sizeof *r->x;
 
         if (r->len == NULL)
@@ -127,7 +82,7 @@ int ky_compare_fit(ky_comparison *c, const ky_model *m, ky_err *err)
     int rc = KY_OK;
 
     for (int p = 0; p < 2 && rc == KY_OK; p++) {
-        ky_data_rows *r = &parts[p]->rows;
+        ky_data_rows *r = parts[p]->rows;
 
         if (c->padded[p] != NULL)
             memcpy(r->x, c->padded[p], (size_t)r->N * r->row * sizeof *r->x);
@@ -141,6 +96,8 @@ void ky_compare_unload(ky_comparison *c)
 {
     for (int p = 0; p < 2; p++)
         free(c->padded[p]);
+    ky_subset_done(&c->kept);
+    ky_subset_done(&c->held);
     if (c->test_part) /* else it stands in the training part */
         ky_data_free(&c->test);
     ky_data_free(&c->train);

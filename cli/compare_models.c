@@ -76,18 +76,18 @@ static const ky_compare_kind kinds[] = {
 /* Whole numbers from 0: words by their place in a list. */
 static bool are_tokens(const ky_data *d)
 {
-    size_t n = (size_t)d->rows.N * d->rows.row;
-    bool whole = d->vocabulary != NULL || d->rows.largest >= 2;
+    size_t n = (size_t)d->rows->N * d->rows->row;
+    bool whole = d->vocabulary != NULL || d->rows->largest >= 2;
 
     for (size_t i = 0; whole && i < n; i++)
-        whole = d->rows.x[i] >= 0 && d->rows.x[i] == floorf(d->rows.x[i]);
+        whole = d->rows->x[i] >= 0 && d->rows->x[i] == floorf(d->rows->x[i]);
     return whole;
 }
 
 /* Of two dimensions are tokens and vectors; which, the values say. */
 static bool looks_like(const ky_compare_kind *k, const ky_data *d)
 {
-    return d->rows.rank == k->rank &&
+    return d->rows->rank == k->rank &&
            (k->rank != 2 || are_tokens(d) == (strcmp(k->name, "tokens") == 0));
 }
 
@@ -100,9 +100,9 @@ int ky_compare_kind_of(const ky_data *d, const char *name, const ky_compare_kind
     if (k == end && name != NULL)
         return ky_fail(err, KY_EINVAL,
                        "--kind: '%.40s' is none of series, tokens, vectors, images, video", name);
-    if (k == end || k->rank != d->rows.rank)
+    if (k == end || k->rank != d->rows->rank)
         return ky_fail(err, KY_ESHAPE, "%s: rows of %s are no %s", d->what,
-                       ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text,
+                       ky_data_shape(d->rows->rank - 1, d->rows->dims + 1).text,
                        k == end ? "series, images or video" : k->name);
     *ret = k;
     return KY_OK;

@@ -59,7 +59,7 @@ static void print_heading(const ky_comparison *c)
 
     snprintf(t, sizeof t, "%s: %d rows of %s (%s) to learn from, %d %s to score; %d seed%s a model",
              c->train.what, c->train.set.N,
-             ky_data_shape(c->train.rows.rank - 1, c->train.rows.dims + 1).text, c->kind->name,
+             ky_data_shape(c->train.rows->rank - 1, c->train.rows->dims + 1).text, c->kind->name,
              c->test.set.N, c->test_part ? "of the test part" : "held out of the same part",
              c->seeds, c->seeds > 1 ? "s" : "");
     print_wrapped(t, strlen(t));

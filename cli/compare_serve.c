@@ -25,7 +25,9 @@ static int compare_times(const void *a, const void *b)
 /* Sample after sample of the rows, from the first again behind the last. */
 static const float *sample(const ky_dataset *d, size_t i)
 {
-    return d->x + i % ((size_t)d->N * (size_t)d->T) * (size_t)d->F;
+    size_t T = (size_t)d->T, row = i / T % (size_t)d->N;
+
+    return ky_dataset_row(d, (int)row) + i % T * (size_t)d->F;
 }
 
 /* The median of the times of single steps, behind the first window; us. */

@@ -180,18 +180,30 @@ int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, 
     return KY_OK;
 }
 
-static int read_values(place *p, ky_data *d, ky_err *err)
+/* How many rows there are, and T and F as they stand. */
+static int take_shape(place *p, ky_data *d, ky_err *err)
 {
-    char len[64];
-    bool lengths = find_beside(p, "len", len) || find_beside(p, "lengths", len);
-    int rc = ky_data_rows_read(p->f, p->x, lengths ? len : NULL, d->what, &d->rows, err);
+    ky_h5_info i;
+    int rc = ky_data_stat(p->f, p->x, &i, err);
 
     if (rc < 0)
         return ky_context(err, rc, "'%s'", p->path);
-    d->set.N = d->rows.N;
-    d->set.T = d->rows.rank > 2 ? (int)d->rows.dims[1] : 1;
-    d->set.F = (int)(d->rows.row / (size_t)d->set.T);
-    d->set.x = d->rows.x;
+    d->set.N = (int)i.dims[0];
+    d->set.T = i.rank > 2 ? (int)i.dims[1] : 1;
+    d->set.F = (int)(i.count / i.dims[0] / (size_t)d->set.T);
+    return KY_OK;
+}
+
+static int read_values(place *p, size_t memory, ky_data *d, ky_err *err)
+{
+    char len[64];
+    bool lengths = find_beside(p, "len", len) || find_beside(p, "lengths", len);
+    int rc = ky_data_rows_new(&p->f, p->x, lengths ? len : NULL, d->what, memory, &d->rows, err);
+
+    if (rc < 0)
+        return ky_context(err, rc, "'%s'", p->path);
+    d->set.x = d->rows->x;
+    d->set.source = d->rows->x == NULL ? &d->rows->source : NULL;
     return KY_OK;
 }
 
@@ -522,29 +534,36 @@ static uint64_t hash_data(const ky_data *d)
     size_t n = (size_t)d->set.N;
 
     if (d->target != NULL)
-        return ky_hash(d->rows.hash, d->target, n * (size_t)d->set.C * sizeof *d->target);
-    return d->y != NULL ? ky_hash(d->rows.hash, d->y, n * sizeof *d->y) : d->rows.hash;
+        return ky_hash(d->rows->hash, d->target, n * (size_t)d->set.C * sizeof *d->target);
+    return d->y != NULL ? ky_hash(d->rows->hash, d->y, n * sizeof *d->y) : d->rows->hash;
 }
 
-/* What stands beside the values. */
-enum beside { CLASSES, TARGETS, NOTHING };
+/* All but the values, which are read last: what is wrong beside them is told at once. */
+static int read_beside(place *p, enum ky_beside beside, ky_data *d, ky_err *err)
+{
+    int rc;
 
-static int load(const char *spec, enum ky_part part, enum beside what, ky_data *ret, ky_err *err)
+    if (beside == KY_BESIDE_NOTHING)
+        return KY_OK;
+    if ((rc = read_names(p, d, err)) < 0 ||
+        (rc = beside == KY_BESIDE_TARGETS ? read_targets(p, d, err) : read_labels(p, d, err)) < 0 ||
+        (rc = read_groups(p, d, err)) < 0)
+        return rc;
+    return read_times(p, d, err);
+}
+
+int ky_data_load_within(const char *spec, enum ky_part part, enum ky_beside beside, size_t memory,
+                        ky_data *ret, ky_err *err)
 {
     place p = { .f = NULL };
     ky_data d = { .naming = KY_NAMES_NONE };
     int rc = open_place(spec, part, &p, err);
 
     snprintf(d.what, sizeof d.what, "%.200s:%.50s", p.path, p.x + (p.x[0] == '/'));
-    if (rc < 0 || (rc = read_values(&p, &d, err)) < 0 ||
-        (rc = ky_vocabulary_read(p.f, &d.vocabulary, err)) < 0 || what == NOTHING)
-        goto out;
-    if ((rc = read_names(&p, &d, err)) < 0 ||
-        (rc = what == TARGETS ? read_targets(&p, &d, err) : read_labels(&p, &d, err)) < 0 ||
-        (rc = read_groups(&p, &d, err)) < 0)
-        goto out;
-    rc = read_times(&p, &d, err);
-out:
+    if (rc >= 0 && (rc = take_shape(&p, &d, err)) >= 0 &&
+        (rc = ky_vocabulary_read(p.f, &d.vocabulary, err)) >= 0 &&
+        (rc = read_beside(&p, beside, &d, err)) >= 0)
+        rc = read_values(&p, memory, &d, err);
     ky_h5_close(p.f);
     if (rc < 0) {
         ky_data_free(&d);
@@ -557,22 +576,22 @@ out:
 
 int ky_data_load(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
 {
-    return load(spec, part, CLASSES, ret, err);
+    return ky_data_load_within(spec, part, KY_BESIDE_CLASSES, KY_DATA_MEMORY, ret, err);
 }
 
 int ky_data_load_targets(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
 {
-    return load(spec, part, TARGETS, ret, err);
+    return ky_data_load_within(spec, part, KY_BESIDE_TARGETS, KY_DATA_MEMORY, ret, err);
 }
 
 int ky_data_load_x(const char *spec, enum ky_part part, ky_data *ret, ky_err *err)
 {
-    return load(spec, part, NOTHING, ret, err);
+    return ky_data_load_within(spec, part, KY_BESIDE_NOTHING, KY_DATA_MEMORY, ret, err);
 }
 
 void ky_data_free(ky_data *d)
 {
-    ky_data_rows_free(&d->rows);
+    ky_data_rows_free(d->rows);
     free(d->y);
     free(d->target);
     free(d->group);
@@ -589,21 +608,15 @@ void ky_data_free(ky_data *d)
 static int cut_rows(ky_data *d, const ky_model *m, ky_err *err)
 {
     const ky_model_info *f = ky_model_facts(m);
-    size_t row = d->rows.row, F = (size_t)f->features;
+    size_t row = d->rows->row, F = (size_t)f->features;
     int dims[KY_MAX_RANK], rank, T = f->window > 0 ? f->window : (int)(row / F);
     uint64_t wanted[KY_MAX_RANK];
     const char *name;
 
-    if (d->vocabulary != NULL && f->vocabulary != NULL &&
-        !ky_vocabulary_same(d->vocabulary, f->vocabulary))
-        return ky_fail(err, KY_EINVAL,
-                       "%s has other numbers for words than model '%s': `kymo import --vocabulary "
-                       "MODEL` makes data with the model's",
-                       d->what, f->name);
-    if (d->rows.rank > 2 && d->set.F == f->features)
+    if (d->rows->rank > 2 && d->set.F == f->features)
         return KY_OK; /* whether it takes so many steps is said elsewhere */
     /* The steps are counted where the file says them, or every value would do. */
-    if (f->window == 0 && d->rows.rank > 2)
+    if (f->window == 0 && d->rows->rank > 2)
         T = d->set.T;
     if (T >= 1 && row == (size_t)T * F) {
         d->set.T = T;
@@ -615,29 +628,49 @@ static int cut_rows(ky_data *d, const ky_model *m, ky_err *err)
         wanted[i] = (uint64_t)dims[i];
     return ky_fail(err, KY_ESHAPE, "model '%s' takes rows of %s, those of %s are %s", f->name,
                    ky_data_shape(rank, wanted).text, d->what,
-                   ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text);
+                   ky_data_shape(d->rows->rank - 1, d->rows->dims + 1).text);
 }
 
 int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err)
 {
-    int rc = cut_rows(d, m, err);
+    const ky_model_info *f = ky_model_facts(m);
+    int rc;
 
-    return rc < 0 ? rc : ky_data_rows_mask(&d->rows, m, err);
+    if (d->vocabulary != NULL && f->vocabulary != NULL &&
+        !ky_vocabulary_same(d->vocabulary, f->vocabulary))
+        return ky_fail(err, KY_EINVAL,
+                       "%s has other numbers for words than model '%s': `kymo import --vocabulary "
+                       "MODEL` makes data with the model's",
+                       d->what, f->name);
+    rc = cut_rows(d, m, err);
+    return rc < 0 ? rc : ky_data_rows_mask(d->rows, m, err);
+}
+
+static int check_tokens(const ky_data *d, const ky_model_info *f, int row, const float *x,
+                        ky_err *err)
+{
+    for (size_t at = 0; at < d->rows->row; at++)
+        if (!(x[at] >= 0 && x[at] < (float)f->tokens) || x[at] != floorf(x[at]))
+            return ky_fail(err, KY_EINVAL,
+                           "%s row %d, step %zu is %g: model '%s' takes tokens 0..%d", d->what, row,
+                           at, (double)x[at], f->name, f->tokens - 1);
+    return KY_OK;
 }
 
 int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err)
 {
-    int tokens = ky_model_facts(m)->tokens;
-    size_t len = (size_t)d->set.T * (size_t)d->set.F;
+    const ky_model_info *f = ky_model_facts(m);
+    ky_walk w;
+    int n, rc;
 
-    for (size_t at = 0; tokens > 0 && at < (size_t)d->set.N * len; at++)
-        if (!(d->set.x[at] >= 0 && d->set.x[at] < (float)tokens) ||
-            d->set.x[at] != floorf(d->set.x[at]))
-            return ky_fail(err, KY_EINVAL,
-                           "%s row %zu, step %zu is %g: model '%s' takes tokens 0..%d", d->what,
-                           at / len, at % len, (double)d->set.x[at], ky_model_facts(m)->name,
-                           tokens - 1);
-    return KY_OK;
+    if (f->tokens == 0)
+        return KY_OK;
+    rc = n = ky_walk_begin(&w, &d->set, err);
+    while (rc >= 0 && (rc = n = ky_walk_next(&w, err)) > 0)
+        for (int i = 0; i < n && rc >= 0; i++)
+            rc = check_tokens(d, f, (int)ky_dataset_place(&d->set, w.first + i), w.x[i], err);
+    ky_walk_done(&w);
+    return rc;
 }
 
 /* The model's class for one of the file's; -1 if it has none. */

@@ -30,7 +30,7 @@ enum ky_naming {
 typedef struct ky_data {
     ky_dataset set; /* points into what is below */
     char what[256]; /* "har.h5:X_train", for messages */
-    ky_data_rows rows;
+    ky_data_rows *rows;
     int32_t *y;
     uint32_t *group;
     int64_t *ts;
@@ -42,6 +42,9 @@ typedef struct ky_data {
     ky_vocabulary *vocabulary; /* the words whose numbers the values are, or NULL */
     uint64_t hash;             /* of shapes, values and labels */
 } ky_data;
+
+/* Bytes that rows may take in memory where nobody says; more of them are read in blocks. */
+#define KY_DATA_MEMORY ((size_t)512 << 20)
 
 /**
  * Read "file.h5" or "file.h5:dataset". Not finite values, labels out of range, shapes that do
@@ -58,6 +61,13 @@ int ky_data_load_targets(const char *spec, enum ky_part part, ky_data *ret, ky_e
 
 /** The values alone: labels, groups and times are left where they are. */
 int ky_data_load_x(const char *spec, enum ky_part part, ky_data *ret, ky_err *err);
+
+/* What is looked for beside the values. */
+enum ky_beside { KY_BESIDE_CLASSES, KY_BESIDE_TARGETS, KY_BESIDE_NOTHING };
+
+/** Any of the three, with so many bytes of memory for rows. */
+int ky_data_load_within(const char *spec, enum ky_part part, enum ky_beside beside, size_t memory,
+                        ky_data *ret, ky_err *err);
 
 /** Dimensions for a message, "[28,28,1]". */
 typedef struct ky_data_dims {

@@ -71,6 +71,9 @@ static void tell_default(const ky_opt *o, char *to, size_t n)
         if (*(int64_t *)o->at != 0)
             snprintf(to, n, " [%gs]", (double)*(int64_t *)o->at / 1e6);
         break;
+    case KY_OPT_SIZE:
+        snprintf(to, n, " [%lldM]", (long long)(*(int64_t *)o->at >> 20));
+        break;
     case KY_OPT_FLAG:
     case KY_OPT_STRS:
         break;
@@ -144,12 +147,29 @@ static bool parse_time(const char *text, int64_t *ret)
     return false;
 }
 
+static bool parse_size(const char *text, int64_t *ret)
+{
+    static const char *const units[] = { "", "K", "M", "G" };
+    const char *rest;
+    double v;
+
+    if (!parse_number(text, &v, &rest) || v < 0)
+        return false;
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+        if (strcmp(rest, units[i]) == 0 && ldexp(v, (int)(10 * i)) < 9e15) {
+            *ret = (int64_t)ldexp(v, (int)(10 * i));
+            return true;
+        }
+    return false;
+}
+
 static int bad_value(const ky_usage *u, const ky_opt *o, const char *value)
 {
     static const char *const kinds[] = {
         [KY_OPT_INT] = "a whole number",
         [KY_OPT_NUM] = "a number",
         [KY_OPT_TIME] = "a duration such as 500ms, 10s or 5m",
+        [KY_OPT_SIZE] = "a size such as 64M or 2G",
     };
 
     if ((o->type == KY_OPT_INT || o->type == KY_OPT_NUM) && o->min < o->max)
@@ -196,6 +216,10 @@ static int take_value(const ky_usage *u, const ky_opt *o, const char *value)
         return -1;
     case KY_OPT_TIME:
         return parse_time(value, o->at) ? -1 : bad_value(u, o, value);
+    case KY_OPT_SIZE:
+        return parse_size(value, o->at) && in_range(o, (double)*(int64_t *)o->at)
+                   ? -1
+                   : bad_value(u, o, value);
     }
     return -1;
 }

@@ -64,7 +64,7 @@ static int make_answers(const ky_model *m, int k, int T, int N, answers *ret, ky
 }
 
 /* All rows through the graph, block by block. */
-static int run_rows(const ky_model *m, int N, int T, float *const *x, answers *a, ky_err *err)
+static int run_rows(const ky_model *m, int N, int T, const float *const *x, answers *a, ky_err *err)
 {
     const ky_model_info *f = ky_model_facts(m);
     const float **xs = calloc((size_t)f->n_inputs, sizeof *xs);
@@ -91,6 +91,30 @@ static int run_rows(const ky_model *m, int N, int T, float *const *x, answers *a
     ky_work_free(w);
     free(xs);
     free(ys);
+    return rc;
+}
+
+/* The rows of a model with one input, whose answers are not one a row. */
+static int run_graph(const ky_model *m, const ky_dataset *d, answers *a, ky_err *err)
+{
+    int n_outputs = ky_model_facts(m)->n_outputs, n, rc;
+    answers *part = calloc((size_t)n_outputs, sizeof *part);
+    ky_walk w;
+
+    rc = n = ky_walk_begin(&w, d, err);
+    if (part == NULL)
+        rc = ky_fail(err, KY_ENOMEM, "no memory");
+    while (rc >= 0 && (rc = n = ky_walk_next(&w, err)) > 0) {
+        const float *x = w.x[0]; /* rows lie side by side, as none is left out */
+
+        for (int k = 0; k < n_outputs; k++) {
+            part[k] = a[k];
+            part[k].y += (size_t)w.first * a[k].row;
+        }
+        rc = run_rows(m, n, d->T, &x, part, err);
+    }
+    ky_walk_done(&w);
+    free(part);
     return rc;
 }
 
@@ -156,7 +180,7 @@ static int answer_many(const ky_model *m, const char *path, answers *a, int *ret
     for (int k = 0; rc >= 0 && k < f->n_outputs; k++)
         rc = make_answers(m, k, T, *ret_N, &a[k], err);
     if (rc >= 0)
-        rc = run_rows(m, *ret_N, T, x, a, err);
+        rc = run_rows(m, *ret_N, T, (const float *const *)x, a, err);
     for (int k = 0; x != NULL && k < f->n_inputs; k++)
         free(x[k]);
     free(x);
@@ -197,7 +221,7 @@ static int answer_one(const ky_model *m, const char *spec, bool stream, int thre
         if (rc == KY_OK && f->n_outputs == 1 && a->row == (size_t)f->outputs)
             rc = ky_answer(m, &d.set, KY_PATH_WINDOW, threads, a->y, err);
         else if (rc == KY_OK)
-            rc = run_rows(m, d.set.N, d.set.T, &d.rows.x, a, err);
+            rc = run_graph(m, &d.set, a, err);
     }
     *ret_N = d.set.N;
     snprintf(what, n_what, "%s", d.what);

@@ -77,7 +77,7 @@ static void print_title(ky_page *p, const ky_report *r)
     fprintf(p->to, "</h1>\n<p class=\"soft\">%s", when);
     if (scored(r)) {
         fprintf(p->to, "; %d rows of %s, ", r->s->s.N,
-                ky_data_shape(r->s->d.rows.rank - 1, r->s->d.rows.dims + 1).text);
+                ky_data_shape(r->s->d.rows->rank - 1, r->s->d.rows->dims + 1).text);
         fprintf(p->to, "%d %s", r->s->s.C,
                 r->s->s.truth == KY_OF_CLASSES  ? "classes"
                 : r->s->s.truth == KY_OF_LABELS ? "labels"

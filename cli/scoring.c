@@ -235,7 +235,7 @@ void ky_scoring_print(const ky_scoring *s)
     ky_cli_print_safe(stdout, ky_model_facts(s->m)->name, strlen(ky_model_facts(s->m)->name));
     printf(" on ");
     ky_cli_print_safe(stdout, s->d.what, strlen(s->d.what));
-    printf(": %d rows of %s", s->s.N, ky_data_shape(s->d.rows.rank - 1, s->d.rows.dims + 1).text);
+    printf(": %d rows of %s", s->s.N, ky_data_shape(s->d.rows->rank - 1, s->d.rows->dims + 1).text);
     if (s->s.groups > 0)
         printf(", %d groups, which the intervals resample", s->s.groups);
     printf("\n\n");

@@ -192,13 +192,13 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
 static int vocabulary_of(const ky_training *t, const ky_data *d)
 {
     ky_data test;
-    float largest = d->rows.largest;
+    float largest = d->rows->largest;
 
     if (d->vocabulary != NULL)
         return ky_vocabulary_size(d->vocabulary);
     if (strchr(t->data, ':') == NULL &&
         ky_data_load_x(t->data, KY_PART_TEST, &test, NULL) == KY_OK) {
-        largest = test.rows.largest > largest ? test.rows.largest : largest;
+        largest = test.rows->largest > largest ? test.rows->largest : largest;
         ky_data_free(&test);
     }
     return largest >= 0 && largest < 1 << 24 ? (int)largest + 1 : 0;
@@ -207,11 +207,11 @@ static int vocabulary_of(const ky_training *t, const ky_data *d)
 /* Rows of two dimensions are steps of values, of four frames, of one values, of three an image. */
 static ky_shape shape_of_rows(const ky_data *d, bool carried)
 {
-    ky_shape s = { .rank = d->rows.rank - 1 };
+    ky_shape s = { .rank = d->rows->rank - 1 };
 
     s.timed = s.rank == 2 || s.rank >= 4;
     for (int i = 0; i < s.rank; i++)
-        s.d[i] = (int)d->rows.dims[i + 1];
+        s.d[i] = (int)d->rows->dims[i + 1];
     if (s.timed && carried)
         s.d[0] = KY_ANY;
     return s;
@@ -241,18 +241,18 @@ static int build_masked(const ky_training *t, const ky_data *d, ky_arch_opts *o,
     int rc = ky_arch_build_for(t->arch, o, ret, err);
     char stop[64] = "";
 
-    if (!o->masks || (rc < 0 && (rc != KY_EUNSUPPORTED || d->rows.open)))
+    if (!o->masks || (rc < 0 && (rc != KY_EUNSUPPORTED || d->rows->open)))
         return rc;
     if (rc == KY_OK && ky_model_mask_stops(*ret) != NULL)
         snprintf(stop, sizeof stop, "%s", ky_model_mask_stops(*ret));
-    o->masks = rc == KY_OK && (stop[0] == 0 || d->rows.open);
+    o->masks = rc == KY_OK && (stop[0] == 0 || d->rows->open);
     if (!o->masks) {
         ky_model_free(rc == KY_OK ? *ret : NULL);
         *ret = NULL;
         rc = ky_arch_build_for(t->arch, o, ret, err);
     }
     if (rc == KY_OK && !t->quiet)
-        tell_lengths(&d->rows, stop[0] != 0 ? stop : (o->masks ? NULL : "masking"), o->masks);
+        tell_lengths(d->rows, stop[0] != 0 ? stop : (o->masks ? NULL : "masking"), o->masks);
     return rc;
 }
 
@@ -269,7 +269,7 @@ int ky_training_shape(const ky_training *t, const ky_data *d, ky_arch_opts *ret,
                            .n_outputs = t->task == KY_TASK_CLASSIFY ? d->n_classes : d->set.C,
                            .answer = answers[t->task],
                            .normalize = t->normalize,
-                           .masks = d->rows.len != NULL };
+                           .masks = d->rows->len != NULL };
     if (ky_arch_takes_tokens(t->arch))
         ret->vocabulary = vocabulary_of(t, d);
     return KY_OK;
@@ -282,9 +282,10 @@ int ky_training_build(const ky_training *t, const ky_data *d, const ky_arch_opts
     int rc = build_masked(t, d, &as, ret, err);
 
     if (rc < 0)
-        return rc != KY_ESHAPE ? rc
-                               : ky_context(err, rc, "rows of %s",
-                                            ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text);
+        return rc != KY_ESHAPE
+                   ? rc
+                   : ky_context(err, rc, "rows of %s",
+                                ky_data_shape(d->rows->rank - 1, d->rows->dims + 1).text);
     ky_model_init(*ret, (uint64_t)t->seed);
     if (t->task == KY_TASK_CLASSIFY || d->n_classes == d->set.C)
         rc = ky_model_set_labels(*ret, (const char *const *)d->classes, d->n_classes, err);
@@ -415,7 +416,7 @@ static void describe(const ky_training *t, const ky_data *d)
     bool classes = t->task == KY_TASK_CLASSIFY;
 
     fprintf(stderr, "%s: %d rows of %s; %d %s\n", d->what, s->N,
-            ky_data_shape(d->rows.rank - 1, d->rows.dims + 1).text, classes ? d->n_classes : s->C,
+            ky_data_shape(d->rows->rank - 1, d->rows->dims + 1).text, classes ? d->n_classes : s->C,
             classes                         ? "classes"
             : t->task == KY_TASK_MULTILABEL ? "labels"
                                             : "targets");
@@ -442,7 +443,9 @@ static int train_file(const ky_training *t)
 
     if ((rc = check_outputs(t, &err)) < 0)
         goto out;
-    rc = (classes ? ky_data_load : ky_data_load_targets)(t->data, KY_PART_TRAIN, &d, &err);
+    rc =
+        ky_data_load_within(t->data, KY_PART_TRAIN, classes ? KY_BESIDE_CLASSES : KY_BESIDE_TARGETS,
+                            (size_t)t->buffer, &d, &err);
     if (rc < 0)
         goto out;
     if (classes && d.naming == KY_NAMES_NONE) {
@@ -634,6 +637,7 @@ static ky_training asked = { .memory = "window",
                              .weight_decay = NAN,
                              .rate = { .factor = NAN },
                              .decay_patience = 4,
+                             .buffer = KY_DATA_MEMORY,
                              .held_out = 0.25,
                              .least_rows = 20 };
 
@@ -691,6 +695,9 @@ static const ky_opt opts[] = {
       "share of each label that is spread over all classes" },
     { "class-weight", 0, KY_OPT_STR, &asked.class_weight, 0, 0, "balanced|NAME=W,...",
       "what rows of a class count in the loss that is learned from" },
+    { "buffer", 0, KY_OPT_SIZE, &asked.buffer, 1 << 20, 1e15, "SIZE",
+      "bytes of rows in memory: larger data are read in blocks each epoch and shuffled within so "
+      "much" },
     { "validation", 0, KY_OPT_NUM, &asked.validation, 0.001, 0.9, "X",
       "share held out to choose the epoch" },
     { "threads", 't', KY_OPT_INT, &asked.threads, 0, 256, "N",

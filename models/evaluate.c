@@ -20,6 +20,7 @@ typedef struct chain {
 typedef struct answering {
     const ky_model *m;
     const ky_dataset *d;
+    ky_walk walk;  /* the rows at hand: chains, rows and y are of those */
     ky_plan *plan; /* NULL: whole windows */
     chain *chains; /* [n_chains], over `rows` */
     int n_chains;
@@ -27,6 +28,7 @@ typedef struct answering {
     float *y;
     int outputs;
     void **desk;        /* [workers] a ky_wave or a ky_work */
+    float **window;     /* [workers] BLOCK rows side by side, of whole windows */
     char **states;      /* [workers] BLOCK states of the plan */
     size_t state_bytes; /* rounded up to 64 */
     atomic_int silent;  /* rows without an answer */
@@ -48,19 +50,22 @@ static int compare_groups(const void *a, const void *b)
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* Rows into chains: one a row, or where the state is carried one a group. */
+/* The rows at hand into chains: one a row, or where the state is carried one a group. */
 static int link_chains(answering *a, ky_err *err)
 {
     const ky_dataset *d = a->d;
     bool linked = d->carried && d->group != NULL && a->plan != NULL;
-    size_t N = (size_t)d->N;
+    size_t N = (size_t)a->walk.n;
     by_group *g = malloc(N * sizeof *g);
 
+    free(a->rows);
+    free(a->chains);
+    a->n_chains = 0;
     a->rows = malloc(N * sizeof *a->rows);
     a->chains = malloc(N * sizeof *a->chains);
     if (g == NULL || a->rows == NULL || a->chains == NULL) {
         free(g);
-        return ky_fail(err, KY_ENOMEM, "no memory for answers to %d sequences", d->N);
+        return ky_fail(err, KY_ENOMEM, "no memory for answers to %zu sequences", N);
     }
     for (size_t i = 0; i < N; i++)
         g[i] = (by_group){ .group = linked ? d->group[i] : 0,
@@ -91,7 +96,7 @@ static int step_rows(answering *a, ky_wave *w, int B, const uint32_t *row, void 
         y[r] = a->y + (size_t)row[r] * (size_t)a->outputs;
     for (int t = 0; t < d->T; t++) {
         for (int r = 0; r < B; r++)
-            x[r] = d->x + ((size_t)row[r] * (size_t)d->T + (size_t)t) * (size_t)d->F;
+            x[r] = a->walk.x[row[r]] + (size_t)t * (size_t)d->F;
         ky_plan_step(a->plan, w, B, x, state, y, now);
         for (int r = 0; r < B; r++)
             ever[r] |= now[r];
@@ -132,12 +137,13 @@ static void answer_stepping(void *arg, int i, int worker)
 static void answer_windows(void *arg, int i, int worker)
 {
     answering *a = arg;
-    const ky_dataset *d = a->d;
-    size_t first = (size_t)i * BLOCK;
-    int B = d->N - (int)first < BLOCK ? d->N - (int)first : BLOCK;
+    size_t len = ky_dataset_len(a->d);
+    int first = i * BLOCK, B = a->walk.n - first < BLOCK ? a->walk.n - first : BLOCK;
 
-    ky_model_predict(a->m, a->desk[worker], B, d->T, d->x + first * (size_t)d->T * (size_t)d->F,
-                     a->y + first * (size_t)a->outputs);
+    for (int r = 0; r < B; r++)
+        memcpy(a->window[worker] + (size_t)r * len, a->walk.x[first + r], len * sizeof(float));
+    ky_model_predict(a->m, a->desk[worker], B, a->d->T, a->window[worker],
+                     a->y + (size_t)first * (size_t)a->outputs);
 }
 
 static int check_shapes(const ky_model *m, const ky_dataset *d, ky_err *err)
@@ -150,6 +156,8 @@ static int check_shapes(const ky_model *m, const ky_dataset *d, ky_err *err)
         return ky_fail(err, KY_EUNSUPPORTED,
                        "model '%s' has %d inputs and %d outputs; only one of each can be scored",
                        f->name, f->n_inputs, f->n_outputs);
+    if (d->carried && d->group != NULL && d->source != NULL)
+        return ky_fail(err, KY_EUNSUPPORTED, "streams with carried state must be in memory");
     if (d->F != f->features)
         return ky_fail(err, KY_ESHAPE, "the data have %d values a step, model '%s' takes %d", d->F,
                        f->name, f->features);
@@ -174,7 +182,8 @@ static int set_desks(answering *a, int workers, ky_err *err)
 {
     a->desk = calloc((size_t)workers, sizeof *a->desk);
     a->states = calloc((size_t)workers, sizeof *a->states);
-    if (a->desk == NULL || a->states == NULL)
+    a->window = calloc((size_t)workers, sizeof *a->window);
+    if (a->desk == NULL || a->states == NULL || a->window == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for %d threads", workers);
     if (a->plan != NULL)
         a->state_bytes = (ky_plan_state_bytes(a->plan) + 63) / 64 * 64;
@@ -184,8 +193,9 @@ static int set_desks(answering *a, int workers, ky_err *err)
             a->states[i] = aligned_alloc(64, BLOCK * (a->state_bytes + 64));
         } else {
             a->desk[i] = ky_work_new(a->m, a->d->T, BLOCK);
+            a->window[i] = malloc(BLOCK * ky_dataset_len(a->d) * sizeof(float));
         }
-        if (a->desk[i] == NULL || (a->plan != NULL && a->states[i] == NULL))
+        if (a->desk[i] == NULL || (a->plan != NULL ? a->states[i] == NULL : a->window[i] == NULL))
             return ky_fail(err, KY_ENOMEM, "no memory to run model '%s'",
                            ky_model_facts(a->m)->name);
     }
@@ -201,9 +211,40 @@ static void clear_desks(answering *a, int workers)
             ky_work_free(a->desk[i]);
         if (a->states != NULL)
             free(a->states[i]);
+        if (a->window != NULL)
+            free(a->window[i]);
     }
     free(a->desk);
     free(a->states);
+    free(a->window);
+}
+
+/* All rows at hand. */
+static int answer_rows(answering *a, ky_pool *pool, ky_err *err)
+{
+    int rc = a->plan != NULL ? link_chains(a, err) : KY_OK;
+
+    if (rc < 0)
+        return rc;
+    if (a->plan != NULL)
+        ky_pool_run(pool, (a->n_chains + BLOCK - 1) / BLOCK, answer_stepping, a);
+    else
+        ky_pool_run(pool, (a->walk.n + BLOCK - 1) / BLOCK, answer_windows, a);
+    a->y += (size_t)a->walk.n * (size_t)a->outputs;
+    return KY_OK;
+}
+
+static int answer_all(answering *a, ky_pool *pool, ky_err *err)
+{
+    int rc = ky_walk_begin(&a->walk, a->d, err);
+
+    while (rc >= 0 && (rc = ky_walk_next(&a->walk, err)) > 0)
+        rc = answer_rows(a, pool, err);
+    if (rc >= 0 && atomic_load(&a->silent) > 0)
+        rc = ky_fail(err, KY_ESHAPE, "model '%s' gives no answer within %d steps",
+                     ky_model_facts(a->m)->name, a->d->T);
+    ky_walk_done(&a->walk);
+    return rc;
 }
 
 int ky_answer(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads, float *y,
@@ -223,15 +264,8 @@ int ky_answer(const ky_model *m, const ky_dataset *d, enum ky_path path, int thr
         goto out;
     }
     workers = ky_pool_workers(pool);
-    if ((rc = set_desks(&a, workers, err)) < 0 || (rc = link_chains(&a, err)) < 0)
-        goto out;
-    if (a.plan != NULL)
-        ky_pool_run(pool, (a.n_chains + BLOCK - 1) / BLOCK, answer_stepping, &a);
-    else
-        ky_pool_run(pool, (d->N + BLOCK - 1) / BLOCK, answer_windows, &a);
-    if (atomic_load(&a.silent) > 0)
-        rc = ky_fail(err, KY_ESHAPE, "model '%s' gives no answer within %d steps",
-                     ky_model_facts(m)->name, d->T);
+    if ((rc = set_desks(&a, workers, err)) == KY_OK)
+        rc = answer_all(&a, pool, err);
 out:
     ky_pool_free(pool);
     clear_desks(&a, workers);

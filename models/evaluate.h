@@ -6,21 +6,9 @@
 #ifndef KY_EVALUATE_H
 #define KY_EVALUATE_H
 
+#include "models/dataset.h"
 #include "models/metrics.h"
 #include "models/model.h"
-
-/* Labelled sequences of one length; rows of one group never stand on both sides of a split. */
-typedef struct ky_dataset {
-    int N, T, F, C;
-    const float *x;        /* [N,T,F] */
-    const int32_t *y;      /* [N], 0..C-1; NULL where there are targets instead */
-    const float *target;   /* [N,C] numbers to answer, or 0 and 1 of several labels; NULL */
-    const float *weight;   /* [N] of the rows in the loss that is learned from; NULL: 1 each */
-    const uint32_t *group; /* [N] stream or person; NULL: every row its own */
-    const int64_t *ts;     /* [N] time, us; NULL: none. Validation is then the latest part */
-    bool carried; /* rows of a group are consecutive pieces of one stream: the state is carried
-                     from each to the next (truncated backpropagation), --memory stream */
-} ky_dataset;
 
 enum ky_path {
     KY_PATH_WINDOW, /* ky_model_predict on whole sequences */
@@ -30,8 +18,8 @@ enum ky_path {
 /**
  * The answers of a model to all sequences; on both paths the same to the bit.
  *
- * @param d        x, T and F are used; `carried` with `group`: the state goes on from each
- *                 sequence of a group to the next (KY_PATH_SERVED only)
+ * @param d        of its values, T and F; `carried` with `group`: the state goes on from each
+ *                 sequence of a group to the next (KY_PATH_SERVED, and in memory, only)
  * @param threads  0: all cores
  * @param y        [N,outputs] receives the answers
  * @return KY_ESHAPE if T or F do not fit the model

@@ -22,10 +22,7 @@ typedef struct desk {
     ky_real **spare;  /* [n_most] where a tensor has a gradient already, NULL if none ever has */
     ky_real **tape;   /* [n_layers] */
     ky_real *scratch;
-    int32_t *y;      /* [rows] */
-    float *target;   /* [rows,outputs] */
-    ky_real *weight; /* [rows] */
-    void **state;    /* [rows] */
+    void **state; /* [rows] */
 } desk;
 
 typedef struct shard {
@@ -265,14 +262,10 @@ static int set_desk(const ky_gradient *g, desk *k)
     k->in = calloc(most, sizeof *k->in);
     k->dx = calloc(most, sizeof *k->dx);
     k->spare = calloc(most, sizeof *k->spare);
-    k->y = calloc(R, sizeof *k->y);
-    k->target = calloc(R * (size_t)g->outputs, sizeof *k->target);
-    k->weight = calloc(R, sizeof *k->weight);
     k->state = calloc(R, sizeof *k->state);
     whole = k->act != NULL && k->d != NULL && k->reached != NULL && k->mask != NULL &&
             k->tensor != NULL && k->tape != NULL && k->in != NULL && k->dx != NULL &&
-            k->spare != NULL && k->y != NULL && k->target != NULL && k->weight != NULL &&
-            k->state != NULL;
+            k->spare != NULL && k->state != NULL;
     for (int t = -m->n_inputs; whole && t <= g->head; t++) {
         whole = !g->used[m->n_inputs + t] ||
                 (set_tensor(g, k, t) && (t < 0 || set_call(g, k, t, &scratch)));
@@ -305,9 +298,6 @@ static void clear_desk(const ky_gradient *g, desk *k)
     free(k->dx);
     free(k->spare);
     free(k->scratch);
-    free(k->y);
-    free(k->target);
-    free(k->weight);
     free(k->state);
 }
 
@@ -395,24 +385,16 @@ size_t ky_gradient_state_reals(const ky_gradient *g)
 
 /* ---- forward and back ---- */
 
-static void gather(const ky_gradient *g, desk *k, const uint32_t *row, int n)
+static void gather(const ky_gradient *g, desk *k, int first_row, int n)
 {
-    const ky_dataset *d = g->b->d;
-    size_t len = (size_t)d->T * (size_t)d->F, outputs = (size_t)g->outputs;
+    size_t len = tensor_reals(g, KY_INPUT(0)) / (size_t)g->rows;
 
     for (int r = 0; r < n; r++) {
-        const float *from = d->x + row[r] * len;
+        const float *from = g->b->x[first_row + r];
         ky_real *to = k->act[0] + (size_t)r * len;
 
         for (size_t i = 0; i < len; i++)
             to[i] = from[i];
-        if (d->target != NULL)
-            memcpy(k->target + (size_t)r * outputs, d->target + row[r] * outputs,
-                   outputs * sizeof *k->target);
-        else
-            k->y[r] = d->y[row[r]];
-        if (d->weight != NULL)
-            k->weight[r] = d->weight[row[r]];
     }
 }
 
@@ -520,21 +502,24 @@ static void run_shard(void *arg, int s, int worker)
     ky_gradient *g = arg;
     desk *k = g->desks + worker;
     shard *h = g->shards + s;
+    const ky_batch *b = g->b;
     int first_row = s * g->rows;
-    int n = g->b->n - first_row < g->rows ? g->b->n - first_row : g->rows;
-    ky_real scale = (ky_real)1 / (ky_real)g->b->n;
+    int n = b->n - first_row < g->rows ? b->n - first_row : g->rows;
+    ky_real scale = (ky_real)1 / (ky_real)b->n;
     const ky_real *z = k->act[g->m->n_inputs + g->head];
     ky_real *dz = k->d[g->m->n_inputs + g->head];
     ky_wanted wanted;
     ky_rng rng;
 
-    ky_rng_seed(&rng, shard_seed(g->b->seed, s));
+    ky_rng_seed(&rng, shard_seed(b->seed, s));
     memset(h->dw, 0, g->m->n_weights * sizeof *h->dw);
-    gather(g, k, g->b->row + first_row, n);
+    gather(g, k, first_row, n);
     forward(g, k, first_row, n, &rng);
-    wanted = (ky_wanted){ .y = k->y,
-                          .target = g->b->d->target != NULL ? k->target : NULL,
-                          .weight = g->b->d->weight != NULL ? k->weight : NULL };
+    wanted = (ky_wanted){ .y = b->y + first_row,
+                          .target = b->target != NULL
+                                        ? b->target + (size_t)first_row * (size_t)g->outputs
+                                        : NULL,
+                          .weight = b->weight != NULL ? b->weight + first_row : NULL };
     h->loss =
         ky_loss_rows(&g->loss, g->m->kernels, z, &wanted, scale, dz, &h->measure, n, g->outputs);
     backward(g, k, n, h->dw, &rng);

@@ -16,8 +16,10 @@ typedef struct ky_gradient ky_gradient;
 
 /* Rows to learn from. */
 typedef struct ky_batch {
-    const ky_dataset *d;
-    const uint32_t *row;   /* [n] rows of d */
+    const float *const *x; /* [n] their values, [T,F] each */
+    const int32_t *y;      /* [n] their classes; not read where there are targets */
+    const float *target;   /* [n,C] or NULL */
+    const ky_real *weight; /* [n] what they count in the loss; NULL: 1 each */
     ky_real *const *state; /* [n] carried states, 64-byte aligned; NULL: from zeros */
     int n;
     uint64_t seed; /* of the dropout of this batch */

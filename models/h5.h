@@ -39,7 +39,8 @@ typedef struct ky_h5_info {
     enum ky_h5_type type; /* as stored, whatever its byte order */
     int rank;
     uint64_t dims[KY_H5_RANK];
-    size_t count; /* product of dims */
+    size_t count;   /* product of dims */
+    uint64_t chunk; /* rows that are stored together; 0: it is stored whole */
 } ky_h5_info;
 
 /** Open for reading. KY_ENOENT, KY_EFORMAT (not HDF5, truncated), KY_EBUSY (locked by a writer). */

@@ -412,7 +412,8 @@ int ky_h5_stat(ky_h5 *f, const char *dataset, ky_h5_info *ret, ky_err *err)
         return rc;
     *ret = (ky_h5_info){ .type = ky_h5value_type(&o.type),
                          .rank = o.space.rank,
-                         .count = o.space.count };
+                         .count = o.space.count,
+                         .chunk = is_chunked(&o) && o.space.rank > 0 ? o.chunk[0] : 0 };
     memcpy(ret->dims, o.space.dims, sizeof(ret->dims));
     return KY_OK;
 }

@@ -64,6 +64,7 @@ kymo_sources = \
 	models/utf8.c models/utf8.h \
 	models/simple_rnn.c \
 	models/upsampling.c \
+	models/vocabulary.c models/vocabulary.h \
 	models/zip.c models/zip.h
 kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS) $(ZIP_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
@@ -71,14 +72,17 @@ kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
 # Training and scoring, but for the losses, are float only.
 libkymo_la_SOURCES = $(kymo_sources) \
 	models/checkpoint.c models/checkpoint.h \
+	models/dataset.c models/dataset.h \
 	models/evaluate.c models/evaluate.h \
 	models/gradient.c models/gradient.h \
+	models/loader.c models/loader.h \
 	models/metrics.c models/metrics.h \
+	models/moments.c models/moments.h \
 	models/optim.c models/optim.h \
 	models/pool.c models/pool.h \
 	models/schedule.c models/schedule.h \
+	models/shuffle.c models/shuffle.h \
 	models/split.c models/split.h \
-	models/vocabulary.c models/vocabulary.h \
 	models/train.c models/train.h
 libkymo_la_CPPFLAGS = $(AM_CPPFLAGS)
 libkymo_la_CFLAGS = $(kymo_cflags)

@@ -7,10 +7,10 @@
 
 #include "models/checkpoint.h"
 #include "models/clock.h"
-#include "models/gradient.h"
+#include "models/loader.h"
+#include "models/moments.h"
 #include "models/optim.h"
 #include "models/pool.h"
-#include "models/schedule.h"
 #include "models/split.h"
 
 /* Weights a thread steps at once. */
@@ -34,7 +34,7 @@ typedef struct trainer {
     ky_loss loss;
     ky_pool *pool;
     ky_gradient *g;
-    ky_schedule *order;
+    ky_loader *loader;
     ky_optim optim;
     ky_rate rate;
     double rate_used; /* of the last step */
@@ -43,13 +43,11 @@ typedef struct trainer {
     double *squares;   /* [n_chunks] of the gradient */
     double *penalties; /* [n_chunks] */
     ky_real shorten;   /* what the gradient is multiplied by, 1 or less */
-    uint32_t *rows;    /* [n_train] */
+    uint32_t *rows;    /* [n_train], ascending */
     int n_train;
     float *weight;            /* [N] of the rows, where classes have weights */
     float *answers;           /* [val.N, outputs] */
-    ky_dataset val;           /* the rows held out, copied */
-    ky_turn *turns;           /* [batch] */
-    uint32_t *row;            /* [batch] */
+    ky_subset val;            /* the rows held out */
     ky_real **state, *states; /* [batch], [batch, state_reals] */
     ky_rng rng;
     ky_real *best; /* [n_weights] */
@@ -154,62 +152,38 @@ static int check_classes(const ky_model *m, const ky_dataset *d, ky_err *err)
 
 static int check_data(const ky_model *m, const ky_dataset *d, const ky_loss *loss, ky_err *err)
 {
-    size_t row = (size_t)d->T * (size_t)d->F;
-    int rc;
-
     if (d->F != m->info.features)
         return ky_fail(err, KY_ESHAPE, "the data have %d values a step, model '%s' takes %d", d->F,
                        m->name, m->info.features);
-    rc = d->target != NULL ? check_targets(m, d, loss, err) : check_classes(m, d, err);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < (size_t)d->N * row; i++)
-        if (!isfinite(d->x[i]))
-            return ky_fail(err, KY_EINVAL, "row %zu, step %zu, value %zu is not a finite number",
-                           i / row, i % row / (size_t)d->F, i % (size_t)d->F);
+    return d->target != NULL ? check_targets(m, d, loss, err) : check_classes(m, d, err);
+}
+
+static int check_row(const ky_dataset *d, int row, const float *x, ky_err *err)
+{
+    size_t F = (size_t)d->F;
+
+    for (size_t i = 0; i < ky_dataset_len(d); i++)
+        if (!isfinite(x[i]))
+            return ky_fail(err, KY_EINVAL, "row %d, step %zu, value %zu is not a finite number",
+                           row, i / F, i % F);
     return KY_OK;
 }
 
 /* Rows of the one side become a list, those of the other a dataset of their own. */
 static int set_sides(trainer *t, const uint8_t *held, int n_held, ky_err *err)
 {
-    const ky_dataset *d = &t->d;
-    size_t len = (size_t)d->T * (size_t)d->F, n = (size_t)n_held, outputs = (size_t)d->C;
-    float *x = malloc(n * len * sizeof *x);
-    int32_t *y = d->target == NULL ? malloc(n * sizeof *y) : NULL;
-    float *target = d->target != NULL ? malloc(n * outputs * sizeof *target) : NULL;
-    uint32_t *group = d->group != NULL ? malloc(n * sizeof *group) : NULL;
-    int64_t *ts = d->ts != NULL ? malloc(n * sizeof *ts) : NULL;
+    uint32_t *rows = malloc((size_t)t->d.N * sizeof *rows + 1);
+    int to[2] = { 0, 0 }, rc;
 
-    t->val = *d;
-    t->val.x = x;
-    t->val.y = y;
-    t->val.target = target;
-    t->val.group = group;
-    t->val.ts = ts;
-    t->val.N = 0;
-    t->rows = malloc((size_t)d->N * sizeof *t->rows);
-    if (x == NULL || (y == NULL && target == NULL) || t->rows == NULL ||
-        (d->group != NULL && group == NULL) || (d->ts != NULL && ts == NULL))
-        return ky_fail(err, KY_ENOMEM, "no memory to hold out %d of %d rows", n_held, d->N);
-    for (int i = 0; i < d->N; i++) {
-        if (!held[i]) {
-            t->rows[t->n_train++] = (uint32_t)i;
-            continue;
-        }
-        memcpy(x + (size_t)t->val.N * len, d->x + (size_t)i * len, len * sizeof *x);
-        if (target != NULL)
-            memcpy(target + (size_t)t->val.N * outputs, d->target + (size_t)i * outputs,
-                   outputs * sizeof *target);
-        else
-            y[t->val.N] = d->y[i];
-        if (group != NULL)
-            group[t->val.N] = d->group[i];
-        if (ts != NULL)
-            ts[t->val.N] = d->ts[i];
-        t->val.N++;
-    }
-    return KY_OK;
+    if (rows == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory to hold out %d of %d rows", n_held, t->d.N);
+    t->n_train = t->d.N - n_held;
+    to[1] = t->n_train;
+    for (int i = 0; i < t->d.N; i++)
+        rows[to[held[i]]++] = (uint32_t)i;
+    t->rows = rows;
+    rc = ky_subset_new(&t->d, rows + t->n_train, n_held, &t->val, err);
+    return rc;
 }
 
 static uint64_t draw_seed(const trainer *t, int what)
@@ -231,95 +205,38 @@ static int split(trainer *t, ky_err *err)
     return rc;
 }
 
-/* Moments of C values that are side by side (Welford 1962). */
-typedef struct moments {
-    size_t C;
-    double *mean, *squares; /* [C] each; squares of what is off the mean */
-    double n;
-} moments;
-
-/* Whether a step of F values is one that Masking leaves out. */
-static bool is_masked(const ky_model *m, const float *x, size_t F)
+/* One walk over all rows: each is checked, those learned from count in the moments. */
+static int look_at_rows(trainer *t, ky_moments *s, ky_err *err)
 {
-    float none = (float)m->info.mask_value;
-    size_t f = 0;
+    ky_walk w;
+    int at = 0, n, rc = n = ky_walk_begin(&w, &t->d, err);
 
-    while (m->info.masks && f < F && x[f] == none)
-        f++;
-    return f == F;
-}
+    while (rc >= 0 && (rc = n = ky_walk_next(&w, err)) > 0)
+        for (int i = 0; i < n && rc >= 0; i++) {
+            bool ours = at < t->n_train && t->rows[at] == (uint32_t)(w.first + i);
 
-static void add_values(moments *s, const float *x, size_t len)
-{
-    for (size_t at = 0; at < len; at += s->C) {
-        double share = 1 / ++s->n;
-
-        for (size_t c = 0; c < s->C; c++) {
-            double off = x[at + c] - s->mean[c];
-
-            s->mean[c] += off * share;
-            s->squares[c] += off * (x[at + c] - s->mean[c]);
+            rc = check_row(&t->d, w.first + i, w.x[i], err);
+            if (rc >= 0 && ours && s->C > 0)
+                ky_moments_add(s, t->m, w.x[i], (size_t)t->d.T, (size_t)t->d.F);
+            at += ours;
         }
-    }
+    ky_walk_done(&w);
+    return rc;
 }
 
-/* Of the training rows, row by row; steps that are not there do not count. */
-static void add_rows(const trainer *t, moments *s)
-{
-    size_t T = (size_t)t->d.T, F = (size_t)t->d.F;
-
-    for (int i = 0; i < t->n_train; i++)
-        for (size_t step = 0; step < T; step++) {
-            const float *x = t->d.x + (t->rows[i] * T + step) * F;
-
-            if (!is_masked(t->m, x, F))
-                add_values(s, x, F);
-        }
-}
-
-/* A value that never changes is only shifted: divided by nearly nothing it would shout. */
-static double usable_variance(double var, double mean)
-{
-    return var > 1e-12 * (1 + mean * mean) ? var : 1;
-}
-
-/* The layer that normalises the input and does not learn: the first, or the one behind Masking;
- * NULL if there is none. */
-static ky_layer *input_scaler(const ky_model *m)
-{
-    int i = strcmp(m->layers[0].ops->class_name, "Masking") == 0 && m->n_layers > 1;
-    ky_layer *l = m->layers + i;
-
-    return strcmp(l->ops->class_name, "BatchNormalization") != 0 || l->trainable || l->cfg.scale ||
-                   l->cfg.center
-               ? NULL
-               : l;
-}
-
-/* The input's scaler takes the moments of the data: of each value of a step, of images of each
- * channel. */
+/* The rows are checked; a new model's input is normalised by the moments of the data. */
 static int fit_input(trainer *t, ky_err *err)
 {
-    ky_layer *l = input_scaler(t->m);
-    moments s = { 0 };
+    const ky_layer *l = t->o->fit_input ? ky_model_scaler(t->m) : NULL;
+    ky_moments s = { 0 };
+    int rc = l != NULL ? ky_moments_init(&s, l->weights[0].len, err) : KY_OK;
 
-    if (l == NULL)
-        return KY_OK;
-    s.C = l->weights[0].len;
-    s.mean = calloc(2 * s.C, sizeof *s.mean);
-    if (s.mean == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for the moments of %zu values", s.C);
-    s.squares = s.mean + s.C;
-    add_rows(t, &s);
-    for (int i = 0; i < l->n_weights; i++) {
-        ky_real *w = ky_model_weight(t->m, (int)(l - t->m->layers), i);
-        bool var = strcmp(l->weights[i].name, "moving_variance") == 0;
-
-        for (size_t c = 0; c < s.C; c++)
-            w[c] = (ky_real)(var ? usable_variance(s.squares[c] / s.n, s.mean[c]) : s.mean[c]);
-    }
-    free(s.mean);
-    return KY_OK;
+    if (rc >= 0)
+        rc = look_at_rows(t, &s, err);
+    if (rc >= 0 && l != NULL)
+        ky_model_set_scaler(t->m, &s);
+    ky_moments_done(&s);
+    return rc;
 }
 
 /* What a row of class c counts in the loss: as given, or so that every class of the rows that are
@@ -417,18 +334,15 @@ static int set_ranges(trainer *t, ky_err *err)
 static int set_batches(trainer *t, ky_err *err)
 {
     size_t batch = (size_t)t->o->batch, reals = ky_gradient_state_reals(t->g);
-    int rc = ky_schedule_new(&t->d, t->rows, t->n_train, t->o->batch, &t->order, err);
+    int rc = ky_loader_new(&t->d, t->rows, t->n_train, t->o->batch, &t->loader, err);
 
     if (rc < 0)
         return rc;
-    t->turns = calloc(batch, sizeof *t->turns);
-    t->row = calloc(batch, sizeof *t->row);
     t->state = calloc(batch, sizeof *t->state);
     t->best = calloc(t->m->n_weights + 1, sizeof *t->best);
-    t->answers = calloc((size_t)t->val.N * (size_t)t->m->info.outputs + 1, sizeof *t->answers);
+    t->answers = calloc((size_t)t->val.d.N * (size_t)t->m->info.outputs + 1, sizeof *t->answers);
     t->states = aligned_alloc(64, batch * (reals * sizeof *t->states + 64));
-    if (t->turns == NULL || t->row == NULL || t->state == NULL || t->states == NULL ||
-        t->best == NULL || t->answers == NULL)
+    if (t->state == NULL || t->states == NULL || t->best == NULL || t->answers == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for batches of %d rows", t->o->batch);
     return KY_OK;
 }
@@ -475,7 +389,14 @@ static uint64_t made_of(const trainer *t)
     uint64_t h = hash_reals(KY_HASH0, numbers, sizeof numbers / sizeof *numbers);
 
     h = ky_hash(h, &o->seed, sizeof o->seed);
-    h = ky_hash(h, d->x, N * (size_t)d->T * (size_t)d->F * sizeof *d->x);
+    if (d->source != NULL) {
+        h = ky_hash(h, &d->source->hash, sizeof d->source->hash);
+        h = ky_hash(h, &d->source->memory, sizeof d->source->memory); /* batches depend on it */
+    }
+    for (int i = 0; i < d->N; i++)
+        h = d->source == NULL ? ky_hash(h, ky_dataset_row(d, i), ky_dataset_len(d) * sizeof *d->x)
+            : d->pick != NULL ? ky_hash(h, d->pick + i, sizeof *d->pick)
+                              : h;
     if (d->target != NULL)
         h = ky_hash(h, d->target, N * (size_t)d->C * sizeof *d->target);
     else
@@ -504,9 +425,7 @@ static int prepare(trainer *t, ky_err *err)
     t->rate.first = t->o->learning_rate;
     if ((rc = check_options(t->o, err)) < 0 || (rc = ky_rate_init(&t->rate, err)) < 0 ||
         (rc = set_loss(t, err)) < 0 || (rc = check_data(t->m, &t->d, &t->loss, err)) < 0 ||
-        (rc = split(t, err)) < 0 || (rc = set_weights(t, err)) < 0)
-        return rc;
-    if (t->o->fit_input && (rc = fit_input(t, err)) < 0)
+        (rc = split(t, err)) < 0 || (rc = set_weights(t, err)) < 0 || (rc = fit_input(t, err)) < 0)
         return rc;
     t->m->training = true;
     if ((rc = ky_model_pack(t->m, err)) < 0)
@@ -663,17 +582,19 @@ static double step(trainer *t, double rate)
 
 static int learn(trainer *t, int batch, double *loss, double *measure, ky_err *err)
 {
-    ky_batch b = { .d = &t->d, .row = t->row, .state = t->d.carried ? t->state : NULL };
+    ky_batch b = { .state = t->d.carried ? t->state : NULL };
     size_t reals = ky_gradient_state_reals(t->g);
     int place[3] = { DRAW_DROPOUT, t->now.epoch, batch };
+    const ky_turn *turns;
+    int rc = ky_loader_batch(t->loader, batch, &b, &turns, err);
     double done;
 
-    b.n = ky_schedule_batch(t->order, batch, t->turns);
+    if (rc < 0)
+        return rc;
     b.seed = ky_hash(t->o->seed, place, sizeof place);
     for (int r = 0; r < b.n; r++) {
-        t->row[r] = t->turns[r].row;
-        t->state[r] = t->states + (size_t)t->turns[r].lane * reals;
-        if (t->turns[r].fresh)
+        t->state[r] = t->states + (size_t)turns[r].lane * reals;
+        if (turns[r].fresh)
             memset(t->state[r], 0, reals * sizeof *t->states);
     }
     *loss = ky_gradient_batch(t->g, &b, measure);
@@ -701,7 +622,7 @@ static int run_batches(trainer *t, ky_err *err)
 {
     double loss = 0, rows = 0, right = 0;
 
-    t->now.batches = ky_schedule_begin(t->order, &t->rng);
+    t->now.batches = ky_loader_begin(t->loader, &t->rng);
     for (int i = 0; i < t->now.batches && !t->interrupted; i++) {
         double batch_loss, measure;
         int n = learn(t, i, &batch_loss, &measure, err);
@@ -743,12 +664,12 @@ static double penalty_now(const trainer *t)
 static int validate(trainer *t, ky_err *err)
 {
     const ky_wanted wanted = { .y = t->val.y, .target = t->val.target };
-    int rc = ky_answer(t->m, &t->val, KY_PATH_SERVED, t->o->threads, t->answers, err);
+    int rc = ky_answer(t->m, &t->val.d, KY_PATH_SERVED, t->o->threads, t->answers, err);
 
     if (rc < 0)
         return rc;
-    t->now.val_loss = ky_loss_answers(&t->loss, t->answers, &wanted, &t->now.val_accuracy, t->val.N,
-                                      t->m->info.outputs);
+    t->now.val_loss = ky_loss_answers(&t->loss, t->answers, &wanted, &t->now.val_accuracy,
+                                      t->val.d.N, t->m->info.outputs);
     t->now.val_loss += penalty_now(t);
     ky_rate_next(&t->rate, t->now.val_loss);
     return KY_OK;
@@ -793,7 +714,7 @@ static ky_checkpoint checkpoint_of(trainer *t)
                             .optim = &t->optim,
                             .rate = &t->rate,
                             .rng = &t->rng,
-                            .rows = ky_schedule_rows(t->order),
+                            .rows = ky_loader_order(t->loader),
                             .n_rows = t->n_train,
                             .history = &t->out.history,
                             .made_of = t->made_of,
@@ -869,22 +790,16 @@ static int run_epochs(trainer *t, ky_err *err)
 static void clear(trainer *t)
 {
     ky_gradient_free(t->g);
-    ky_schedule_free(t->order);
+    ky_loader_free(t->loader);
     ky_pool_free(t->pool);
     ky_optim_done(&t->optim);
-    free((void *)t->val.x);
-    free((void *)t->val.y);
-    free((void *)t->val.target);
+    ky_subset_done(&t->val);
     free(t->weight);
     free(t->answers);
-    free((void *)t->val.group);
-    free((void *)t->val.ts);
     free(t->ranges);
     free(t->squares);
     free(t->penalties);
     free(t->rows);
-    free(t->turns);
-    free(t->row);
     free(t->state);
     free(t->states);
     free(t->best);

@@ -2,6 +2,7 @@
 #include "tests/cli/run.h"
 
 #include <math.h>
+#include <sys/resource.h>
 
 #include "models/h5.h"
 #include "models/rng.h"
@@ -380,6 +381,102 @@ static void tokens_of_several_lengths_are_masked(void **state)
     ky_json_free(o);
 }
 
+/* -- data larger than memory ---------------------------------------------------------------------
+ */
+
+enum { EDGE = 64, PIXELS = EDGE * EDGE };
+
+/* n pictures, bright at the top or at the bottom, sorted by that: 16 KiB each as floats. */
+static void make_pictures(const char *name, int n)
+{
+    static uint8_t x[64 * PIXELS];
+    const uint64_t dims[] = { EDGE, EDGE, 1 };
+    int32_t *y = malloc((size_t)n * sizeof *y);
+    ky_h5 *f = create(name);
+    ky_rng rng;
+
+    assert_non_null(y);
+    ky_rng_seed(&rng, 1);
+    assert_int_equal(ky_h5_table(f, "/X", KY_H5_U8, 4, dims, NULL), KY_OK);
+    for (int at = 0; at < n; at += 64) {
+        for (int i = 0; i < 64; i++) {
+            y[at + i] = at + i >= n / 2;
+            for (int k = 0; k < PIXELS; k++)
+                x[i * PIXELS + k] = (uint8_t)(40 + (k / (PIXELS / 2) == y[at + i] ? 100 : 0));
+            for (int k = 0; k < 64; k++)
+                x[i * PIXELS + (int)ky_rng_below(&rng, PIXELS)] = 255;
+        }
+        assert_int_equal(ky_h5_append(f, "/X", x, 64, NULL), KY_OK);
+    }
+    put_y(f, "/y", y, n);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+    free(y);
+}
+
+/* Most memory that the command ever had, KiB. */
+static long memory_of(const char *command)
+{
+    struct rusage used;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC), status;
+    pid_t pid = start(command, null, null);
+
+    assert_int_equal(wait4(pid, &status, 0, &used), pid);
+    close(null);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return used.ru_maxrss;
+}
+
+#define CHEAP "--arch|avgpool:8, flatten, dense|-e|2|-b|32|-o|m.h5|-q"
+
+/* 32 MiB of floats with 2 MiB for rows: no more than 12 on top of what 1 MiB of data take. */
+static void data_larger_than_the_buffer_are_learned_from_within_it(void **state)
+{
+    long small, large;
+    ran *r;
+
+    (void)state;
+    make_pictures("few_pictures.h5", 64);
+    make_pictures("pictures.h5", 2048);
+
+    small = memory_of("train|few_pictures.h5|" CHEAP "|--buffer|2M");
+    large = memory_of("train|pictures.h5|" CHEAP "|--buffer|2M");
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* they keep what is freed */
+    if (large - small > 12 << 10)
+        fail_msg("%ld KiB, %ld with few pictures", large, small);
+#else
+    (void)small, (void)large;
+#endif
+    r = run("eval|m.h5|pictures.h5|-j");
+    ky_json *o = report_of(r);
+    assert_true(number(o, "accuracy") > 0.95);
+    ky_json_free(o);
+}
+
+/* Whatever the threads; a checkpoint goes on; the order depends on the buffer and on nothing else.
+ */
+static void a_streamed_training_repeats_to_the_byte(void **state)
+{
+    (void)state;
+    make_pictures("pictures.h5", 512);
+    run_well("train|pictures.h5|" CHEAP "|--buffer|2M|-t|1");
+    run_well("predict|m.h5|pictures.h5|-o|p1.h5");
+
+    run_well("train|pictures.h5|" CHEAP "|--buffer|2M|-t|4");
+    run_well("predict|m.h5|pictures.h5|-o|p4.h5");
+    run_well("train|pictures.h5|" CHEAP "|-e|1|--buffer|2M|--checkpoint|c.h5");
+    run_well("train|pictures.h5|--resume|c.h5|-e|2|-b|32|--buffer|2M|-o|m.h5|-q");
+    run_well("predict|m.h5|pictures.h5|-o|p_resumed.h5");
+    run_well("train|pictures.h5|" CHEAP "|--buffer|3M|-t|4");
+    run_well("predict|m.h5|pictures.h5|-o|p_other.h5");
+
+    assert_true(same_bytes("p1.h5", "p4.h5"));
+    assert_true(same_bytes("p1.h5", "p_resumed.h5"));
+    assert_false(same_bytes("p1.h5", "p_other.h5"));
+    ran *r = run("train|pictures.h5|--resume|c.h5|-e|2|-b|32|--buffer|3M|-o|new.h5|-q");
+    assert_int_equal(r->code, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -388,6 +485,8 @@ int main(void)
         cmocka_unit_test(what_is_behind_the_end_of_a_row_has_no_say),
         cmocka_unit_test(training_says_what_becomes_of_short_rows),
         cmocka_unit_test(tokens_of_several_lengths_are_masked),
+        cmocka_unit_test(data_larger_than_the_buffer_are_learned_from_within_it),
+        cmocka_unit_test(a_streamed_training_repeats_to_the_byte),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

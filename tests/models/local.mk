@@ -51,13 +51,18 @@ tests_models_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -DKY_REAL=double
 tests_models_test_gradients_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_gradients_LDADD = libkymo_double.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_dataset
+tests_models_test_dataset_SOURCES = tests/models/test_dataset.c tests/models/source.h
+tests_models_test_dataset_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_dataset_LDADD = libkymo.la $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/models/test_split
 tests_models_test_split_SOURCES = tests/models/test_split.c
 tests_models_test_split_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_split_LDADD = libkymo.la $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/models/test_train
-tests_models_test_train_SOURCES = tests/models/test_train.c
+tests_models_test_train_SOURCES = tests/models/test_train.c tests/models/source.h
 tests_models_test_train_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_train_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 

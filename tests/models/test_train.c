@@ -16,6 +16,7 @@
 #include "models/split.h"
 #include "models/train.h"
 #include "tests/models/net.h"
+#include "tests/models/source.h"
 
 /* -- data that are made up ------------------------------------------------------------ */
 
@@ -388,15 +389,15 @@ static void loss_changes_along_the_gradient(const char *arch, int classes)
     ky_model *m = build(arch, &t.d, 3);
     ky_pool *pool = ky_pool_new(1);
     ky_gradient *g = NULL;
-    uint32_t row[40];
+    const float *row[40];
     ky_rng rng;
     ky_real *dir = calloc(m->n_weights, sizeof *dir), *w0 = calloc(m->n_weights, sizeof *w0);
     double slope = 0, loss[2];
     const double eps = 2e-3;
     double hits;
-    for (uint32_t i = 0; i < 40; i++)
-        row[i] = i;
-    const ky_batch b = { .d = &t.d, .row = row, .n = 40, .seed = 1 };
+    for (int i = 0; i < 40; i++)
+        row[i] = ky_dataset_row(&t.d, i);
+    const ky_batch b = { .x = row, .y = t.y, .n = 40, .seed = 1 };
     /* values near one, as the input layer would make them */
     for (int i = 0; i < 40 * 12; i++) {
         t.x[2 * i] = (t.x[2 * i] - 100) / 5;
@@ -1150,6 +1151,102 @@ static void targets_are_learned_to_the_same_bytes_everywhere(void **state)
     unmake(&t);
 }
 
+/* -- rows that are not in memory ----------------------------------------------------------------
+ */
+
+static void rows_of_a_source_are_learned_to_the_same_bytes_everywhere(void **state)
+{
+    (void)state;
+    const char *was = ky_kernels_get()->name;
+    made t = tones(300, 1), fresh = tones(90, 2);
+    made_source s = source_of(t.x, 300, 24, 16, 80 * 24 * sizeof(float));
+    ky_real *first = NULL, *w;
+    ky_dataset d = t.d;
+    size_t n;
+    d.x = NULL;
+    d.source = &s.base;
+
+    for (const ky_kernels *const *k = ky_kernels_all(); *k != NULL; k++) {
+        assert_true(ky_kernels_use((*k)->name));
+        for (int threads = 1; threads <= 4; threads *= 2) {
+            learned_weights(mixed, &d, threads, 7, &w, &n);
+            if (first == NULL)
+                first = w;
+            assert_memory_equal(first, w, n * sizeof *w);
+            if (first != w)
+                free(w);
+        }
+    }
+    assert_true(ky_kernels_use(was));
+    /* and it learns; blocks of rows are all it ever asked for */
+    ky_train_opts o = options(30);
+    o.learning_rate = 1e-2;
+    ky_model *m = build("lstm:12, dense", &d, 1);
+    ky_train_result r = train(m, &d, &o);
+    assert_true(accuracy(m, &fresh.d) > 0.95);
+    assert_true(s.most <= 20);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    free(first);
+    unmake(&t);
+    unmake(&fresh);
+}
+
+/* The same answers from a source, and the same moments. */
+static void a_source_is_answered_as_memory_is(void **state)
+{
+    (void)state;
+    made t = tones(120, 1);
+    made_source s = source_of(t.x, 120, 24, 16, 30 * 24 * sizeof(float));
+    ky_dataset d = t.d;
+    float y[2][2][120 * 3];
+    d.x = NULL;
+    d.source = &s.base;
+
+    for (int k = 0; k < 2; k++) {
+        ky_model *m = build(k == 0 ? "lstm:5, dense" : "bi(gru:4), dense", &t.d, 1);
+
+        assert_int_equal(ky_model_pack(m, NULL), KY_OK);
+        for (int p = 0; p < 2; p++) {
+            enum ky_path path = p == 0 ? KY_PATH_WINDOW : KY_PATH_SERVED;
+
+            assert_int_equal(ky_answer(m, &t.d, path, 2, y[0][p], NULL), KY_OK);
+            assert_int_equal(ky_answer(m, &d, path, 2, y[1][p], NULL), KY_OK);
+        }
+        assert_memory_equal(y[0], y[1], sizeof y[0]);
+        ky_model_free(m);
+    }
+    unmake(&t);
+}
+
+static void a_source_that_fails_ends_the_training(void **state)
+{
+    (void)state;
+    made t = tones(120, 1);
+    made_source s = source_of(t.x, 120, 24, 16, 30 * 24 * sizeof(float));
+    ky_dataset d = t.d;
+    ky_train_opts o = options(3);
+    ky_model *m = build("lstm:5, dense", &t.d, 1);
+    ky_train_result r;
+    ky_err err;
+    d.x = NULL;
+    d.source = &s.base;
+    s.fails_at = 77;
+
+    assert_int_equal(ky_train(m, &d, &o, &r, &err), KY_EIO);
+
+    assert_string_equal(err.text, "row 77 cannot be read");
+    s.fails_at = UINT32_MAX;
+    d.carried = true;
+    d.group = t.group;
+    for (uint32_t i = 0; i < 120; i++)
+        t.group[i] = i / 10;
+    assert_int_equal(ky_train(m, &d, &o, &r, &err), KY_EUNSUPPORTED);
+    assert_non_null(strstr(err.text, "in memory"));
+    ky_model_free(m);
+    unmake(&t);
+}
+
 /* -- checkpoints --------------------------------------------------------------------------------
  */
 
@@ -1244,6 +1341,11 @@ static void a_resumed_training_is_the_uninterrupted_one_to_the_byte(void **state
     for (int row = 0; row < 6; row++)
         resumed_is_uninterrupted(&t.d, mixed, row);
     resumed_is_uninterrupted(&streams.d, "lstm:6, dense", 0);
+    made_source s = source_of(t.x, 120, 24, 8, 40 * 24 * sizeof(float));
+    ky_dataset read = t.d;
+    read.x = NULL;
+    read.source = &s.base;
+    resumed_is_uninterrupted(&read, "conv1d:6x3 relu, bn, dropout:0.3, lstm:7, dense", 0);
     /* noise: what counts epochs without a better one is not at zero where it is left */
     ky_rng_seed(&rng, 9);
     for (int i = 0; i < 120; i++)
@@ -1734,6 +1836,9 @@ int main(void)
         cmocka_unit_test(any_activation_may_stand_before_a_loss_of_numbers),
         cmocka_unit_test(targets_that_do_not_fit_are_refused),
         cmocka_unit_test(targets_are_learned_to_the_same_bytes_everywhere),
+        cmocka_unit_test(rows_of_a_source_are_learned_to_the_same_bytes_everywhere),
+        cmocka_unit_test(a_source_is_answered_as_memory_is),
+        cmocka_unit_test(a_source_that_fails_ends_the_training),
         cmocka_unit_test(a_resumed_training_is_the_uninterrupted_one_to_the_byte),
         cmocka_unit_test(a_checkpoint_of_something_else_is_refused),
         cmocka_unit_test(input_is_normalised_by_the_training_part_alone),
