@@ -62,6 +62,19 @@ static int keep_padding(ky_comparison *c, ky_err *err)
     return KY_OK;
 }
 
+/* Models take rows of one shape. */
+static int check_shapes(const ky_comparison *c, ky_err *err)
+{
+    const ky_data_rows *a = &c->train.rows, *b = &c->test.rows;
+
+    for (int k = 1; k < a->rank || k < b->rank; k++)
+        if (a->rank != b->rank || a->dims[k] != b->dims[k])
+            return ky_fail(err, KY_ESHAPE, "rows of %s are %s, those of %s are %s", b->what,
+                           ky_data_shape(b->rank - 1, b->dims + 1).text, a->what,
+                           ky_data_shape(a->rank - 1, a->dims + 1).text);
+    return KY_OK;
+}
+
 int ky_compare_load(ky_comparison *c, ky_err *err)
 {
     bool named = strchr(c->base.data, ':') != NULL;
@@ -73,6 +86,8 @@ int ky_compare_load(ky_comparison *c, ky_err *err)
     c->test_part = rc == KY_OK;
     if (rc == KY_ENOENT)
         rc = hold_out(c, err);
+    else if (rc == KY_OK)
+        rc = check_shapes(c, err);
     return rc < 0 ? rc : keep_padding(c, err);
 }
 

@@ -298,6 +298,23 @@ static void an_interrupt_shows_what_is_known_so_far(void **state)
     ky_json_free(report);
 }
 
+/* A part of each, of rows that are no longer alike. */
+static void make_unlike(const char *name)
+{
+    static const float x[2 * 10];
+    static const int32_t y[2] = { 0, 1 };
+    uint64_t train[] = { 2, 10, 1 }, test[] = { 2, 9, 1 }, n[] = { 2 };
+    char path[4096];
+    ky_h5 *f;
+
+    assert_int_equal(ky_h5_create(in_dir(name, path), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/X_train", KY_H5_F32, 3, train, x, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/X_test", KY_H5_F32, 3, test, x, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/y_train", KY_H5_I32, 1, n, y, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/y_test", KY_H5_I32, 1, n, y, NULL), KY_OK);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
 static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
 {
     (void)state;
@@ -313,11 +330,13 @@ static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
         { "compare|local.h5|--kind|video", "rows of [32,1] are no video", 1 },
         { "compare|local.h5|--task|guess", "guess", 2 },
         { "compare|local.h5|--seeds|0", "--seeds", 2 },
+        { "compare|unlike.h5", "X_test are [9,1], those of unlike.h5:X_train are [10,1]", 1 },
         { "compare|linear.h5|-o|.|--epochs|1", "is the file that is read", 1 },
         { "compare|local.h5|-o|local.h5|--epochs|1", "folder 'local.h5' cannot be made", 1 },
     };
 
     run_well("simulate|local|-q|--train|20|--test|10|-o|linear.h5");
+    make_unlike("unlike.h5");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ran *r = run(cases[i].words);
 
