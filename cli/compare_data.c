@@ -65,7 +65,7 @@ static int keep_padding(ky_comparison *c, ky_err *err)
 /* Models take rows of one shape. */
 static int check_shapes(const ky_comparison *c, ky_err *err)
 {
-    const ky_data_rows *a = &c->train.rows, *b = &c->test.rows;
+    const ky_data_rows *a = c->train.rows, *b = c->test.rows;
 
     for (int k = 1; k < a->rank || k < b->rank; k++)
         if (a->rank != b->rank || a->dims[k] != b->dims[k])
