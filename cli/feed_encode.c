@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connectors/decimal.h"
+
 typedef struct ky_feed_buffer {
     char *at;
     size_t len, cap;
@@ -40,12 +42,12 @@ static void put_string(buffer *t, const char *s)
 
 static void put_number(buffer *t, float x)
 {
-    char number[32];
+    char number[KY_DECIMAL_MAX];
 
     if (isnan(x))
         put(t, "null", 4);
     else
-        put(t, number, (size_t)snprintf(number, sizeof(number), "%.9g", (double)x));
+        put(t, number, ky_decimal_float(x, number));
 }
 
 static void put_time(buffer *t, int64_t us)

@@ -13,13 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connectors/decimal.h"
 #include "connectors/fields.h"
 #include "connectors/jsonscan.h"
 
 typedef struct msgpack {
     ky_codec codec;
     ky_fields fields;
-    char stream[24], label[24]; /* integers as names */
+    char stream[KY_DECIMAL_MAX], label[KY_DECIMAL_MAX]; /* integers as names */
 } msgpack;
 
 /* -- items --------------------------------------------------------------------- */
@@ -207,7 +208,8 @@ static double number_of(const item *it)
 /* -- one function a kind of field --------------------------------------------- */
 
 /* A name: bytes, or an integer, which is written into buf. */
-static int read_name(ky_scan *s, const char *what, char buf[24], const char **ret, size_t *ret_len)
+static int read_name(ky_scan *s, const char *what, char buf[KY_DECIMAL_MAX], const char **ret,
+                     size_t *ret_len)
 {
     item it;
     int rc;
@@ -215,7 +217,7 @@ static int read_name(ky_scan *s, const char *what, char buf[24], const char **re
     if ((rc = read_item(s, &it)) != KY_OK || it.kind == NIL)
         return rc;
     if (it.kind == INT) {
-        *ret_len = (size_t)snprintf(buf, 24, "%lld", (long long)it.v);
+        *ret_len = ky_decimal_int(it.v, buf);
         *ret = buf;
         return KY_OK;
     }

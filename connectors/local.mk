@@ -6,6 +6,7 @@ libkyconnectors_la_SOURCES = \
 	connectors/codec_f32.c \
 	connectors/codec_json.c \
 	connectors/codec_msgpack.c \
+	connectors/decimal.c connectors/decimal.h \
 	connectors/fields.c connectors/fields.h \
 	connectors/jsonscan.c connectors/jsonscan.h \
 	connectors/scan.c connectors/scan.h \

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "connectors/decimal.h"
 #include "connectors/zmq.h"
 #include "daemon/log.h"
 
@@ -39,6 +40,22 @@ static void put(text *t, const char *s, size_t n)
     t->len += n;
 }
 
+#define PUT(t, literal) put(t, literal, sizeof(literal) - 1)
+
+static void put_int(text *t, int64_t v)
+{
+    char part[KY_DECIMAL_MAX];
+
+    put(t, part, ky_decimal_int(v, part));
+}
+
+static void put_float(text *t, float x)
+{
+    char part[KY_DECIMAL_MAX];
+
+    put(t, part, ky_decimal_float(x, part));
+}
+
 __attribute__((format(printf, 2, 3))) static void putf(text *t, const char *fmt, ...)
 {
     char part[160];
@@ -51,33 +68,43 @@ __attribute__((format(printf, 2, 3))) static void putf(text *t, const char *fmt,
         put(t, part, (size_t)n < sizeof(part) ? (size_t)n : sizeof(part) - 1);
 }
 
+static bool is_plain(char c)
+{
+    return (unsigned char)c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
+}
+
 /* A JSON string. Names have passed as UTF-8; what is not plain is escaped all the same. */
 static void put_string(text *t, const char *s, size_t n)
 {
-    put(t, "\"", 1);
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)s[i];
-
-        if (c == '"' || c == '\\')
-            putf(t, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
-            putf(t, "\\u%04x", c);
+    PUT(t, "\"");
+    for (size_t i = 0, k; i < n; i = k) {
+        for (k = i; k < n && is_plain(s[k]);)
+            k++;
+        put(t, s + i, k - i);
+        if (k == n)
+            break;
+        if (s[k] == '"' || s[k] == '\\')
+            putf(t, "\\%c", s[k]);
         else
-            put(t, s + i, 1);
+            putf(t, "\\u%04x", (unsigned char)s[k]);
+        k++;
     }
-    put(t, "\"", 1);
+    PUT(t, "\"");
 }
 
+/* Seconds, to the microsecond. */
 static void put_time(text *t, int64_t us)
 {
-    /* Rounded toward minus infinity, so that the fraction is never negative. */
-    int64_t s = us / 1000000 - (us % 1000000 < 0), part = us - s * 1000000;
+    uint64_t u = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
+    char part[7] = ".000000";
 
-    if (s >= 0)
-        putf(t, "%lld.%06lld", (long long)s, (long long)part);
-    else
-        putf(t, "-%lld.%06lld", (long long)(part ? -s - 1 : -s),
-             (long long)(part ? 1000000 - part : 0));
+    if (us < 0)
+        PUT(t, "-");
+    put_int(t, (int64_t)(u / 1000000));
+    u %= 1000000;
+    for (int i = 6; i > 0; i--, u /= 10)
+        part[i] = (char)('0' + u % 10);
+    put(t, part, sizeof(part));
 }
 
 static void put_values(text *t, const ky_model_info *f, const float *y, int label)
@@ -89,14 +116,14 @@ static void put_values(text *t, const ky_model_info *f, const float *y, int labe
     put(t, label >= 0 ? ",\"probs\":{" : ",\"values\":{", label >= 0 ? 10 : 11);
     for (int i = 0; i < n; i++) {
         const char *name = ky_served_label(f, i, number);
-        float v = !pair ? y[i] : i == 1 ? y[0] : 1.0f - y[0];
 
         if (i > 0)
-            put(t, ",", 1);
+            PUT(t, ",");
         put_string(t, name, strlen(name));
-        putf(t, ":%.9g", (double)v);
+        PUT(t, ":");
+        put_float(t, !pair ? y[i] : i == 1 ? y[0] : 1.0f - y[0]);
     }
-    put(t, "}", 1);
+    PUT(t, "}");
 }
 
 static const char *const quality_words[] = {
@@ -107,30 +134,42 @@ static const char *const quality_words[] = {
 size_t ky_publisher_json(char *buf, size_t size, const ky_config *cfg, const ky_said *a)
 {
     text t = { buf, size, 0 };
-    const char *class_ = cfg->classes[a->s->class_].name;
+    const char *class_ = cfg->classes[a->s->class_].name, *model = cfg->models[a->v->model].name;
     const float *y = (const float *)(a + 1);
     char number[12];
 
-    put(&t, "{\"stream\":", 10);
+    PUT(&t, "{\"stream\":");
     put_string(&t, a->s->name, a->s->name_len);
-    put(&t, ",\"class\":", 9);
+    PUT(&t, ",\"class\":");
     put_string(&t, class_, strlen(class_));
-    putf(&t, ",\"n\":%lld,\"pub\":%llu", (long long)a->n, (unsigned long long)a->s->pub);
-    if (a->seq != KY_NONE)
-        putf(&t, ",\"seq\":%lld", (long long)a->seq);
-    put(&t, ",\"ts\":", 6);
+    PUT(&t, ",\"n\":");
+    put_int(&t, a->n);
+    PUT(&t, ",\"pub\":");
+    put_int(&t, (int64_t)a->s->pub);
+    if (a->seq != KY_NONE) {
+        PUT(&t, ",\"seq\":");
+        put_int(&t, a->seq);
+    }
+    PUT(&t, ",\"ts\":");
     put_time(&t, a->ts_us);
     if (a->label >= 0) {
         const char *name = ky_served_label(a->v->facts, a->label, number);
 
-        put(&t, ",\"label\":", 9);
+        PUT(&t, ",\"label\":");
         put_string(&t, name, strlen(name));
-        putf(&t, ",\"score\":%.9g", (double)a->score);
+        PUT(&t, ",\"score\":");
+        put_float(&t, a->score);
     }
     put_values(&t, a->v->facts, y, a->label);
-    putf(&t, ",\"model\":\"%s@%u\",\"quality\":\"%s\",\"latency_us\":%lld}",
-         cfg->models[a->v->model].name, a->v->version, quality_words[a->quality],
-         (long long)a->latency_us);
+    PUT(&t, ",\"model\":\"");
+    put(&t, model, strlen(model));
+    PUT(&t, "@");
+    put_int(&t, a->v->version);
+    PUT(&t, "\",\"quality\":\"");
+    put(&t, quality_words[a->quality], strlen(quality_words[a->quality]));
+    PUT(&t, "\",\"latency_us\":");
+    put_int(&t, a->latency_us);
+    PUT(&t, "}");
     return t.len;
 }
 
@@ -159,7 +198,8 @@ static bool room(ky_publisher *b, size_t need)
 static void tell(ky_publisher *b, ky_said *a)
 {
     const ky_class_cfg *c = &b->p->cfg->classes[a->s->class_];
-    char topic[KY_NAME_MAX + KY_STREAM_MAX + 3];
+    char name[KY_NAME_MAX + KY_STREAM_MAX + 3];
+    text topic = { name, sizeof(name), 0 };
 
     if (!wanted(c, a))
         return;
@@ -174,8 +214,11 @@ static void tell(ky_publisher *b, ky_said *a)
         }
         len = ky_publisher_json(b->buf, b->size, b->p->cfg, a);
     }
-    int n = snprintf(topic, sizeof(topic), "%s/%.*s/", c->name, a->s->name_len, a->s->name);
-    ky_zframe frames[2] = { { topic, (size_t)n }, { b->buf, len } };
+    put(&topic, c->name, strlen(c->name));
+    PUT(&topic, "/");
+    put(&topic, a->s->name, a->s->name_len);
+    PUT(&topic, "/");
+    ky_zframe frames[2] = { { name, topic.len }, { b->buf, len } };
 
     for (int i = 0; i < b->p->cfg->n_publishers; i++)
         if (ky_zsock_send(b->socks[i], frames, 2, 0, NULL) < 0)

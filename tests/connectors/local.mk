@@ -1,7 +1,10 @@
 # Tests of connectors/.
 if WITH_TESTS
 check_PROGRAMS += tests/connectors/test_codec_f32 tests/connectors/test_codec_json \
-	tests/connectors/test_codec_msgpack tests/connectors/test_zmq
+	tests/connectors/test_codec_msgpack tests/connectors/test_decimal tests/connectors/test_zmq
+tests_connectors_test_decimal_SOURCES = tests/connectors/test_decimal.c
+tests_connectors_test_decimal_CFLAGS = $(KY_TEST_CFLAGS)
+tests_connectors_test_decimal_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS) -lm
 tests_connectors_test_codec_f32_SOURCES = tests/connectors/test_codec_f32.c
 tests_connectors_test_codec_f32_CFLAGS = $(KY_TEST_CFLAGS)
 tests_connectors_test_codec_f32_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
