@@ -31,6 +31,8 @@ static void draw_curve(const ky_plot *plot, const ky_json *history, const char *
     size_t n = ky_json_len(history);
     bool on = false;
 
+    if (ky_json_get(ky_json_at(history, 0), key) == NULL)
+        return; /* a learning rate has no validation */
     fprintf(plot->p->to, "<path class=\"%s\" d=\"", held_out ? "two" : "one");
     for (size_t i = 0; i < n; i++) {
         double v = value_at(history, i, key);
@@ -76,9 +78,10 @@ void ky_chart_curves(ky_page *p, const ky_json *history, const char *key, int be
     if (!(plot.y.hi >= plot.y.lo))
         return; /* no finite number at all */
     plot.y.log = strcmp(key, "accuracy") != 0 && plot.y.lo > 0 && plot.y.hi > steep * plot.y.lo;
-    ky_svg_begin(p, plot.w, plot.h, "Curves of training and validation",
-                 "Solid: %s of the training part; dashed: of the validation part; %zu epochs.", key,
-                 ky_json_len(history));
+    ky_svg_begin(
+        p, plot.w, plot.h, "What changed from epoch to epoch",
+        "%s by epoch; solid: training; dashed: validation, where there is one; %zu epochs.", key,
+        ky_json_len(history));
     ky_plot_axes(&plot, "epoch", plot.y.log ? "logarithmic" : "", 1);
     draw_curve(&plot, history, key, false);
     draw_curve(&plot, history, held_out, true);

@@ -300,7 +300,7 @@ static void print_origin(const ky_json *extra)
            ky_json_str(ky_json_get(extra, "data_hash"), "?"));
     if (ky_json_len(history) == 0)
         return;
-    if (!ky_json_is_null(ky_json_get(ky_json_at(history, 0), "mae")))
+    if (ky_json_get(ky_json_at(history, 0), "mae") != NULL)
         measure = "mae"; /* of numbers */
     snprintf(held_out.s, sizeof(held_out.s), "val_%s", measure);
     printf("\n%7s %10s %10s %12s %14s\n", "epoch", "loss", measure, "val_loss", held_out.s);

@@ -123,12 +123,18 @@ static void print_tiles(ky_page *p, const ky_report *r)
 
 /* ---- training ---- */
 
+static bool has(const ky_json *history, const char *key)
+{
+    return ky_json_get(ky_json_at(history, 0), key) != NULL;
+}
+
 static void print_curves(ky_page *p, const ky_json *history, const char *key, int best)
 {
-    fprintf(p->to,
-            "<figure><figcaption><strong>%s</strong><span class=\"key\"></span>training"
-            "<span class=\"key two\"></span>validation</figcaption>\n",
-            key);
+    fprintf(p->to, "<figure><figcaption><strong>%s</strong><span class=\"key\"></span>training",
+            strcmp(key, "learning_rate") == 0 ? "learning rate" : key);
+    if (strcmp(key, "learning_rate") != 0)
+        fputs("<span class=\"key two\"></span>validation", p->to);
+    fputs("</figcaption>\n", p->to);
     ky_chart_curves(p, history, key, best);
     fputs("</figure>\n", p->to);
 }
@@ -136,7 +142,8 @@ static void print_curves(ky_page *p, const ky_json *history, const char *key, in
 static void print_epochs(ky_page *p, const ky_json *history, const char *measure, int best)
 {
     char held_out[64];
-    const char *const keys[] = { "loss", measure, "val_loss", held_out };
+    const char *const keys[] = { "loss", measure, "val_loss", held_out, "learning_rate" };
+    int columns = has(history, "learning_rate") ? 5 : 4;
 
     snprintf(held_out, sizeof held_out, "val_%s", measure);
     fputs("<details><summary>All epochs</summary>\n<div class=\"wide\" "
@@ -144,7 +151,7 @@ static void print_epochs(ky_page *p, const ky_json *history, const char *measure
           "the epoch; val_: of the validation part after it</caption><thead><tr><th "
           "scope=\"col\" class=\"l\">epoch</th>",
           p->to);
-    for (int k = 0; k < 4; k++)
+    for (int k = 0; k < columns; k++)
         fprintf(p->to, "<th scope=\"col\">%s</th>", keys[k]);
     fputs("</tr></thead><tbody>\n", p->to);
     for (size_t i = 0; i < ky_json_len(history); i++) {
@@ -152,7 +159,7 @@ static void print_epochs(ky_page *p, const ky_json *history, const char *measure
         int epoch = (int)ky_json_int(ky_json_get(e, "epoch"), 0);
 
         fprintf(p->to, "<tr><th scope=\"row\">%d%s</th>", epoch, epoch == best ? " (kept)" : "");
-        for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < columns; k++) {
             fputs("<td>", p->to);
             print_number(p->to, ky_json_num(ky_json_get(e, keys[k]), NAN), false);
             fputs("</td>", p->to);
@@ -166,14 +173,15 @@ static void print_training(ky_page *p, const ky_report *r)
 {
     const ky_json *origin = r->m->meta.extra, *history = ky_json_get(origin, "history");
     int best = (int)ky_json_int(ky_json_get(origin, "best_epoch"), 0);
-    const char *measure =
-        ky_json_is_null(ky_json_get(ky_json_at(history, 0), "mae")) ? "accuracy" : "mae";
+    const char *measure = has(history, "mae") ? "mae" : "accuracy";
 
     if (ky_json_len(history) == 0)
         return;
     fputs("<section>\n<h2>Training</h2>\n<div class=\"row\">\n", p->to);
     print_curves(p, history, "loss", best);
     print_curves(p, history, measure, best);
+    if (has(history, "learning_rate"))
+        print_curves(p, history, "learning_rate", best);
     fputs("</div>\n", p->to);
     print_epochs(p, history, measure, best);
     fputs("</section>\n", p->to);

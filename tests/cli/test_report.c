@@ -227,7 +227,8 @@ static void numbers_are_drawn_with_what_is_left_of_them(void **state)
     (void)state;
     make("numbers.h5", 1, NULL);
 
-    run_well("train|numbers.h5|--task|regress|--arch|flatten, dense|-o|m.h5|-e|3|-q");
+    run_well("train|numbers.h5|--task|regress|--arch|flatten, dense|-o|m.h5|-e|3|-q|--schedule|"
+             "exponential");
     run_well("eval|m.h5|numbers.h5|--report|n");
     load_page("n/index.html");
 
@@ -235,6 +236,8 @@ static void numbers_are_drawn_with_what_is_left_of_them(void **state)
     assert_int_equal(count(page, "r=\"2.5\"/>\n"), N);
     assert_int_equal(sum_between(page, "<title>", " rows</title>"), N);
     assert_non_null(strstr(page, "R&sup2;"));
+    assert_int_equal(count(page, "<svg"), 5); /* loss, mae, rate, answers, residuals */
+    assert_non_null(strstr(page, "<strong>learning rate</strong>"));
     assert_null(strstr(page, "Brier"));
 }
 

@@ -280,6 +280,9 @@ static void numbers_are_trained_scored_and_asked(void **state)
     assert_true(ky_json_num(ky_json_get(o, "mae"), 0) == mae);
     assert_true(ky_json_num(ky_json_get(o, "rmse"), 0) >= mae);
     ky_json_free(o);
+    r = run("inspect|m.h5");
+    assert_non_null(strstr(r->out, "val_mae"));
+    assert_null(strstr(r->out, "accuracy"));
     run_well("predict|m.h5|speed.h5|-o|answers.h5");
     r = run("eval|m.h5|speed.h5");
     assert_non_null(strstr(r->out, "\nMAE "));
