@@ -41,7 +41,7 @@ static ky_json *hear(ky_zsock *sub)
     ky_err err;
 
     for (;;) {
-        KY_WANT(ky_zsock_recv(sub, f, 2, 10000, NULL) == 2, "nothing was published");
+        KY_WANT(ky_zsock_recv(sub, f, 2, 30000, NULL) == 2, "nothing was published");
         KY_WANT(ky_json_parse(f[1].data, f[1].len, false, &j, &err) == KY_OK, "%.*s: %s",
                 (int)f[1].len, (const char *)f[1].data, err.text);
         const char *name = ky_json_str(ky_json_get(j, "stream"), "");
@@ -106,7 +106,7 @@ static ky_zsock *subscribe(ky_zsock *push, const char *address)
     KY_WANT(ky_zsock_open("sub", address, false, 0, &sub, &err) == KY_OK &&
                 ky_zsock_subscribe(sub, "", &err) == KY_OK,
             "%s", err.text);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 1000; i++) {
         say(push, "probe", i, "");
         if (ky_zsock_recv(sub, f, 2, 20, NULL) == 2)
             return sub;

@@ -34,7 +34,7 @@ static void say(ky_sender *s, uint64_t number, const char *stream, int values)
         len += snprintf(text + len, sizeof(text) - (size_t)len, "%s0.5", f > 0 ? "," : "");
     len += snprintf(text + len, sizeof(text) - (size_t)len, "]}");
     for (int round = 0; s->acked < number; round++) {
-        KY_WANT(round < 200, "message %llu is not acknowledged", (unsigned long long)number);
+        KY_WANT(round < 3000, "message %llu is not acknowledged", (unsigned long long)number);
         if (s->sent < number)
             ky_sender_send(s, number, text, (size_t)len);
         ky_sender_listen(s, 20);

@@ -34,7 +34,7 @@ need()
 # start_kymod INI NAME: waits until it serves. The pid is in $daemon.
 start_kymod()
 {
-    "$B/kymod" -c "$1" >>"$W/$2.log" 2>&1 3>&- &
+    "$B/kymod" -c "$1" >>"$W/$2.log" 2>&1 3>&- 4>&- &
     daemon=$!
     pids="$pids $daemon"
     local i

@@ -56,7 +56,7 @@ id kymo || fail "no user kymo"
 mkdir -p /etc/systemd/system/kymod.service.d /etc/kymo
 cp "$unit" /etc/systemd/system/kymod.service
 config=$(grep -oE 'config [^ ]+' "$unit" | head -n 1 | cut -d' ' -f2)
-printf '[Service]\nRestartSec=200ms\nWatchdogSec=2s\n' >/etc/systemd/system/kymod.service.d/test.conf
+printf '[Service]\nRestartSec=200ms\nWatchdogSec=4s\n' >/etc/systemd/system/kymod.service.d/test.conf
 mkdir -p "$(dirname "$config")"
 cp /kymo-in/kymod.ini "$config"
 cp /kymo-in/machine.h5 /etc/kymo/
