@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/data.h"
 #include "cli/predict_text.h"
+#include "models/blueprint.h"
 #include "models/h5.h"
 
 /* One dataset of the output file. */
@@ -145,7 +146,7 @@ static int read_input(ky_h5 *f, const ky_model *m, int k, int T, int *N, float *
     return KY_OK;
 }
 
-/* Steps that the first input's dataset has, where the model takes any number. */
+/* Steps that the dataset of the first input of any length has, where there is one. */
 static int steps_of(ky_h5 *f, const ky_model *m, ky_err *err)
 {
     int dims[KY_MAX_RANK], rc, T = ky_model_facts(m)->window;
@@ -155,7 +156,7 @@ static int steps_of(ky_h5 *f, const ky_model *m, ky_err *err)
 
     if (T > 0)
         return T;
-    ky_model_input(m, 0, 1, dims, &name);
+    ky_model_input(m, ky_model_time(m), 1, dims, &name);
     snprintf(path, sizeof path, "/%s", name);
     if ((rc = ky_h5_stat(f, path, &i, err)) < 0)
         return rc;

@@ -72,6 +72,10 @@ const ky_shape *ky_model_tensor(const ky_model *m, int tensor);
  *  for steps; NULL if there is none. */
 const char *ky_model_mask_stops(const ky_model *m);
 
+/** The input whose steps are the T of a run: the first of any length, or the first with steps; -1:
+ *  none has, T is 1. All others of any length have as many. */
+int ky_model_time(const ky_model *m);
+
 /** Whether each layer is called once, on the one before it, from one input to one output. */
 bool ky_model_is_chain(const ky_model *m);
 

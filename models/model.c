@@ -448,9 +448,8 @@ const char *ky_model_mask_stops(const ky_model *m)
 
 int ky_model_finish(ky_model *m, ky_err *err)
 {
-    const ky_shape *in = &m->inputs[0];
     ky_model_info *info = &m->info;
-    int last = m->n_layers - 1;
+    int last = m->n_layers - 1, timed = ky_model_time(m), steps;
 
     if (m->n_layers == 0)
         return ky_fail(err, KY_ESHAPE, "model '%s' has no layers", m->name);
@@ -464,8 +463,9 @@ int ky_model_finish(ky_model *m, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "out of memory for %zu weights", m->n_weights);
     memset(m->weights, 0, m->n_weights * sizeof(*m->weights));
     info->name = m->name;
-    info->features = (int)ky_shape_step(in);
-    info->window = !in->timed ? 1 : in->d[0] == KY_ANY ? 0 : in->d[0];
+    steps = timed < 0 ? 1 : m->inputs[timed].d[0];
+    info->features = (int)ky_shape_step(&m->inputs[0]);
+    info->window = steps == KY_ANY ? 0 : steps;
     know_input(m);
     info->outputs = (int)ky_shape_step(ky_model_tensor(m, m->outputs[0]));
     info->n_inputs = m->n_inputs;

@@ -21,7 +21,7 @@ typedef struct ky_work ky_work;
 
 typedef struct ky_model_info {
     const char *name;
-    int features; /* F: values a step */
+    int features; /* F: values a step, of the first input */
     int window;   /* T: steps of the input shape; 0: any number */
     int tokens;   /* what comes in are whole numbers below it; 0: values */
     bool masks;   /* steps of `mask_value` are not there: Masking, Embedding with mask_zero */

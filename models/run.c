@@ -84,12 +84,23 @@ void ky_model_run_call(const ky_model *m, int i, int B, const ky_input *in, ky_r
                    y);
 }
 
+int ky_model_time(const ky_model *m)
+{
+    int first = -1;
+
+    for (int k = m->n_inputs - 1; k >= 0; k--)
+        if (m->inputs[k].timed &&
+            (first < 0 || m->inputs[k].d[0] == KY_ANY || m->inputs[first].d[0] != KY_ANY))
+            first = k;
+    return first;
+}
+
 /* Steps that input k has in a run of T; 1 without time. */
 static int input_steps(const ky_model *m, int k, int T)
 {
     const ky_shape *s = &m->inputs[k];
 
-    return !s->timed ? 1 : k > 0 && s->d[0] != KY_ANY ? s->d[0] : T;
+    return !s->timed ? 1 : s->d[0] == KY_ANY || k == ky_model_time(m) ? T : s->d[0];
 }
 
 /* Reals of one row of a tensor with T steps. */
@@ -100,10 +111,9 @@ static size_t row_reals(const ky_shape *s, int T)
 
 bool ky_model_steps(const ky_model *m, int T, int *all)
 {
-    const ky_shape *in = &m->inputs[0];
     int *steps = all + m->n_inputs;
 
-    if (T < 1 || T > KY_MAX_DIM || (!in->timed && T != 1))
+    if (T < 1 || T > KY_MAX_DIM || (T != 1 && ky_model_time(m) < 0))
         return false;
     for (int k = 0; k < m->n_inputs; k++)
         steps[KY_INPUT(k)] = input_steps(m, k, T);

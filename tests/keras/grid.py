@@ -192,6 +192,7 @@ class Builder:
         self.fills = []  # of each input: how its values are drawn
         self.batch = None  # the fixed number of rows, where one is wanted
         self.open = False
+        self.steps = None  # of inputs of any length: in kymo all of a model have as many
         self.waiting = True  # the cell's class has not been made yet
 
     def masked(self):
@@ -296,6 +297,9 @@ class Builder:
         o = {"batch": "fixed" if self.batch else "open", "dtype": "int32" if ids else "float32"}
         open_here = self.open and (rank > 1 or ids)  # values without steps have their number
         o["steps"] = "open" if open_here else "fixed"
+        if open_here:
+            self.steps = self.steps or sizes[0]
+            sizes[0] = self.steps
         shape = ([None] if open_here else sizes[:1]) + sizes[1:]
         self.note("InputLayer", o)
         x = keras.Input(batch_shape=[self.batch] + shape, name=name, dtype=o["dtype"])

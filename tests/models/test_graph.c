@@ -183,6 +183,49 @@ static void inputs_and_outputs_have_their_order_and_names(void **state)
     }
 }
 
+/* Of inputs without steps, with four and with any number: a run's steps are those of the last. */
+static void a_runs_steps_are_those_of_the_first_input_of_any_length(void **state)
+{
+    static const struct {
+        const char *in;
+        int time, window;
+    } table[] = {
+        { "[['a',0,0],['b',0,0],['c',0,0]]", 2, 0 },
+        { "[['c',0,0],['b',0,0],['a',0,0]]", 0, 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(table); i++) {
+        char text[1500];
+        int dims[KY_MAX_RANK];
+        const char *name;
+
+        snprintf(
+            text, sizeof(text),
+            FUNCTIONAL(
+                "f",
+                INPUT("a", "3") "," INPUT("b", "4,2") "," INPUT("c", "null,5") "," CALLED(
+                    "GRU", "g", ",'units':3",
+                    "[[['b',0,0]]]") "," CALLED("LSTM", "l", ",'units':3",
+                                                "[[['c',0,0]]]") "," CALLED("Add", "s", "",
+                                                                            "[[['a',0,0],['g',0,0],"
+                                                                            "['l',0,0]]]"),
+                "%s", "[['s',0,0]]"),
+            table[i].in);
+        ky_model *m = read_model(text);
+        assert_int_equal(ky_model_time(m), table[i].time);
+        assert_int_equal(m->info.window, table[i].window);
+        assert_true(ky_model_fits(m, 7));
+        for (int k = 0; k < m->n_inputs; k++) {
+            int rank = ky_model_input(m, k, 7, dims, &name);
+
+            assert_int_equal(rank, name[0] == 'a' ? 1 : 2);
+            assert_int_equal(dims[0], name[0] == 'a' ? 3 : name[0] == 'b' ? 4 : 7);
+        }
+        ky_model_free(m);
+    }
+}
+
 #define INNER                                                                                      \
     FUNCTIONAL("in",                                                                               \
                INPUT("i", "3") "," CALLED("Dense", "d", ",'units':3", "[[['i',0,0]]]") "," CALLED( \
@@ -1171,6 +1214,7 @@ int main(void)
         cmocka_unit_test(both_styles_of_nodes_give_the_same_graph),
         cmocka_unit_test(the_order_of_the_file_is_free),
         cmocka_unit_test(inputs_and_outputs_have_their_order_and_names),
+        cmocka_unit_test(a_runs_steps_are_those_of_the_first_input_of_any_length),
         cmocka_unit_test(nested_models_are_flattened_and_share_their_weights),
         cmocka_unit_test(names_stay_unique_when_models_are_flattened),
         cmocka_unit_test(the_tree_says_where_each_layer_went),
