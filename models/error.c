@@ -1,7 +1,9 @@
 #include "models/error.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 int ky_fail(ky_err *err, int code, const char *fmt, ...)
@@ -61,4 +63,15 @@ const char *ky_strerror(int code)
 int ky_size_mul(size_t a, size_t b, size_t *ret)
 {
     return __builtin_mul_overflow(a, b, ret) ? KY_EFULL : KY_OK;
+}
+
+void *ky_grow(void *p, size_t n, size_t size)
+{
+    size_t bytes;
+
+    if ((n & (n - 1)) != 0) /* room is the next power of two */
+        return p;
+    if (n > SIZE_MAX / 2 || ky_size_mul(n > 0 ? 2 * n : 1, size, &bytes) < 0)
+        return NULL;
+    return realloc(p, bytes);
 }

@@ -43,4 +43,8 @@ const char *ky_strerror(int code);
 /** a*b in ret; KY_EFULL if it overflows. For sizes that come from outside. */
 int ky_size_mul(size_t a, size_t b, size_t *ret);
 
+/** Room for one element more behind the n of an array that never grows but by this: p itself, or p
+ *  moved to twice the room (realloc). NULL: out of memory, p stays. */
+void *ky_grow(void *p, size_t n, size_t size);
+
 #endif

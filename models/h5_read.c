@@ -145,42 +145,24 @@ int ky_h5_open_image(const void *image, size_t len, ky_h5 **ret, ky_err *err)
 
 /* -- finding an object --------------------------------------------------------------------- */
 
-/* What is looked for among the members of a group. */
-struct wanted {
-    const char *name;
-    size_t len;
-    bool hard;
-    uint64_t header;
-};
-
-static int is_wanted(void *arg, const char *name, size_t len, bool hard, uint64_t header)
-{
-    struct wanted *w = arg;
-
-    if (len != w->len || memcmp(name, w->name, len) != 0)
-        return 0;
-    w->hard = hard;
-    w->header = header;
-    return 1;
-}
-
 /* The member of a group that n characters name. */
 static int find_member(const ky_h5 *f, const char *path, const char *name, size_t n,
                        ky_h5meta_object *at, ky_err *err)
 {
-    struct wanted w = { .name = name, .len = n };
+    uint64_t header;
+    bool hard;
 
     if (!at->is_group)
         return ky_fail(err, KY_ENOENT, "%s: no '%s'", f->path, path);
-    int rc = ky_h5meta_members(&f->raw, at, is_wanted, &w, err);
-    if (rc == 1 && !w.hard)
+    int rc = ky_h5meta_find(&f->raw, at, name, n, &hard, &header, err);
+    if (rc == 1 && !hard)
         return ky_fail(err, KY_EUNSUPPORTED,
                        "%s: '%s': '%.*s' is a soft or external link, which is not followed",
                        f->path, path, (int)n, name);
     if (rc == 0)
         return ky_fail(err, KY_ENOENT, "%s: no '%s'", f->path, path);
     if (rc == 1)
-        rc = ky_h5meta_read(&f->raw, w.header, at, err);
+        rc = ky_h5meta_read(&f->raw, header, at, err);
     return rc < 0 ? ky_context(err, rc, "%s: '%s'", f->path, path) : KY_OK;
 }
 

@@ -418,19 +418,28 @@ static int bad_group(ky_err *err)
     return ky_fail(err, KY_EFORMAT, "a group is damaged");
 }
 
-static int load_names(struct symbols *s, uint64_t heap, ky_err *err)
+/* Where the names of a group stand, n_names bytes of them; false: nowhere. */
+static bool find_names(const ky_h5raw *f, uint64_t heap, uint64_t *ret_at, uint64_t *ret_n)
 {
     unsigned char p[32];
 
-    if (!ky_h5raw_get(s->f, heap, p, 32) || memcmp(p, "HEAP", 4) != 0)
-        return bad_group(err);
-    s->n_names = number(p + 8, 8);
-    if (s->n_names > MAX_HEAP || s->n_names > s->f->bytes)
+    if (!ky_h5raw_get(f, heap, p, 32) || memcmp(p, "HEAP", 4) != 0)
+        return false;
+    *ret_n = number(p + 8, 8);
+    *ret_at = number(p + 24, 8);
+    return *ret_n <= MAX_HEAP && *ret_n <= f->bytes;
+}
+
+static int load_names(struct symbols *s, uint64_t heap, ky_err *err)
+{
+    uint64_t at;
+
+    if (!find_names(s->f, heap, &at, &s->n_names))
         return bad_group(err);
     s->names = malloc(s->n_names + 1);
     if (s->names == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory");
-    if (!ky_h5raw_get(s->f, number(p + 24, 8), s->names, s->n_names))
+    if (!ky_h5raw_get(s->f, at, s->names, s->n_names))
         return bad_group(err);
     s->names[s->n_names] = '\0';
     return KY_OK;
@@ -493,6 +502,13 @@ static int visit_tree(struct symbols *s, uint64_t at, int want_level, ky_err *er
     return rc;
 }
 
+static int refuse_dense(ky_err *err)
+{
+    return ky_fail(err, KY_EUNSUPPORTED,
+                   "a group is stored in HDF5's newest way (write it with libver 'earliest', or "
+                   "pass it through h5repack)");
+}
+
 int ky_h5meta_members(const ky_h5raw *f, const ky_h5meta_object *group, ky_h5meta_member *visit,
                       void *arg, ky_err *err)
 {
@@ -501,15 +517,128 @@ int ky_h5meta_members(const ky_h5raw *f, const ky_h5meta_object *group, ky_h5met
     int rc;
 
     if (group->dense_links)
-        return ky_fail(err, KY_EUNSUPPORTED,
-                       "a group is stored in HDF5's newest way (write it with libver 'earliest', "
-                       "or pass it through h5repack)");
+        return refuse_dense(err);
     if (group->tree == NOWHERE)
         return ky_h5raw_messages(f, group->header, visit_link, &v, err);
     rc = load_names(&s, group->heap, err);
     if (rc == KY_OK)
         rc = visit_tree(&s, group->tree, -1, err);
     free(s.names);
+    return rc;
+}
+
+/* -- one member of a group ------------------------------------------------------------------ */
+
+/* What is looked for. */
+struct search {
+    const ky_h5raw *f;
+    const char *name;
+    size_t len;
+    uint64_t names, n_names; /* of an old group: address, bytes */
+    char *text;              /* [len+2] */
+    bool *ret_hard;
+    uint64_t *ret_header;
+};
+
+static int is_wanted_link(void *arg, const char *name, size_t len, bool hard, uint64_t header)
+{
+    struct search *s = arg;
+
+    if (len != s->len || memcmp(name, s->name, len) != 0)
+        return 0;
+    *s->ret_hard = hard;
+    *s->ret_header = header;
+    return 1;
+}
+
+/* How the name that is looked for compares with one of the heap, as strcmp. */
+static bool compare(const struct search *s, uint64_t at, int *ret)
+{
+    uint64_t n = s->len + 1; /* one more letter tells that theirs is longer */
+
+    if (at >= s->n_names)
+        return false;
+    n = n < s->n_names - at ? n : s->n_names - at;
+    if (!ky_h5raw_get(s->f, s->names + at, s->text, n))
+        return false;
+    s->text[n] = '\0';
+    *ret = strncmp(s->name, s->text, s->len);
+    if (*ret == 0 && s->text[s->len] != '\0')
+        *ret = -1;
+    return true;
+}
+
+static int find_symbol(const struct search *s, uint64_t at, ky_err *err)
+{
+    unsigned char head[8], p[40];
+
+    if (!ky_h5raw_get(s->f, at, head, 8) || memcmp(head, "SNOD", 4) != 0)
+        return bad_group(err);
+    for (unsigned i = 0, n = (unsigned)number(head + 6, 2); i < n; i++) {
+        int order;
+
+        if (!ky_h5raw_get(s->f, at + 8 + 40 * (uint64_t)i, p, 40) ||
+            !compare(s, number(p, 8), &order))
+            return bad_group(err);
+        if (order != 0)
+            continue;
+        *s->ret_hard = number(p + 16, 4) != 2;
+        *s->ret_header = *s->ret_hard ? number(p + 8, 8) : NOWHERE;
+        return 1;
+    }
+    return 0;
+}
+
+/* Down the tree: what is behind entry i is greater than key i and not greater than key i+1. */
+static int find_in_tree(const struct search *s, uint64_t at, ky_err *err)
+{
+    for (int level, want_level = -1;; want_level = level - 1) {
+        unsigned char p[8];
+        unsigned first = 0, n, end;
+        int order;
+
+        if (!read_node(s->f, at, 0, want_level, &level, &n))
+            return bad_group(err);
+        for (end = n; first < end;) {
+            unsigned middle = (first + end) / 2;
+
+            if (!ky_h5raw_get(s->f, at + TREE_HEAD + 16 * ((uint64_t)middle + 1), p, 8) ||
+                !compare(s, number(p, 8), &order))
+                return bad_group(err);
+            if (order > 0)
+                first = middle + 1;
+            else
+                end = middle;
+        }
+        if (first == n)
+            return 0;
+        if (!ky_h5raw_get(s->f, at + TREE_HEAD + 8 + 16 * (uint64_t)first, p, 8))
+            return bad_group(err);
+        at = number(p, 8);
+        if (level == 0)
+            return find_symbol(s, at, err);
+    }
+}
+
+int ky_h5meta_find(const ky_h5raw *f, const ky_h5meta_object *group, const char *name, size_t len,
+                   bool *ret_hard, uint64_t *ret_header, ky_err *err)
+{
+    struct search s = {
+        .f = f, .name = name, .len = len, .ret_hard = ret_hard, .ret_header = ret_header
+    };
+    int rc;
+
+    if (group->dense_links)
+        return refuse_dense(err);
+    if (group->tree == NOWHERE)
+        return ky_h5meta_members(f, group, is_wanted_link, &s, err);
+    if (!find_names(f, group->heap, &s.names, &s.n_names))
+        return bad_group(err);
+    s.text = malloc(len + 2);
+    if (s.text == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    rc = find_in_tree(&s, group->tree, err);
+    free(s.text);
     return rc;
 }
 

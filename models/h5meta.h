@@ -75,6 +75,11 @@ typedef int ky_h5meta_member(void *arg, const char *name, size_t len, bool hard,
 int ky_h5meta_members(const ky_h5raw *f, const ky_h5meta_object *group, ky_h5meta_member *visit,
                       void *arg, ky_err *err);
 
+/** One member by its name, of len characters: 1; 0: there is none. As members are sorted in old
+ *  groups, that takes as many steps as their number has digits. */
+int ky_h5meta_find(const ky_h5raw *f, const ky_h5meta_object *group, const char *name, size_t len,
+                   bool *ret_hard, uint64_t *ret_header, ky_err *err);
+
 /* The value of an attribute: type, shape and its stored bytes; free(bytes). */
 typedef struct ky_h5meta_value {
     ky_h5meta_type type;

@@ -345,6 +345,22 @@ static void put(FILE *out, const json_t *v, int indent, int depth)
         fputs("null", out);
 }
 
+/* With each name stands the number that the next of that name gets. Names may be cut inside of a
+ * character, which is nobody's business: they are never written. */
+void ky_json_unused(ky_json *names, const char *wanted, char *ret, size_t size)
+{
+    int64_t k = ky_json_int(ky_json_get(names, wanted), 0);
+
+    snprintf(ret, size, "%s", wanted);
+    if (k > 0) {
+        do
+            snprintf(ret, size, "%.*s_%lld", (int)size - 14, wanted, (long long)k++);
+        while (ky_json_get(names, ret) != NULL);
+        json_object_set_new_nocheck(names, wanted, json_integer(k));
+    }
+    json_object_set_new_nocheck(names, ret, json_integer(1));
+}
+
 char *ky_json_text(const ky_json *v, int indent)
 {
     char *text = NULL;

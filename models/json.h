@@ -47,6 +47,10 @@ ky_json *ky_json_copy(const ky_json *v); /* deep */
 void ky_json_set(ky_json *object, const char *key, ky_json *v);
 void ky_json_append(ky_json *array, ky_json *v);
 
+/** A key that `names` has not, and then has: the one wanted, or that with _1, _2 ... behind, cut to
+ *  fit. Quick however many there are. */
+void ky_json_unused(ky_json *names, const char *wanted, char *ret, size_t size);
+
 /** Text on the heap (free()), keys in insertion order; indent 0: one line. NULL: no memory. */
 char *ky_json_text(const ky_json *v, int indent);
 

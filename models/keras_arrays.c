@@ -46,9 +46,14 @@ static void add_leaves(ky_keras_leaves *all, const ky_keras_tree *t)
 int ky_keras_leaves_find(const ky_keras_tree *t, ky_keras_leaves *all, ky_err *err)
 {
     all->leaf = calloc((size_t)count_leaves(all->m, t) + 1, sizeof(*all->leaf));
-    if (all->leaf == NULL)
+    all->first = calloc((size_t)all->m->n_layers + 1, sizeof(*all->first));
+    if (all->leaf == NULL || all->first == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory");
     add_leaves(all, t);
+    for (int i = 0; i < all->m->n_layers; i++)
+        all->first[i] = all->n;
+    for (int i = all->n - 1; i >= 0; i--)
+        all->first[all->leaf[i].node->layer] = i;
     return KY_OK;
 }
 
@@ -60,11 +65,16 @@ void ky_keras_leaves_free(ky_keras_leaves *all)
         free(all->leaf[i].path);
     }
     free(all->leaf);
+    free(all->first);
 }
 
 ky_keras_leaf *ky_keras_leaf_of(const ky_keras_leaves *all, const ky_keras_tree *node)
 {
-    for (int i = 0; i < all->n; i++)
+    if (node->layer < 0)
+        return NULL;
+    /* Those of one layer stand together: the two sides of a Bidirectional. */
+    for (int i = all->first[node->layer]; i < all->n && all->leaf[i].node->layer == node->layer;
+         i++)
         if (all->leaf[i].node == node)
             return &all->leaf[i];
     return NULL;
@@ -280,9 +290,7 @@ int ky_keras_arrays_check(ky_keras_leaves *all, ky_err *err)
     for (int i = 0; rc == KY_OK && i < m->n_layers; i++) {
         bool has = m->layers[i].weight_reals == 0 || m->layers[i].shares != i;
 
-        for (int k = 0; !has && k < all->n; k++)
-            has = all->leaf[k].node->layer == i;
-        if (!has)
+        if (!has && all->first[i] == all->n)
             rc =
                 ky_fail(err, KY_ECORRUPT, "layer '%s' has no place in the file", m->layers[i].name);
     }

@@ -33,6 +33,7 @@ typedef struct ky_keras_leaves {
     const ky_model *m;
     int n;
     ky_keras_leaf *leaf; /* [n], in the order of the tree */
+    int *first;          /* [m->n_layers] of each layer's leaves; n: it has none */
 } ky_keras_leaves;
 
 /** All layers of the tree that have weights, nothing found yet. */
@@ -55,11 +56,6 @@ int ky_keras_places_by_name(ky_keras_leaves *all, const ky_keras_tree *t, const 
                             ky_err *err);
 /** The same for Keras 3's form, by classes and counters (FORMATS 1.3). */
 int ky_keras_places_by_class(ky_keras_leaves *all, const ky_keras_tree *t, ky_err *err);
-
-/** The name of a class's group: "LayerNormalization" -> "layer_normalization", "ReLU" -> "re_lu",
- *  "ConvLSTM2D" -> "conv_lstm2d" (keras/src/utils/naming.py); `to` has KY_KERAS_CLASS bytes. */
-enum { KY_KERAS_CLASS = 80 };
-void ky_keras_snake_case(const char *class_name, char *to);
 
 /** Whether a layer's arrays belong to a cell inside it. */
 bool ky_keras_has_cell(const ky_layer *l);

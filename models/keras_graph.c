@@ -1,7 +1,6 @@
 /* A configuration of Keras's as a model: its parts called on each other, from the inputs on. */
 #include "models/keras_parts.h"
 
-#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +16,7 @@ enum { NO_OPERATION = INT_MIN, NO_STATE };
 /* A model while it grows. */
 struct builder {
     ky_model *m;
-    ky_json *names; /* of layers, with the number that the next of that name gets */
+    ky_json *names; /* of layers */
     int n_calls, n_reads;
     bool *timed;  /* [n_inputs] which inputs turn out to have steps */
     bool *values; /* [n_inputs] which of one dimension do not: somebody reads it as values */
@@ -54,38 +53,16 @@ static struct place place_inside(const struct place *outer, const char *inner)
     return at;
 }
 
-/* "MaxPooling1D" -> "max_pooling1d", as Keras names what has no name. */
-static void name_by_class(const char *class, char name[MAX_NAME])
-{
-    size_t n = 0;
-
-    for (const char *c = class; *c != '\0' && n < MAX_NAME - 2; c++) {
-        if (n > 0 && isupper((unsigned char)c[0]) && islower((unsigned char)c[1]))
-            name[n++] = '_';
-        name[n++] = (char)tolower((unsigned char)*c);
-    }
-    name[n] = '\0';
-}
-
 /* A name that no layer has yet: the one wanted, or with a number behind. */
 static void name_layer(struct builder *b, ky_layer *l, const char *wanted)
 {
     char base[MAX_NAME];
-    int64_t k;
 
     if (wanted[0] != '\0')
         snprintf(base, sizeof(base), "%s", wanted);
     else
-        name_by_class(l->ops->class_name, base);
-    snprintf(l->name, sizeof(l->name), "%s", base);
-    k = ky_json_int(ky_json_get(b->names, base), 0);
-    if (k > 0) {
-        do
-            snprintf(l->name, sizeof(l->name), "%.50s_%d", base, (int)k++);
-        while (ky_json_get(b->names, l->name) != NULL);
-        ky_json_set(b->names, base, ky_json_of_int(k));
-    }
-    ky_json_set(b->names, l->name, ky_json_of_int(1));
+        ky_snake_case(l->ops->class_name, base, sizeof(base));
+    ky_json_unused(b->names, base, l->name, sizeof(l->name));
 }
 
 /* -- which inputs have steps ------------------------------------------------------------ */

@@ -231,35 +231,14 @@ int ky_keras_places_by_name(ky_keras_leaves *all, const ky_keras_tree *t, const 
 
 /* -- the new form: a group for each object, named by its class ------------------------------- */
 
-enum { NAME = KY_KERAS_CLASS };
-
-void ky_keras_snake_case(const char *class_name, char *to)
-{
-    char word[NAME];
-    size_t n = 0, k = 0;
-
-    for (const char *p = class_name; *p != '\0' && n + 1 < sizeof(word); p++)
-        if (isalnum((unsigned char)*p) || *p == '_')
-            word[n++] = *p;
-    word[n] = '\0';
-    for (size_t i = 0; i < n && k + 2 < NAME; i++) {
-        bool upper = isupper((unsigned char)word[i]);
-        bool begins = upper && i > 0 && islower((unsigned char)word[i + 1]);
-        bool after = upper && i > 0 && islower((unsigned char)word[i - 1]);
-
-        if (begins || after)
-            to[k++] = '_';
-        to[k++] = (char)tolower((unsigned char)word[i]);
-    }
-    to[k] = '\0';
-}
+enum { NAME = 80 };
 
 static void class_group(const ky_keras_tree *t, char *to)
 {
     /* A Model made of a graph is a Functional to Keras. */
     bool graph = t->kind == KY_KERAS_MODEL && strcmp(t->class_name, "Model") == 0;
 
-    ky_keras_snake_case(graph ? "Functional" : t->class_name, to);
+    ky_snake_case(graph ? "Functional" : t->class_name, to, NAME);
 }
 
 /* A class among the layers of a model, how many of it have been met, and, where the numbers have

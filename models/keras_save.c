@@ -262,31 +262,25 @@ static const char *class_of(const ky_keras_out *o, int i)
                                                : o->m->layers[layer].ops->class_name;
 }
 
-/* How many listed items before this one have its class. */
-static int count_before(const ky_keras_out *o, int i)
-{
-    int n = 0;
-
-    for (int k = 0; k < i; k++)
-        n += is_listed(o, k) && strcmp(class_of(o, k), class_of(o, i)) == 0;
-    return n;
-}
-
 static int put_objects(ky_h5 *f, const ky_keras_out *o, ky_err *err)
 {
+    ky_json *met = ky_json_object(); /* how many of each class */
     int rc = ky_h5_group(f, "/vars", err);
 
     for (int i = 0; rc == KY_OK && i < o->order.n; i++) {
         char class[KY_KERAS_NAME], group[KY_KERAS_NAME + 16];
-        int layer = o->order.item[i].layer, k = count_before(o, i);
+        int layer = o->order.item[i].layer, k;
 
         if (!is_listed(o, i))
             continue;
-        ky_keras_snake_case(class_of(o, i), class);
+        k = (int)ky_json_int(ky_json_get(met, class_of(o, i)), 0);
+        ky_json_set(met, class_of(o, i), ky_json_of_int(k + 1));
+        ky_snake_case(class_of(o, i), class, sizeof(class));
         snprintf(group, sizeof(group), k > 0 ? "%s_%d" : "%s", class, k);
         rc = layer >= 0 ? put_object(f, o->m, &o->m->layers[layer], group, err)
                         : put_input(f, group, err);
     }
+    ky_json_free(met);
     return rc;
 }
 

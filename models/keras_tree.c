@@ -18,7 +18,7 @@ ky_keras_tree *ky_keras_tree_add(ky_keras_tree *parent, enum ky_keras_kind kind,
     snprintf(t->name, sizeof(t->name), "%s", name);
     if (parent == NULL)
         return t;
-    ky_keras_tree **more = realloc(parent->child, ((size_t)parent->n + 1) * sizeof(*parent->child));
+    ky_keras_tree **more = ky_grow(parent->child, (size_t)parent->n, sizeof(*more));
     if (more == NULL) {
         free(t);
         return NULL;

@@ -45,14 +45,6 @@ static void plain_name(const char *name, char *to, size_t size)
         snprintf(to, size, "layer");
 }
 
-static bool is_taken(const ky_keras_out *o, int n, const char *name)
-{
-    for (int i = 0; i < n; i++)
-        if (strcmp(o->name[i], name) == 0)
-            return true;
-    return false;
-}
-
 static const char *given_name(const ky_keras_out *o, int i)
 {
     const ky_keras_item *item = &o->order.item[i];
@@ -65,14 +57,15 @@ static const char *given_name(const ky_keras_out *o, int i)
 
 static void name_items(ky_keras_out *o)
 {
+    ky_json *names = ky_json_object();
+
     for (int i = 0; i < o->order.n; i++) {
         char base[KY_KERAS_NAME - 16];
 
         plain_name(given_name(o, i), base, sizeof(base));
-        snprintf(o->name[i], KY_KERAS_NAME, "%s", base);
-        for (int k = 1; is_taken(o, i, o->name[i]); k++)
-            snprintf(o->name[i], KY_KERAS_NAME, "%s_%d", base, k);
+        ky_json_unused(names, base, o->name[i], KY_KERAS_NAME);
     }
+    ky_json_free(names);
 }
 
 /* -- hard_sigmoid, which means two functions -------------------------------------------- */

@@ -1,5 +1,6 @@
 #include "models/layer_tools.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,6 +232,25 @@ int ky_interpolation_find(const char *name, enum ky_interpolation *ret)
     if (i >= 0)
         *ret = (enum ky_interpolation)i;
     return i < 0 ? i : KY_OK;
+}
+
+void ky_snake_case(const char *class_name, char *to, size_t size)
+{
+    char before = '\0';
+    size_t n = 0;
+
+    for (const char *p = class_name; *p != '\0' && n + 2 < size; p++) {
+        bool upper = isupper((unsigned char)*p);
+
+        if (!isalnum((unsigned char)*p) && *p != '_')
+            continue;
+        if (upper && before != '\0' &&
+            (islower((unsigned char)p[1]) || islower((unsigned char)before)))
+            to[n++] = '_';
+        to[n++] = (char)tolower((unsigned char)*p);
+        before = *p;
+    }
+    to[n] = '\0';
 }
 
 /* -- options ------------------------------------------------------------------------ */

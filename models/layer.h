@@ -285,6 +285,10 @@ extern const ky_layer_ops *const ky_layer_table[];
 /** By Keras's class name, any version's spelling (Convolution1D ...); NULL if unknown. */
 const ky_layer_ops *ky_layer_find(const char *class_name);
 
+/** A class's name as Keras makes names of it, cut to fit: "MaxPooling1D" -> "max_pooling1d", "ReLU"
+ *  -> "re_lu", "ConvLSTM2D" -> "conv_lstm2d" (keras/src/utils/naming.py). */
+void ky_snake_case(const char *class_name, char *to, size_t size);
+
 /** How many numbers an option holds, at most KY_FIELD_MAX, and the i-th of them (enums and
  *  booleans too). ky_field_resize changes the length of a KY_F_DIMS or
  *  KY_F_REALS, at most ky_field_most; -1: there is no list. */

@@ -1,6 +1,5 @@
 #include "models/blueprint.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +58,10 @@ int ky_model_add_input(ky_model *m, const char *name, const ky_shape *shape, ky_
 
     if (rc < 0)
         return rc;
-    ky_shape *inputs = realloc(m->inputs, n * sizeof(*inputs));
+    ky_shape *inputs = ky_grow(m->inputs, n - 1, sizeof(*inputs));
     if (inputs != NULL)
         m->inputs = inputs;
-    char **names = realloc(m->input_names, n * sizeof(*names));
+    char **names = ky_grow(m->input_names, n - 1, sizeof(*names));
     if (names != NULL)
         m->input_names = names;
     if (inputs == NULL || names == NULL)
@@ -97,19 +96,15 @@ static bool is_taken(const ky_model *m, const char *name)
     return false;
 }
 
-/* "MaxPooling1D" -> "max_pooling1d", the second one "max_pooling1d_1", as Keras does. */
+/* As Keras names what has no name: the second one is "max_pooling1d_1". */
 static void name_layer(const ky_model *m, ky_layer *l)
 {
-    size_t n = 0;
+    char base[sizeof(l->name) - 12];
 
-    for (const char *c = l->ops->class_name; *c != '\0'; c++) {
-        if (n > 0 && isupper((unsigned char)c[0]) && islower((unsigned char)c[1]))
-            l->name[n++] = '_';
-        l->name[n++] = (char)tolower((unsigned char)*c);
-    }
-    l->name[n] = '\0';
+    ky_snake_case(l->ops->class_name, base, sizeof(base));
+    snprintf(l->name, sizeof(l->name), "%s", base);
     for (int i = 1; is_taken(m, l->name); i++)
-        snprintf(l->name + n, sizeof(l->name) - n, "_%d", i);
+        snprintf(l->name, sizeof(l->name), "%s_%d", base, i);
 }
 
 const ky_shape *ky_model_tensor(const ky_model *m, int tensor)
@@ -284,7 +279,7 @@ int ky_model_call(ky_model *m, const ky_layer *l, int n, const int *from, ky_err
         if (rc < 0)
             ky_context(err, rc, "layer '%s' (%s)", c.name, c.ops->class_name);
         else
-            all = realloc(m->layers, (size_t)(m->n_layers + 1) * sizeof(*all));
+            all = ky_grow(m->layers, (size_t)m->n_layers, sizeof(*all));
     }
     if (all == NULL) {
         free_call(&c);
@@ -392,29 +387,39 @@ static size_t macs_of_window(const ky_model *m, int T)
     return sum;
 }
 
-/* How the pool that alone reads call i takes its image in. */
-static void find_pool(ky_model *m, int i)
+static bool takes_pooled(const ky_layer *l, const ky_layer *reader)
 {
-    ky_layer *l = &m->layers[i];
-    const ky_layer *reader = NULL;
-    int readers = 0;
+    return !l->tensor.timed && l->distributed == 0 && reader->distributed == 0 &&
+           reader->cfg.padding == KY_VALID &&
+           (reader->ops == &ky_max_pooling_2d_ops || reader->ops == &ky_average_pooling_2d_ops);
+}
 
-    for (int j = i + 1; j < m->n_layers; j++)
-        for (int n = 0; n < m->layers[j].n_in; n++)
-            if (m->layers[j].from[n] == i) {
-                reader = &m->layers[j];
-                readers++;
-            }
-    for (int n = 0; n < m->n_outputs; n++)
-        readers += m->outputs[n] == i;
-    if (readers != 1 || reader == NULL || l->tensor.timed || l->distributed > 0 ||
-        reader->distributed > 0 || reader->cfg.padding != KY_VALID ||
-        (reader->ops != &ky_max_pooling_2d_ops && reader->ops != &ky_average_pooling_2d_ops))
-        return;
-    for (int n = 0; n < 2; n++) {
-        l->pooled[n].size = reader->cfg.pool_size[n];
-        l->pooled[n].strides = reader->cfg.strides[n];
+/* Where a pool alone reads a tensor: how it takes its image in. False: out of memory. */
+static bool find_pools(ky_model *m)
+{
+    int *readers = calloc((size_t)m->n_layers + 1, sizeof(*readers));
+
+    if (readers == NULL)
+        return false;
+    for (int k = 0; k < m->n_outputs; k++)
+        if (m->outputs[k] >= 0)
+            readers[m->outputs[k]]++;
+    for (int i = 0; i < m->n_layers; i++)
+        for (int k = 0; k < m->layers[i].n_in; k++)
+            if (m->layers[i].from[k] >= 0)
+                readers[m->layers[i].from[k]]++;
+    for (int i = 0; i < m->n_layers; i++) {
+        const ky_layer *pool = &m->layers[i];
+        ky_layer *l = pool->from[0] >= 0 ? &m->layers[pool->from[0]] : NULL;
+
+        for (int n = 0; n < 2 && l != NULL && readers[pool->from[0]] == 1 && takes_pooled(l, pool);
+             n++) {
+            l->pooled[n].size = pool->cfg.pool_size[n];
+            l->pooled[n].strides = pool->cfg.strides[n];
+        }
     }
+    free(readers);
+    return true;
 }
 
 /* What the layers that read the first input take it for. */
@@ -455,11 +460,9 @@ int ky_model_finish(ky_model *m, ky_err *err)
         return ky_fail(err, KY_ESHAPE, "model '%s' has no layers", m->name);
     if (m->n_outputs == 0 && ky_model_set_outputs(m, 1, &last, err) < 0)
         return KY_ENOMEM;
-    for (int i = 0; i < m->n_layers; i++)
-        find_pool(m, i);
     m->weights = reals(m->n_weights);
     m->packed = calloc((size_t)m->n_layers, sizeof(*m->packed));
-    if (m->weights == NULL || m->packed == NULL)
+    if (m->weights == NULL || m->packed == NULL || !find_pools(m))
         return ky_fail(err, KY_ENOMEM, "out of memory for %zu weights", m->n_weights);
     memset(m->weights, 0, m->n_weights * sizeof(*m->weights));
     info->name = m->name;

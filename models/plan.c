@@ -42,7 +42,7 @@ bool ky_plan_finite(const ky_real *v, size_t n)
 
 int ky_plan_add_part(ky_plan *p, const char *layer, const char *what, size_t bytes, ky_err *err)
 {
-    ky_plan_part *parts = realloc(p->parts, ((size_t)p->n_parts + 1) * sizeof(*parts));
+    ky_plan_part *parts = ky_grow(p->parts, (size_t)p->n_parts, sizeof(*parts));
 
     if (parts == NULL)
         return ky_fail(err, KY_ENOMEM, "out of memory");

@@ -144,23 +144,25 @@ bool ky_call_is_view(const ky_model *m, int i)
     return l->ops->view && l->from[0] >= 0 && !l->masked && l->n_masked == 0;
 }
 
-/* The last call that reads a tensor, or what is only another view of it; n_layers for the
- * outputs. */
-static int last_reader(const ky_model *m, int tensor)
+/* The last call that reads each call's tensor, or what is only another view of it, into
+ * last[n_layers]; n_layers for the outputs. */
+static void last_readers(const ky_model *m, int *last)
 {
-    int last = tensor;
-
     for (int i = 0; i < m->n_layers; i++)
-        for (int k = 0; k < m->layers[i].n_in; k++)
-            if (m->layers[i].from[k] == tensor) {
-                int end = ky_call_is_view(m, i) ? last_reader(m, i) : i;
-
-                last = end > last ? end : last;
-            }
+        last[i] = i;
     for (int k = 0; k < m->n_outputs; k++)
-        if (m->outputs[k] == tensor)
-            last = m->n_layers;
-    return last;
+        if (m->outputs[k] >= 0)
+            last[m->outputs[k]] = m->n_layers;
+    for (int i = m->n_layers - 1; i >= 0; i--) {
+        int end = ky_call_is_view(m, i) ? last[i] : i;
+
+        for (int k = 0; k < m->layers[i].n_in; k++) {
+            int from = m->layers[i].from[k];
+
+            if (from >= 0 && last[from] < end)
+                last[from] = end;
+        }
+    }
 }
 
 /* Whether max_rows rows of a tensor can be counted and held. */
@@ -183,13 +185,15 @@ static int take_slot(const int *until, int *n, int i)
 
 int ky_model_slots(const ky_model *m, const enum ky_run_form *form, int *slot_of)
 {
-    int *until = calloc((size_t)m->n_layers + 1, sizeof(*until)), n = 0;
+    int *until = calloc((size_t)m->n_layers + 1, 2 * sizeof(*until)), n = 0;
+    int *last = until + m->n_layers;
 
     if (until == NULL)
         return KY_ENOMEM;
+    last_readers(m, last);
     for (int i = 0; form != NULL && i < m->n_layers; i++)
         if (form[i] == KY_RUN_GIVEN) { /* there from the start */
-            until[n] = last_reader(m, i);
+            until[n] = last[i];
             slot_of[i] = n++;
         }
     for (int i = 0; i < m->n_layers; i++) {
@@ -200,7 +204,7 @@ int ky_model_slots(const ky_model *m, const enum ky_run_form *form, int *slot_of
             continue;
         }
         slot_of[i] = take_slot(until, &n, i);
-        until[slot_of[i]] = last_reader(m, i);
+        until[slot_of[i]] = last[i];
     }
     free(until);
     return n;

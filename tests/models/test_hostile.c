@@ -43,8 +43,17 @@ static rlim_t bytes_in_use(void)
 }
 #endif
 
-/* What the loader says of a file; the code -9999 if it did not end well. */
-static int load_confined(const char *path, ky_err *ret)
+static int load(const char *path, ky_err *err)
+{
+    ky_model *m = NULL;
+
+    return ky_model_load(path, &m, err);
+}
+
+/* What becomes of work on a file that may take so much more memory; -9999 if it did not end well.
+ */
+static int confined(int (*work)(const char *path, ky_err *err), const char *path, rlim_t room,
+                    ky_err *ret)
 {
     int said[2], status;
     ky_err err = { 0 };
@@ -53,14 +62,14 @@ static int load_confined(const char *path, ky_err *ret)
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        ky_model *m = NULL;
+        (void)room;
 #ifndef KY_SANITIZED
-        rlim_t most = bytes_in_use() + (64 << 20);
+        rlim_t most = bytes_in_use() + room;
         setrlimit(RLIMIT_AS, &(struct rlimit){ most, most });
 #endif
         /* of its own time: the machine may be busy */
         setrlimit(RLIMIT_CPU, &(struct rlimit){ 5, 5 });
-        err.code = ky_model_load(path, &m, &err);
+        err.code = work(path, &err);
         _exit(write(said[1], &err, sizeof(err)) != sizeof(err));
     }
     close(said[1]);
@@ -73,7 +82,7 @@ static int load_confined(const char *path, ky_err *ret)
 static void assert_refused(const char *what, const char *path, int code, const char *says)
 {
     ky_err err = { 0 };
-    int rc = load_confined(path, &err);
+    int rc = confined(load, path, 64 << 20, &err);
 
     if (rc != code || strstr(err.text, says) == NULL)
         fail_msg("%s: wanted %d '%s', got %d '%s'", what, code, says, rc, err.text);
@@ -492,6 +501,67 @@ static void archives_that_do_harm_are_refused(void **state)
     free(weights);
 }
 
+/* -- as many layers as are allowed: what took quadratic time would not end ------------------- */
+
+#ifdef KY_SANITIZED
+enum { LAYERS = 2000 };
+#else
+enum { LAYERS = 9999 }; /* and an input */
+#endif
+
+/* Names of letters that Keras and HDF5 do not take: written, all begin as the same. */
+static char *many_layers(void)
+{
+    static const char layer[] = "%s{\"class_name\":\"Dense\",\"config\":{\"name\":\"%s\","
+                                "\"units\":1%s}}";
+    size_t room = LAYERS * 100 + 200, at;
+    char *text = malloc(room);
+
+    assert_non_null(text);
+    at = (size_t)snprintf(text, room,
+                          "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"m\","
+                          "\"layers\":[");
+    for (int i = 0; i < LAYERS; i++) {
+        char name[9];
+
+        for (int k = 0, n = i; k < 4; k++, n /= 10)
+            snprintf(name + 2 * k, 3, "\xc3%c", 0xa0 + n % 10);
+        at += (size_t)snprintf(text + at, room - at, layer, i > 0 ? "," : "", name,
+                               i > 0 ? "" : ",\"batch_input_shape\":[null,1]");
+    }
+    snprintf(text + at, room - at, "]}}");
+    return text;
+}
+
+static int write_many(const char *path, ky_err *err)
+{
+    char *text = many_layers();
+    ky_model *m = NULL;
+    int rc = ky_keras_config_read(text, strlen(text), (ky_keras_version){ .major = 3 }, &m, err);
+
+    if (rc == KY_OK && (rc = ky_model_finish(m, err)) == KY_OK)
+        rc = ky_model_pack(m, err);
+    if (rc == KY_OK)
+        rc = ky_model_save(m, path, err);
+    ky_model_free(m);
+    free(text);
+    return rc;
+}
+
+static void thousands_of_layers_take_no_time(void **state)
+{
+    static const char *const names[] = { "most.h5", "most.keras" };
+
+    (void)state;
+    for (size_t i = 0; i < LENGTH(names); i++) {
+        ky_err err = { 0 };
+
+        if (confined(write_many, in_dir(names[i]), 512 << 20, &err) != KY_OK ||
+            confined(load, in_dir(names[i]), 512 << 20, &err) != KY_OK)
+            fail_msg("%s: %s", names[i], err.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +572,7 @@ int main(void)
         cmocka_unit_test(every_cut_of_an_archive_is_refused),
         cmocka_unit_test(flipped_bits_of_an_archive_are_noticed),
         cmocka_unit_test(archives_that_do_harm_are_refused),
+        cmocka_unit_test(thousands_of_layers_take_no_time),
     };
 
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

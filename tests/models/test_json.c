@@ -204,6 +204,27 @@ static void copies_are_deep(void **state)
     ky_json_free(copy);
 }
 
+static void a_name_is_given_once(void **state)
+{
+    static const char *const cases[][2] = {
+        { "a", "a" },           { "a", "a_1" },       { "a_2", "a_2" }, { "a", "a_3" },
+        { "a_1", "a_1_1" },     { "b\xc3", "b\xc3" }, /* cut inside of a character */
+        { "b\xc3", "b\xc3_1" },
+    };
+    ky_json *names = ky_json_object();
+    char name[20];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        ky_json_unused(names, cases[i][0], name, sizeof(name));
+        assert_string_equal(name, cases[i][1]);
+    }
+    ky_json_unused(names, "abcdefghijklmnopqrs", name, sizeof(name));
+    ky_json_unused(names, "abcdefghijklmnopqrs", name, sizeof(name));
+    assert_string_equal(name, "abcdef_1"); /* room for a number of any length */
+    ky_json_free(names);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +238,7 @@ int main(void)
         cmocka_unit_test(text_is_the_shortest_that_reads_back),
         cmocka_unit_test(text_that_is_not_utf8_is_shown_with_question_marks),
         cmocka_unit_test(copies_are_deep),
+        cmocka_unit_test(a_name_is_given_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
