@@ -11,36 +11,6 @@
 #include "connectors/codec.h"
 #include "models/clock.h"
 
-/* -- words --------------------------------------------------------------------------- */
-
-char **ky_feed_words(const char *list, int *ret_n)
-{
-    size_t n = 1, len = strlen(list);
-
-    for (const char *p = list; *p != '\0'; p++)
-        n += *p == ',';
-    char **words = malloc((n + 1) * sizeof(*words) + len + 1);
-    if (words == NULL)
-        return NULL;
-    char *text = memcpy((char *)(words + n + 1), list, len + 1), *end;
-    for (size_t i = 0; i < n; i++, text = end + 1) {
-        end = text + strcspn(text, ",");
-        *end = '\0';
-        text += strspn(text, " \t");
-        for (char *last = end; last > text && (last[-1] == ' ' || last[-1] == '\t');)
-            *--last = '\0';
-        words[i] = text;
-    }
-    words[n] = NULL;
-    *ret_n = (int)n;
-    return words;
-}
-
-void ky_feed_free_words(char **words)
-{
-    free(words);
-}
-
 /* -- joining ------------------------------------------------------------------------ */
 
 static bool ends_with(const char *s, const char *end)

@@ -82,9 +82,4 @@ const ky_feed_format *ky_feed_format_find(const char *name);
 int ky_feed_encode(const ky_feed_format *format, const ky_row *row, int features, char **buf,
                    size_t *cap, ky_err *err);
 
-/** Copies of comma-separated words, blanks around them cut: NULL-terminated, free with
- *  ky_feed_free_words. */
-char **ky_feed_words(const char *list, int *ret_n);
-void ky_feed_free_words(char **words);
-
 #endif

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/csv.h"
 #include "models/h5.h"
 
 enum { WINDOW_VALUES_MAX = 64 << 20 };
@@ -151,7 +152,7 @@ static int read_names(windows *w, ky_err *err)
         if (ky_h5_attr_str(w->file, "/", attrs[i], &words, NULL) != KY_OK)
             continue;
         free(names);
-        names = ky_feed_words(words, &words_n);
+        names = ky_csv_words(words, &words_n);
         free(words);
         words = NULL;
         n = names != NULL ? (size_t)words_n : 0;

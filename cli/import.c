@@ -12,7 +12,7 @@ enum { MOST_SHOWN = 40 }; /* classes that are listed */
 /* What is read as words first. */
 typedef struct wish {
     ky_import_opts o;
-    const char *out, *missing, *task, *standardize, *pad;
+    const char *out, *size, *missing, *task, *standardize, *pad;
     int64_t seed;
     bool dry, quiet;
 } wish;
@@ -24,6 +24,18 @@ static int place_in(const char *const *list, const char *word)
         if (strcmp(list[i], word) == 0)
             return i;
     return -1;
+}
+
+/* "28x28", or one number for both. */
+static bool read_size(const char *text, int64_t *ret_height, int64_t *ret_width)
+{
+    char *end;
+
+    *ret_height = *ret_width = strtoll(text, &end, 10);
+    if (*end == 'x' && end[1] >= '0' && end[1] <= '9')
+        *ret_width = strtoll(end + 1, &end, 10);
+    return end != text && *end == '\0' && *ret_height >= 1 && *ret_height <= 1 << 14 &&
+           *ret_width >= 1 && *ret_width <= 1 << 14;
 }
 
 /* Words to values; -1, or the exit code of a usage error. */
@@ -46,6 +58,8 @@ static int understand(const ky_usage *u, wish *w)
                             "--standardize '%s': must be lower_and_strip_punctuation, lower, "
                             "strip_punctuation, none or english_words",
                             w->standardize);
+    if (w->size != NULL && !read_size(w->size, &w->o.height, &w->o.width))
+        return ky_cli_usage(u, "--size '%s': must be like 28x28, at most 16384", w->size);
     if (w->out == NULL && !w->dry)
         return ky_cli_usage(u, "-o is missing: where the data should be written");
     w->o.missing = (enum ky_import_missing)fill;
@@ -113,6 +127,9 @@ static void print_report(const wish *w, const ky_import_report *r)
     print_classes(r);
     if (r->note[0] != '\0')
         printf("  %s\n", r->note);
+    if (r->straddling > 0)
+        printf("  %lld rows left out that would share samples with the training part\n",
+               (long long)r->straddling);
     if (r->dropped > 0)
         printf("  %lld rows with missing values left out\n", (long long)r->dropped);
     else if (r->missing > 0)
@@ -165,7 +182,7 @@ static int import(wish *w, const char *const *words, int n)
 
 int ky_cmd_import(int argc, char **argv)
 {
-    wish w = { .o = { .words = 20000 },
+    wish w = { .o = { .words = 20000, .fft = 256, .low_hz = 20, .time_unit = "s" },
                .missing = "nan",
                .task = "classify",
                .standardize = "lower_and_strip_punctuation",
@@ -174,7 +191,7 @@ int ky_cmd_import(int argc, char **argv)
     const ky_opt opts[] = {
         { "output", 'o', KY_OPT_STR, &w.out, 0, 0, "FILE", "HDF5 file for the data" },
         { "format", 'f', KY_OPT_STR, &w.o.format, 0, 0, "NAME",
-          "ts, tsv, idx or text; otherwise the files say" },
+          "ts, tsv, idx, csv-long, csv-wide, wav, image or text; otherwise the files say" },
         { "split", 0, KY_OPT_NUM, &w.o.split, 0, 0.99, "SHARE",
           "rows for a test part where the source has none: whole groups, else the latest, else "
           "of every class; 0: none" },
@@ -189,6 +206,30 @@ int ky_cmd_import(int argc, char **argv)
           "where the label stands: a name of the header, or a number from 1" },
         { "features", 0, KY_OPT_STR, &w.o.features, 0, 0, "COLUMNS",
           "where the values, or the sentence, stand" },
+        { "group", 0, KY_OPT_STR, &w.o.group, 0, 0, "COLUMN",
+          "of a table: the stream of a sample, the group of a series" },
+        { "time", 0, KY_OPT_STR, &w.o.time, 0, 0, "COLUMN", "of a table: when it was measured" },
+        { "time-unit", 0, KY_OPT_STR, &w.o.time_unit, 0, 0, "UNIT",
+          "of times that are numbers: s, ms, us or ns" },
+        { "window", 'w', KY_OPT_INT, &w.o.window, 0, 1 << 20, "T",
+          "cut streams into windows of T samples; 0: a stream is one row" },
+        { "hop", 0, KY_OPT_INT, &w.o.hop, 0, 1 << 20, "N",
+          "samples from window to window, or frame to frame; 0: a whole window, half a frame" },
+        { "gap", 0, KY_OPT_TIME, &w.o.gap_us, 0, 0, "T",
+          "no row goes over a longer step; otherwise half as long again as the stream's usual" },
+        { "log-mel", 0, KY_OPT_INT, &w.o.bands, 0, 512, "BANDS",
+          "of sound: log-mel features instead of samples" },
+        { "frames", 0, KY_OPT_INT, &w.o.frames, 0, 1 << 20, "T",
+          "of log-mel features: cut or filled with silence to T; 0: the longest" },
+        { "fft", 0, KY_OPT_INT, &w.o.fft, 16, 1 << 16, "N", "samples of a frame, a power of two" },
+        { "fmin", 0, KY_OPT_NUM, &w.o.low_hz, 0, 1e6, "HZ", "where the lowest band begins" },
+        { "fmax", 0, KY_OPT_NUM, &w.o.high_hz, 0, 1e6, "HZ",
+          "where the highest band ends; 0: half the sampling rate" },
+        { "size", 0, KY_OPT_STR, &w.size, 0, 0, "HxW", "of images: all become that large" },
+        { "grey", 0, KY_OPT_FLAG, &w.o.grey, 0, 0, NULL, "of images: one channel" },
+        { "name", 0, KY_OPT_STR, &w.o.name, 0, 0, "PATTERN",
+          "where label and group stand in the names of files, as '{label}_{group}_{}'; otherwise "
+          "the folder is the label, or what stands before the first _" },
         { "max-tokens", 0, KY_OPT_INT, &w.o.words, 3, 1 << 20, "N",
           "numbers of the vocabulary: the most frequent words, 0 for padding, 1 for others" },
         { "vocabulary", 0, KY_OPT_STR, &w.o.vocabulary, 0, 0, "FILE",
@@ -208,12 +249,16 @@ int ky_cmd_import(int argc, char **argv)
         .about = "Turns other people's files into data that `kymo train` reads. A source is a\n"
                  "file or a folder; gzipped files are unpacked. Names with TRAIN and TEST say the\n"
                  "part, and of a pair the first is enough. Formats: ts (UEA, aeon), tsv (UCR),\n"
-                 "idx (MNIST), text (label, tab and sentence; a file or folder for each label).",
+                 "idx (MNIST), csv-long (a sample a line), csv-wide (a series a line), wav, image\n"
+                 "(PNG, JPEG; a folder for each class), text (label, tab and sentence; a file or\n"
+                 "folder for each label).",
         .opts = opts,
         .min_args = 1,
         .max_args = -1,
         .examples = "  kymo import ECG200_TRAIN.ts -o ecg.h5\n"
                     "  kymo import train-images-idx3-ubyte.gz -o mnist.h5\n"
+                    "  kymo import pumps.csv --window 128 --hop 64 --split 0.2 -o pumps.h5\n"
+                    "  kymo import recordings --log-mel 40 --name '{label}_{group}_{}' -o said.h5\n"
                     "  kymo import rt-polarity.neg rt-polarity.pos --split 0.1 -o reviews.h5\n",
     };
     const char **words = calloc((size_t)argc + 1, sizeof *words);

@@ -1,8 +1,7 @@
 /*
  * The parts of `kymo import`: other people's files become the HDF5 layout that `kymo train` reads.
  *
- *   import_files.c   which files are meant, to which part and class each belongs; their bytes,
- *                    unpacked where they are gzipped
+ *   import_files.c   which files are meant, to which part and class each belongs
  *   import_NAME.c    a format: files to rows (a row of the table in import_run.c)
  *   import_sink.c    rows to datasets: classes, lengths, groups, parts, what is missing
  *   import_run.c     the passes
@@ -16,6 +15,7 @@
 #ifndef KY_IMPORT_H
 #define KY_IMPORT_H
 
+#include "cli/bytes.h"
 #include "models/h5.h"
 #include "models/sample.h"
 #include "models/vocabulary.h"
@@ -43,11 +43,20 @@ typedef struct ky_import_opts {
     int64_t words;          /* numbers that the vocabulary has at most */
     enum ky_standardize standardize;
     bool at_start;
+    /* sound */
+    int64_t bands, frames, fft; /* bands 0: the samples; hop: samples from frame to frame */
+    double low_hz, high_hz;     /* high_hz 0: half the rate */
+    /* images */
+    int64_t height, width; /* 0: their own */
+    bool grey;
     /* named files */
     const char *name; /* where label and group stand in a file's name, "{label}_{group}_{}" */
     void (*progress)(void *arg, double done, double total);
     void *arg;
 } ky_import_opts;
+
+typedef struct ky_sink ky_sink;
+typedef struct ky_import ky_import;
 
 /* -- files ------------------------------------------------------------------------------------ */
 
@@ -71,32 +80,14 @@ int ky_import_find(const char *const *words, int n, ky_import_files *ret, ky_err
 /** Parts are said of all files or of none; a training or test part alone is no part. */
 int ky_import_check_parts(ky_import_files *f, ky_err *err);
 void ky_import_files_free(ky_import_files *f);
-/* Bytes of a file, unpacked where it is gzipped. */
-typedef struct ky_import_bytes {
-    const char *path; /* borrowed */
-    struct gzFile_s *gz;
-    char *line; /* the current one */
-    size_t cap;
-    int64_t number; /* of the line, from 1 */
-} ky_import_bytes;
-
-int ky_import_open(const char *path, ky_import_bytes *ret, ky_err *err);
-void ky_import_close(ky_import_bytes *b);
-/** Up to n bytes; fewer at the end only. */
-int ky_import_read(ky_import_bytes *b, void *to, size_t n, size_t *ret_n, ky_err *err);
-/** Exactly n bytes, or KY_EFORMAT: the file is too short. */
-int ky_import_read_all(ky_import_bytes *b, void *to, size_t n, ky_err *err);
-/** The next line without its end and without a byte order mark, ending with NUL: 1 and its length,
- *  0 at the end. It is b->line, to be changed at will. A NUL in it is refused. */
-int ky_import_line(ky_import_bytes *b, size_t *ret_len, ky_err *err);
-
-/** A number as tables have it: 1 and its value, 0 if something else stands there, -1 if what
- *  stands there says that nothing does ("", ?, NaN, NA, N/A, null). */
-int ky_import_number(const char *text, size_t len, float *ret);
+/**
+ * Label and group of a file that is one row: what --name finds in its name, else the folder as the
+ * label, else what stands before the first _ of the name. Both to be freed; *ret_group NULL: none.
+ */
+int ky_import_label(const ky_import *im, const ky_import_file *f, char **ret_label,
+                    char **ret_group, ky_err *err);
 
 /* -- rows ------------------------------------------------------------------------------------- */
-
-typedef struct ky_sink ky_sink;
 
 typedef struct ky_import_row {
     enum ky_import_part part; /* all rows of a source are WHOLE, or none */
@@ -105,7 +96,7 @@ typedef struct ky_import_row {
     int steps;         /* 0: as the shape says */
     const char *label; /* NULL: none */
     const char *group; /* NULL: none */
-    int64_t ts_us;     /* KY_NONE: none */
+    int64_t from_us, ts_us; /* of its first and its last sample; KY_NONE: none */
 } ky_import_row;
 
 /**
@@ -140,8 +131,9 @@ typedef struct ky_import_report {
     char **classes;  /* [n_classes] owned */
     int64_t *counts; /* [n_classes,KY_IMPORT_PARTS] owned */
     int n_groups;
-    int64_t missing; /* values that are not there */
-    int64_t dropped; /* rows left out because of them */
+    int64_t missing;    /* values that are not there */
+    int64_t dropped;    /* rows left out because of them */
+    int64_t straddling; /* and because they share samples with the training part */
     char note[256];
 } ky_import_report;
 
@@ -154,11 +146,11 @@ int ky_sink_finish(ky_sink *s, ky_import_report *ret, ky_err *err);
 
 /* -- formats ---------------------------------------------------------------------------------- */
 
-typedef struct ky_import {
+struct ky_import {
     const ky_import_opts *o;
     const ky_import_files *files;
     void *own; /* what a format keeps from pass to pass */
-} ky_import;
+};
 
 typedef struct ky_format {
     const char *name, *brief;
@@ -170,7 +162,8 @@ typedef struct ky_format {
     bool learns;             /* it wants the pass between the first and the last */
 } ky_format;
 
-extern const ky_format ky_import_ts, ky_import_tsv, ky_import_idx, ky_import_text;
+extern const ky_format ky_import_ts, ky_import_tsv, ky_import_idx, ky_import_text,
+    ky_import_csv_long, ky_import_csv_wide, ky_import_wav, ky_import_image;
 
 /** The formats, ending with NULL. */
 extern const ky_format *const ky_import_formats[];

@@ -1,22 +1,18 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "cli/import.h"
 
 enum {
     MOST_FILES = 4 << 20,
     MOST_DEPTH = 8,
-    MOST_LINE = 256 << 20, /* bytes: a series of many channels is one line */
-    BUFFER = 1 << 17,
 };
 
 /* -- names ------------------------------------------------------------------------------------ */
@@ -264,145 +260,77 @@ int ky_import_find(const char *const *words, int n, ky_import_files *ret, ky_err
     return rc;
 }
 
-/* -- bytes ------------------------------------------------------------------------------------ */
+/* -- labels ----------------------------------------------------------------------------------- */
 
-int ky_import_open(const char *path, ky_import_bytes *ret, ky_err *err)
+/* A place in a pattern: "{label}", "{group}", "{}" or any other name for what does not matter. */
+static const char *place_end(const char *pattern)
 {
-    struct stat st;
+    return pattern[0] == '{' ? strchr(pattern, '}') : NULL;
+}
 
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-        return ky_fail(err, KY_EINVAL, "'%s' is no file", path);
-    *ret = (ky_import_bytes){ .path = path, .gz = gzopen(path, "rbe") };
-    if (ret->gz == NULL)
-        return ky_fail(err, errno != 0 ? -errno : KY_ENOMEM, "'%s': %s", path, strerror(errno));
-    gzbuffer(ret->gz, BUFFER);
+/* What each place of the pattern stands for in a name without its ending; false: it is another
+ * kind of name. */
+static bool match(const char *pattern, const char *name, size_t n, const char *found[2],
+                  size_t len[2])
+{
+    static const char *const places[] = { "{label}", "{group}" };
+    const char *end = name + n, *close;
+    size_t lead = strcspn(pattern, "{");
+
+    if (n < lead || memcmp(name, pattern, lead) != 0)
+        return false;
+    name += lead;
+    pattern += lead;
+    while (*pattern != '\0' && (close = place_end(pattern)) != NULL) {
+        size_t literal = strcspn(close + 1, "{");
+        const char *stop = name;
+
+        /* Up to the first place where what follows in the pattern is met. */
+        if (close[1] == '\0')
+            stop = end;
+        while (close[1] != '\0' && (stop + literal > end || memcmp(stop, close + 1, literal) != 0))
+            if (stop++ == end)
+                return false;
+        for (int k = 0; k < 2; k++)
+            if (strncmp(pattern, places[k], strlen(places[k])) == 0) {
+                found[k] = name;
+                len[k] = (size_t)(stop - name);
+            }
+        name = stop + literal;
+        pattern = close + 1 + literal;
+        if (literal == 0 && *pattern == '{')
+            return false; /* nothing divides two places */
+    }
+    return *pattern == '\0' && name >= end;
+}
+
+int ky_import_label(const ky_import *im, const ky_import_file *f, char **ret_label,
+                    char **ret_group, ky_err *err)
+{
+    const char *pattern = im->o->name, *found[2] = { NULL, NULL };
+    const char *dot = strrchr(f->base, '.');
+    size_t n = dot != NULL && dot > f->base ? (size_t)(dot - f->base) : strlen(f->base);
+    size_t first = strcspn(f->base, "_"), len[2] = { 0, 0 };
+
+    *ret_label = *ret_group = NULL;
+    if (pattern != NULL && (!match(pattern, f->base, n, found, len) || (found[0] && len[0] == 0)))
+        return ky_fail(err, KY_EINVAL, "'%s' is not named like --name '%s'", f->base, pattern);
+    if (found[0] == NULL && f->folder != NULL) {
+        found[0] = f->folder;
+        len[0] = strlen(f->folder);
+    } else if (found[0] == NULL && first > 0 && first < n) {
+        found[0] = f->base;
+        len[0] = first;
+    }
+    if (found[0] == NULL)
+        return ky_fail(err, KY_EINVAL,
+                       "'%s' lies in no folder that is its label, and no _ in its name ends one: "
+                       "--name '{label}-{}' says where the label is",
+                       f->base);
+    *ret_label = strndup(found[0], len[0]);
+    if (found[1] != NULL)
+        *ret_group = strndup(found[1], len[1]);
+    if (*ret_label == NULL || (found[1] != NULL && *ret_group == NULL))
+        return ky_fail(err, KY_ENOMEM, "no memory for labels");
     return KY_OK;
-}
-
-void ky_import_close(ky_import_bytes *b)
-{
-    if (b->gz != NULL)
-        gzclose(b->gz);
-    free(b->line);
-    *b = (ky_import_bytes){ .gz = NULL };
-}
-
-static int damaged(ky_import_bytes *b, ky_err *err)
-{
-    int code;
-    const char *why = gzerror(b->gz, &code);
-
-    return ky_fail(err, code == Z_ERRNO ? KY_EIO : KY_EFORMAT, "'%s': %s", b->path,
-                   code == Z_ERRNO ? strerror(errno) : why);
-}
-
-int ky_import_read(ky_import_bytes *b, void *to, size_t n, size_t *ret_n, ky_err *err)
-{
-    unsigned char *at = to;
-    size_t done = 0;
-
-    while (done < n) {
-        size_t wanted = n - done < 1u << 30 ? n - done : 1u << 30;
-        int got = gzread(b->gz, at + done, (unsigned)wanted), code;
-
-        if (got < 0)
-            return damaged(b, err);
-        if (got == 0) {
-            gzerror(b->gz, &code);
-            if (code == Z_BUF_ERROR)
-                return ky_fail(err, KY_EFORMAT, "'%s': the gzip file ends early", b->path);
-            break;
-        }
-        done += (size_t)got;
-    }
-    *ret_n = done;
-    return KY_OK;
-}
-
-int ky_import_read_all(ky_import_bytes *b, void *to, size_t n, ky_err *err)
-{
-    size_t got;
-    int rc = ky_import_read(b, to, n, &got, err);
-
-    if (rc == KY_OK && got < n)
-        rc = ky_fail(err, KY_EFORMAT, "'%s' ends early: %zu bytes are missing", b->path, n - got);
-    return rc;
-}
-
-static int grow_line(ky_import_bytes *b, ky_err *err)
-{
-    size_t cap = b->cap > 0 ? 2 * b->cap : 4096;
-    char *more = cap <= MOST_LINE ? realloc(b->line, cap) : NULL;
-
-    if (more == NULL)
-        return ky_fail(err, KY_EFULL, "'%s', line %lld: over %zu bytes", b->path,
-                       (long long)b->number, b->cap);
-    b->line = more;
-    b->cap = cap;
-    return KY_OK;
-}
-
-int ky_import_line(ky_import_bytes *b, size_t *ret_len, ky_err *err)
-{
-    size_t n = 0;
-    int c = -1, rc;
-
-    b->number++;
-    /* A character at a time, as a NUL must not end a line unnoticed; zlib has it buffered. */
-    while ((c = gzgetc(b->gz)) >= 0 && c != '\n') {
-        if (n + 2 > b->cap && (rc = grow_line(b, err)) < 0)
-            return rc;
-        b->line[n++] = (char)c;
-    }
-    if (c < 0 && !gzeof(b->gz))
-        return damaged(b, err);
-    if (c < 0 && n == 0) {
-        gzerror(b->gz, &rc);
-        return rc == Z_OK || rc == Z_STREAM_END
-                   ? 0
-                   : ky_fail(err, KY_EFORMAT, "'%s': the gzip file ends early", b->path);
-    }
-    if (b->cap == 0 && (rc = grow_line(b, err)) < 0)
-        return rc;
-    if (n > 0 && b->line[n - 1] == '\r')
-        n--;
-    b->line[n] = '\0';
-    if (memchr(b->line, '\0', n) != NULL)
-        return ky_fail(err, KY_EFORMAT, "'%s', line %lld: a NUL: this is no text", b->path,
-                       (long long)b->number);
-    if (b->number == 1 && n >= 3 && memcmp(b->line, "\xef\xbb\xbf", 3) == 0) {
-        n -= 3;
-        memmove(b->line, b->line + 3, n + 1);
-    }
-    *ret_len = n;
-    return 1;
-}
-
-int ky_import_number(const char *text, size_t len, float *ret)
-{
-    static const char *const missing[] = { "", "?", "nan", "na", "n/a", "null", "none" };
-    char copy[64], *end;
-    double v;
-
-    while (len > 0 && isspace((unsigned char)*text)) {
-        text++;
-        len--;
-    }
-    while (len > 0 && isspace((unsigned char)text[len - 1]))
-        len--;
-    for (size_t i = 0; i < sizeof missing / sizeof *missing; i++)
-        if (strlen(missing[i]) == len && strncasecmp(text, missing[i], len) == 0) {
-            *ret = NAN;
-            return -1;
-        }
-    /* Nothing but decimal numbers: strtod knows more. */
-    if (len >= sizeof copy || strspn(text, "0123456789+-.eE") < len)
-        return 0;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    v = strtod(copy, &end);
-    if (end != copy + len || !isfinite((float)v))
-        return 0;
-    *ret = (float)v;
-    return 1;
 }

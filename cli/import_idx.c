@@ -13,7 +13,7 @@ enum { MOST_RANK = 6 };
 #define MOST_IDX_ROW ((size_t)1 << 30)
 
 typedef struct idx {
-    ky_import_bytes b;
+    ky_bytes b;
     enum ky_h5_type type;
     size_t size; /* bytes of a value */
     int rank;
@@ -41,10 +41,10 @@ static bool find_type(unsigned char code, enum ky_h5_type *ret, size_t *ret_size
 static int open_idx(const char *path, idx *ret, ky_err *err)
 {
     unsigned char p[4];
-    int rc = ky_import_open(path, &ret->b, err);
+    int rc = ky_bytes_open(path, &ret->b, err);
 
     if (rc == KY_OK)
-        rc = ky_import_read_all(&ret->b, p, 4, err);
+        rc = ky_bytes_read_all(&ret->b, p, 4, err);
     if (rc == KY_OK && (p[0] != 0 || p[1] != 0 || !find_type(p[2], &ret->type, &ret->size)))
         rc = ky_fail(err, KY_EFORMAT, "'%s' is no IDX file: it begins %02x %02x %02x %02x", path,
                      p[0], p[1], p[2], p[3]);
@@ -53,7 +53,7 @@ static int open_idx(const char *path, idx *ret, ky_err *err)
                      MOST_RANK);
     ret->rank = rc == KY_OK ? p[3] : 0;
     for (int i = 0; rc == KY_OK && i < ret->rank; i++) {
-        rc = ky_import_read_all(&ret->b, p, 4, err);
+        rc = ky_bytes_read_all(&ret->b, p, 4, err);
         ret->dims[i] = (uint64_t)p[0] << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3];
     }
     return rc;
@@ -77,7 +77,7 @@ static void turn(unsigned char *v, size_t n, size_t size)
 
 static int read_values(idx *f, void *to, size_t n, ky_err *err)
 {
-    int rc = ky_import_read_all(&f->b, to, n * f->size, err);
+    int rc = ky_bytes_read_all(&f->b, to, n * f->size, err);
 
     if (rc == KY_OK)
         turn(to, n, f->size);
@@ -151,12 +151,12 @@ static const ky_import_file *listed_labels(const ky_import_files *files, enum ky
         if (files->file[i].part == part && open_idx(files->file[i].path, &f, NULL) == KY_OK &&
             f.rank == 1) {
             if (found != NULL) {
-                ky_import_close(&f.b);
+                ky_bytes_close(&f.b);
                 return NULL;
             }
             found = &files->file[i];
         }
-        ky_import_close(&f.b);
+        ky_bytes_close(&f.b);
     }
     return found;
 }
@@ -227,7 +227,9 @@ static int read_rows(idx *f, labels *l, enum ky_import_part part, size_t values,
 
     for (uint64_t i = 0; rc == KY_OK && i < f->dims[0]; i++) {
         char label[32];
-        ky_import_row row = { .part = part, .x = x, .label = label, .ts_us = KY_NONE };
+        ky_import_row row = {
+            .part = part, .x = x, .label = label, .from_us = KY_NONE, .ts_us = KY_NONE
+        };
 
         if ((rc = read_values(f, x, values, err)) == KY_OK &&
             (rc = next_label(l, label, sizeof label, err)) == KY_OK)
@@ -258,8 +260,8 @@ static int read_idx_file(ky_import *im, const ky_import_file *at, ky_sink *s, ky
         (rc = find_labels(im, at, &f, &l, err)) == KY_OK)
         rc = read_rows(&f, &l, at->part, values, s, err);
 out:
-    ky_import_close(&l.f.b);
-    ky_import_close(&f.b);
+    ky_bytes_close(&l.f.b);
+    ky_bytes_close(&f.b);
     return rc < 0 ? rc : KY_OK;
 }
 

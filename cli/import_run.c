@@ -7,19 +7,22 @@
 enum { HEAD = 4096 };
 
 /* In the order they are tried: those that a file says itself to be come first. */
-const ky_format *const ky_import_formats[] = { &ky_import_ts, &ky_import_idx, &ky_import_tsv,
-                                               &ky_import_text, NULL };
+const ky_format *const ky_import_formats[] = {
+    &ky_import_ts,    &ky_import_idx,      &ky_import_wav,
+    &ky_import_image, &ky_import_csv_long, &ky_import_csv_wide,
+    &ky_import_tsv,   &ky_import_text,     NULL
+};
 
 static bool knows(const ky_format *format, const ky_import_file *f)
 {
-    ky_import_bytes b = { .gz = NULL };
+    ky_bytes b = { .gz = NULL };
     char head[HEAD];
     size_t n = 0;
-    bool is = ky_import_open(f->path, &b, NULL) == KY_OK &&
-              ky_import_read(&b, head, sizeof head, &n, NULL) == KY_OK &&
+    bool is = ky_bytes_open(f->path, &b, NULL) == KY_OK &&
+              ky_bytes_read(&b, head, sizeof head, &n, NULL) == KY_OK &&
               format->is(f->base, head, n);
 
-    ky_import_close(&b);
+    ky_bytes_close(&b);
     return is;
 }
 

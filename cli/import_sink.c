@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/csv.h"
 #include "cli/import.h"
+#include "cli/names.h"
 #include "models/split.h"
 
 enum {
@@ -14,20 +16,12 @@ enum {
 };
 #define MOST_ROW ((size_t)1 << 30) /* bytes of a row */
 
-/* Different names, numbered as they come. */
-typedef struct names {
-    char **name; /* [n] */
-    int n, cap;
-    int32_t *slot; /* [slots] number plus one, 0: free */
-    size_t slots;
-} names;
-
 /* What is known of a row. */
 typedef struct fact {
     int32_t label, group; /* -1: none */
     int32_t steps;
     uint8_t part; /* that it is written to; KY_IMPORT_PARTS: to none */
-    int64_t ts_us;
+    int64_t from_us, ts_us;
 } fact;
 
 /* Rows on their way into a dataset. */
@@ -46,14 +40,14 @@ struct ky_sink {
     bool shaped, varying, padded;
     size_t step; /* bytes of a step */
     int shortest, longest;
-    names labels, groups;
+    ky_names labels, groups;
     int listed; /* labels that the source listed */
     char **features;
     size_t n_features;
     fact *fact;        /* [n] */
     size_t n, cap, at; /* at: the next row of this pass */
     float *target;     /* [n] where labels are numbers */
-    int64_t unlabelled, missing, dropped;
+    int64_t unlabelled, missing, dropped, straddling;
     int32_t *place; /* [labels.n] their order in class_names */
     ky_h5 *file;
     block block[KY_IMPORT_PARTS];
@@ -62,70 +56,6 @@ struct ky_sink {
 };
 
 static const char *const suffixes[] = { "", "_train", "_test" };
-
-/* -- names ------------------------------------------------------------------------------------ */
-
-static size_t hash_of(const char *s)
-{
-    size_t h = 1469598103934665603u; /* FNV-1a */
-
-    for (; *s != '\0'; s++)
-        h = (h ^ (unsigned char)*s) * 1099511628211u;
-    return h;
-}
-
-static bool rehash(names *t, size_t slots)
-{
-    int32_t *slot = calloc(slots, sizeof *slot);
-
-    if (slot == NULL)
-        return false;
-    for (int k = 0; k < t->n; k++) {
-        size_t i = hash_of(t->name[k]);
-
-        while (slot[i & (slots - 1)] != 0)
-            i++;
-        slot[i & (slots - 1)] = k + 1;
-    }
-    free(t->slot);
-    t->slot = slot;
-    t->slots = slots;
-    return true;
-}
-
-/* The number of a name, a new one if need be; -1: no memory. */
-static int32_t number_of(names *t, const char *name)
-{
-    size_t i = hash_of(name);
-
-    for (; t->slots > 0 && t->slot[i & (t->slots - 1)] != 0; i++)
-        if (strcmp(t->name[t->slot[i & (t->slots - 1)] - 1], name) == 0)
-            return t->slot[i & (t->slots - 1)] - 1;
-    if (t->n == t->cap) {
-        int cap = t->cap > 0 ? 2 * t->cap : 64;
-        char **more = realloc(t->name, (size_t)cap * sizeof *more);
-
-        if (more == NULL)
-            return -1;
-        t->name = more;
-        t->cap = cap;
-    }
-    if ((t->name[t->n] = strdup(name)) == NULL)
-        return -1;
-    t->n++;
-    if (2 * (size_t)t->n > t->slots)
-        return rehash(t, t->slots > 0 ? 2 * t->slots : 256) ? t->n - 1 : -1;
-    t->slot[i & (t->slots - 1)] = t->n;
-    return t->n - 1;
-}
-
-static void free_names(names *t)
-{
-    for (int i = 0; i < t->n; i++)
-        free(t->name[i]);
-    free(t->name);
-    free(t->slot);
-}
 
 /* -- what a source says ----------------------------------------------------------------------- */
 
@@ -148,8 +78,8 @@ void ky_sink_free(ky_sink *s)
     for (size_t i = 0; i < s->n_features; i++)
         free(s->features[i]);
     free(s->features);
-    free_names(&s->labels);
-    free_names(&s->groups);
+    ky_names_done(&s->labels);
+    ky_names_done(&s->groups);
     free(s->fact);
     free(s->target);
     free(s->place);
@@ -235,7 +165,7 @@ static int take_label(ky_sink *s, const char *name, int32_t *ret, ky_err *err)
 {
     if (strlen(name) > MOST_NAME)
         return ky_fail(err, KY_EFORMAT, "row %zu: a label of %zu bytes", s->at, strlen(name));
-    if ((*ret = number_of(&s->labels, name)) < 0)
+    if ((*ret = ky_names_number(&s->labels, name)) < 0)
         return ky_fail(err, KY_ENOMEM, "no memory for labels");
     if (s->labels.n > MOST_CLASSES)
         return ky_fail(err, KY_EINVAL,
@@ -324,7 +254,7 @@ static int note_label(ky_sink *s, const ky_import_row *row, fact *f, ky_err *err
     if (!s->o->numbers)
         return take_label(s, row->label, &f->label, err);
     f->label = 0;
-    return ky_import_number(row->label, strlen(row->label), &s->target[s->n]) == 1
+    return ky_csv_number(row->label, strlen(row->label), &s->target[s->n]) == 1
                ? KY_OK
                : ky_fail(err, KY_EFORMAT, "row %zu: '%.60s' is no number to learn", s->n,
                          row->label);
@@ -333,7 +263,11 @@ static int note_label(ky_sink *s, const ky_import_row *row, fact *f, ky_err *err
 static int scan_row(ky_sink *s, const ky_import_row *row, ky_err *err)
 {
     int steps = steps_of(s, row), rc;
-    fact f = { .label = -1, .group = -1, .part = (uint8_t)row->part, .ts_us = row->ts_us };
+    fact f = { .label = -1,
+               .group = -1,
+               .part = (uint8_t)row->part,
+               .from_us = row->from_us,
+               .ts_us = row->ts_us };
     size_t bytes, missing;
 
     if (s->n == s->cap && (rc = grow_facts(s, err)) < 0)
@@ -342,7 +276,7 @@ static int scan_row(ky_sink *s, const ky_import_row *row, ky_err *err)
         return ky_fail(err, KY_ESHAPE, "row %zu: %d steps", s->n, steps);
     if ((rc = note_label(s, row, &f, err)) < 0)
         return rc;
-    if (row->group != NULL && (f.group = number_of(&s->groups, row->group)) < 0)
+    if (row->group != NULL && (f.group = ky_names_number(&s->groups, row->group)) < 0)
         return ky_fail(err, KY_ENOMEM, "no memory for groups");
     f.steps = steps;
     if (s->type == KY_H5_F32 && row->x != NULL && (missing = count_missing(s, row, steps)) > 0) {
@@ -403,7 +337,7 @@ static int order_classes(ky_sink *s, ky_err *err)
         qsort(sorted + s->listed, (size_t)(n - s->listed), sizeof *sorted,
               all ? by_number : by_bytes);
     for (int i = 0; rc == KY_OK && i < n; i++)
-        s->place[number_of(&s->labels, sorted[i])] = i;
+        s->place[ky_names_number(&s->labels, sorted[i])] = i;
     free(sorted);
     return rc;
 }
@@ -449,6 +383,22 @@ static int take_kept(const ky_sink *s, kept *k, ky_err *err)
     return KY_OK;
 }
 
+/* Rows of the test part that begin before the training part has ended share samples with it. */
+static void drop_straddling(ky_sink *s)
+{
+    int64_t end = KY_NONE;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (s->fact[i].part == KY_IMPORT_TRAIN && s->fact[i].ts_us > end)
+            end = s->fact[i].ts_us;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->fact[i].part == KY_IMPORT_TEST && s->fact[i].from_us != KY_NONE &&
+            s->fact[i].from_us <= end) {
+            s->fact[i].part = KY_IMPORT_PARTS;
+            s->straddling++;
+        }
+}
+
 /* A test part out of rows that have none. */
 static int split_rows(ky_sink *s, ky_err *err)
 {
@@ -470,6 +420,8 @@ static int split_rows(ky_sink *s, ky_err *err)
     for (int i = 0; rc >= 0 && i < k.n; i++)
         s->fact[k.row[i]].part = k.held[i] ? KY_IMPORT_TEST : KY_IMPORT_TRAIN;
     free_kept(&k);
+    if (rc >= 0 && timed && s->groups.n < 2)
+        drop_straddling(s);
     return rc < 0 ? rc : KY_OK;
 }
 
@@ -739,6 +691,7 @@ static int report(ky_sink *s, ky_import_report *r, ky_err *err)
     r->n_groups = s->groups.n;
     r->missing = s->missing;
     r->dropped = s->dropped;
+    r->straddling = s->straddling;
     snprintf(r->note, sizeof r->note, "%s", s->note);
     r->classes = calloc((size_t)n + 1, sizeof *r->classes);
     r->counts = calloc(((size_t)n + 1) * KY_IMPORT_PARTS, sizeof *r->counts);

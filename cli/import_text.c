@@ -44,19 +44,19 @@ static bool is_special(const char *s, size_t len)
 /* A word a line; the first two lines may name padding and the unknown word. */
 static int read_words(const char *path, ky_vocabulary *v, ky_err *err)
 {
-    ky_import_bytes b = { .gz = NULL };
-    int rc = ky_import_open(path, &b, err);
+    ky_bytes b = { .gz = NULL };
+    int rc = ky_bytes_open(path, &b, err);
     bool special = true;
     size_t len;
 
-    while (rc >= 0 && (rc = ky_import_line(&b, &len, err)) > 0) {
+    while (rc >= 0 && (rc = ky_bytes_line(&b, &len, err)) > 0) {
         special = special && b.number <= KY_WORD_FIRST && is_special(b.line, len);
         if (!special)
             rc = ky_vocabulary_add(v, b.line, len, err);
     }
     if (rc < 0)
         ky_context(err, rc, "'%s', line %lld", path, (long long)b.number);
-    ky_import_close(&b);
+    ky_bytes_close(&b);
     return rc;
 }
 
@@ -106,7 +106,7 @@ static int choose(const ky_import *im, texts *t, ky_sink *s, ky_err *err)
 static int take(const ky_import *im, texts *t, ky_sink *s, const char *text, size_t len,
                 const char *label, enum ky_import_part part, ky_err *err)
 {
-    ky_import_row row = { .part = part, .label = label, .ts_us = KY_NONE };
+    ky_import_row row = { .part = part, .label = label, .from_us = KY_NONE, .ts_us = KY_NONE };
     int32_t first;
     int n = 0;
 
@@ -163,7 +163,7 @@ static int find_cell(const char *line, const char *option, bool *header)
 }
 
 /* Which cell is the label and which the text: as told, else label, then text. */
-static int choose_cells(const ky_import *im, const ky_import_bytes *b, texts *t, ky_err *err)
+static int choose_cells(const ky_import *im, const ky_bytes *b, texts *t, ky_err *err)
 {
     const ky_import_opts *o = im->o;
     size_t len;
@@ -189,7 +189,7 @@ static int choose_cells(const ky_import *im, const ky_import_bytes *b, texts *t,
     return KY_OK;
 }
 
-static int take_cells(const ky_import *im, texts *t, ky_sink *s, const ky_import_bytes *b,
+static int take_cells(const ky_import *im, texts *t, ky_sink *s, const ky_bytes *b,
                       enum ky_import_part part, ky_err *err)
 {
     size_t label_len, len;
@@ -257,11 +257,11 @@ static char *label_of(const ky_import_files *files, const ky_import_file *f)
 
 /* A file that is one text. */
 static int take_file(const ky_import *im, texts *t, ky_sink *s, const ky_import_file *f,
-                     ky_import_bytes *b, const char *label, ky_err *err)
+                     ky_bytes *b, const char *label, ky_err *err)
 {
     char *text = malloc(MOST_TEXT);
     size_t len = 0;
-    int rc = text != NULL ? ky_import_read(b, text, MOST_TEXT, &len, err)
+    int rc = text != NULL ? ky_bytes_read(b, text, MOST_TEXT, &len, err)
                           : ky_fail(err, KY_ENOMEM, "no memory for a text");
 
     if (rc == KY_OK && len == MOST_TEXT)
@@ -273,13 +273,13 @@ static int take_file(const ky_import *im, texts *t, ky_sink *s, const ky_import_
 }
 
 static int take_lines(const ky_import *im, texts *t, ky_sink *s, const ky_import_file *f,
-                      ky_import_bytes *b, const char *label, ky_err *err)
+                      ky_bytes *b, const char *label, ky_err *err)
 {
     bool begun = false;
     size_t len;
     int rc;
 
-    while ((rc = ky_import_line(b, &len, err)) > 0) {
+    while ((rc = ky_bytes_line(b, &len, err)) > 0) {
         if (len == 0)
             continue;
         if (!begun && !t->tabbed && label == NULL && strchr(b->line, '\t') == NULL)
@@ -303,15 +303,15 @@ static int take_lines(const ky_import *im, texts *t, ky_sink *s, const ky_import
 static int read_text_file(const ky_import *im, texts *t, ky_sink *s, const ky_import_file *f,
                           ky_err *err)
 {
-    ky_import_bytes b = { .gz = NULL };
+    ky_bytes b = { .gz = NULL };
     char *label = label_of(im->files, f);
-    int rc = ky_import_open(f->path, &b, err);
+    int rc = ky_bytes_open(f->path, &b, err);
 
     if (rc == KY_OK)
         rc = f->folder != NULL ? take_file(im, t, s, f, &b, label, err)
                                : take_lines(im, t, s, f, &b, label, err);
     free(label);
-    ky_import_close(&b);
+    ky_bytes_close(&b);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "cli/csv.h"
 #include "cli/import.h"
 
 enum { MOST_CLASSES = 10000, MOST_DIMENSIONS = 1 << 20 };
@@ -44,8 +45,8 @@ static int add_value(series *c, float v, ky_err *err)
 }
 
 /* Values divided by `mark` from text to end; behind what the case has already. */
-static int add_values(series *c, const ky_import_bytes *b, const char *text, const char *end,
-                      char mark, ky_err *err)
+static int add_values(series *c, const ky_bytes *b, const char *text, const char *end, char mark,
+                      ky_err *err)
 {
     int rc = KY_OK;
 
@@ -54,7 +55,7 @@ static int add_values(series *c, const ky_import_bytes *b, const char *text, con
         size_t len = (size_t)((stop != NULL ? stop : end) - p);
         float v;
 
-        if (ky_import_number(p, len, &v) == 0)
+        if (ky_csv_number(p, len, &v) == 0)
             return ky_fail(err, KY_EFORMAT, "'%s', line %lld: '%.*s' is no number", b->path,
                            (long long)b->number, len > 40 ? 40 : (int)len, p);
         rc = add_value(c, v, err);
@@ -81,7 +82,7 @@ static void free_header(header *h)
     free(h->class);
 }
 
-static int bad_line(const ky_import_bytes *b, const char *what, ky_err *err)
+static int bad_line(const ky_bytes *b, const char *what, ky_err *err)
 {
     return ky_fail(err, KY_EFORMAT, "'%s', line %lld: %s", b->path, (long long)b->number, what);
 }
@@ -102,7 +103,7 @@ static int add_class(header *h, const char *name, ky_sink *s, ky_err *err)
 }
 
 /* A setting and the words behind it; what is not known says nothing about the values. */
-static int read_setting(const ky_import_bytes *b, char *line, header *h, ky_sink *s, ky_err *err)
+static int read_setting(const ky_bytes *b, char *line, header *h, ky_sink *s, ky_err *err)
 {
     char *rest = NULL, *key = strtok_r(line, " \t", &rest), *value = strtok_r(NULL, " \t", &rest);
     bool yes = value != NULL && strcasecmp(value, "true") == 0;
@@ -138,7 +139,7 @@ static const char *trimmed(char *p)
     return p;
 }
 
-static int check_class(const ky_import_bytes *b, const header *h, const char *label, ky_err *err)
+static int check_class(const ky_bytes *b, const header *h, const char *label, ky_err *err)
 {
     for (int i = 0; i < h->n_classes; i++)
         if (strcmp(h->class[i], label) == 0)
@@ -161,7 +162,7 @@ static const char *cut_class(const header *h, char *line, char **ret_end)
 }
 
 /* All dimensions, each of the same number of values. */
-static int read_dimensions(const ky_import_bytes *b, const char *line, const char *end, series *c,
+static int read_dimensions(const ky_bytes *b, const char *line, const char *end, series *c,
                            int64_t *ret_n, ky_err *err)
 {
     size_t T = 0;
@@ -186,10 +187,10 @@ static int read_dimensions(const ky_import_bytes *b, const char *line, const cha
     return rc;
 }
 
-static int read_case(const ky_import_bytes *b, const header *h, enum ky_import_part part, series *c,
+static int read_case(const ky_bytes *b, const header *h, enum ky_import_part part, series *c,
                      ky_sink *s, ky_err *err)
 {
-    ky_import_row row = { .part = part, .ts_us = KY_NONE };
+    ky_import_row row = { .part = part, .from_us = KY_NONE, .ts_us = KY_NONE };
     int64_t F = 0;
     char *end;
     int rc;
@@ -217,7 +218,7 @@ static int read_case(const ky_import_bytes *b, const header *h, enum ky_import_p
     return rc < 0 ? ky_context(err, rc, "'%s', line %lld", b->path, (long long)b->number) : KY_OK;
 }
 
-static int check_header(const ky_import *im, const ky_import_bytes *b, header *h, ky_err *err)
+static int check_header(const ky_import *im, const ky_bytes *b, header *h, ky_err *err)
 {
     if (h->stamps)
         return ky_fail(err, KY_EUNSUPPORTED, "'%s': values with time stamps are not read", b->path);
@@ -232,12 +233,12 @@ static int check_header(const ky_import *im, const ky_import_bytes *b, header *h
 
 static int read_ts_file(ky_import *im, const ky_import_file *f, series *c, ky_sink *s, ky_err *err)
 {
-    ky_import_bytes b = { .gz = NULL };
+    ky_bytes b = { .gz = NULL };
     header h = { .dimensions = 0 };
-    int rc = ky_import_open(f->path, &b, err);
+    int rc = ky_bytes_open(f->path, &b, err);
     size_t len;
 
-    while (rc >= 0 && (rc = ky_import_line(&b, &len, err)) > 0) {
+    while (rc >= 0 && (rc = ky_bytes_line(&b, &len, err)) > 0) {
         if (len == 0 || b.line[0] == '#')
             continue;
         if (h.begun)
@@ -250,7 +251,7 @@ static int read_ts_file(ky_import *im, const ky_import_file *f, series *c, ky_si
     if (rc == KY_OK && !h.begun)
         rc = ky_fail(err, KY_EFORMAT, "'%s' has no @data", f->path);
     free_header(&h);
-    ky_import_close(&b);
+    ky_bytes_close(&b);
     return rc;
 }
 
@@ -291,10 +292,10 @@ const ky_format ky_import_ts = { "ts", "time series archive (UEA, aeon)", is_ts,
 
 /* -- .tsv ------------------------------------------------------------------------------------- */
 
-static int read_tsv_line(const ky_import_bytes *b, size_t len, enum ky_import_part part, series *c,
+static int read_tsv_line(const ky_bytes *b, size_t len, enum ky_import_part part, series *c,
                          ky_sink *s, ky_err *err)
 {
-    ky_import_row row = { .part = part, .ts_us = KY_NONE };
+    ky_import_row row = { .part = part, .from_us = KY_NONE, .ts_us = KY_NONE };
     char *tab = memchr(b->line, '\t', len);
     int rc;
 
@@ -317,15 +318,15 @@ static int read_tsv_line(const ky_import_bytes *b, size_t len, enum ky_import_pa
 
 static int read_tsv_file(ky_import *im, const ky_import_file *f, series *c, ky_sink *s, ky_err *err)
 {
-    ky_import_bytes b = { .gz = NULL };
-    int rc = ky_import_open(f->path, &b, err);
+    ky_bytes b = { .gz = NULL };
+    int rc = ky_bytes_open(f->path, &b, err);
     size_t len;
 
     (void)im;
-    while (rc >= 0 && (rc = ky_import_line(&b, &len, err)) > 0)
+    while (rc >= 0 && (rc = ky_bytes_line(&b, &len, err)) > 0)
         if (len > 0)
             rc = read_tsv_line(&b, len, f->part, c, s, err);
-    ky_import_close(&b);
+    ky_bytes_close(&b);
     return rc;
 }
 
@@ -350,7 +351,7 @@ static bool is_tsv(const char *base, const char *head, size_t n)
 
         if (tab == NULL && line == n)
             break; /* the cell goes on behind what was read */
-        if (ky_import_number(head + at, len, &v) == 0)
+        if (ky_csv_number(head + at, len, &v) == 0)
             return false;
         cells++;
         at += len + 1;

@@ -7,7 +7,7 @@ kymo_SOURCES += cli/compare.c cli/compare.h cli/compare_data.c cli/compare_judge
 kymo_SOURCES += cli/compare_models.c cli/compare_print.c cli/compare_serve.c
 kymo_SOURCES += cli/convert.c
 kymo_SOURCES += cli/eval.c
-kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_csv.c cli/feed_encode.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c
+kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_encode.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c
 kymo_SOURCES += cli/feed_send.c cli/feed_shuffle.c
 kymo_SOURCES += cli/import.c
 kymo_SOURCES += cli/inspect.c cli/inspect.h cli/inspect_json.c cli/inspect_text.c
@@ -26,7 +26,8 @@ kymo_LDADD = libkyimport.la libkyconfig.la libkyconnectors.la libkystorage.la li
 
 # The readers of other people's files, for kymo, their tests and their fuzz target.
 noinst_LTLIBRARIES += libkyimport.la
-libkyimport_la_SOURCES = cli/import.h cli/import_files.c cli/import_idx.c cli/import_run.c cli/import_sink.c
-libkyimport_la_SOURCES += cli/import_text.c cli/import_ts.c
-libkyimport_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
-libkyimport_la_LIBADD = libkymo.la $(ZLIB_LIBS)
+libkyimport_la_SOURCES = cli/bytes.c cli/bytes.h cli/csv.c cli/csv.h cli/feed_csv.c cli/names.c cli/names.h
+libkyimport_la_SOURCES += cli/import.h cli/image.c cli/image.h cli/import_csv.c cli/import_files.c cli/import_image.c cli/import_idx.c cli/import_run.c cli/import_sink.c
+libkyimport_la_SOURCES += cli/import_text.c cli/import_ts.c cli/import_wav.c cli/logmel.c cli/logmel.h
+libkyimport_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(PNG_CFLAGS) $(JPEG_CFLAGS)
+libkyimport_la_LIBADD = libkyconnectors.la libkymo.la $(ZLIB_LIBS) $(PNG_LIBS) $(JPEG_LIBS)

@@ -3,7 +3,7 @@
 
 build_packages="gcc make autoconf automake libtool pkg-config libzmq3-dev librdkafka-dev
 libhdf5-dev zlib1g-dev libzip-dev libsqlite3-dev libjansson-dev libinih-dev libsystemd-dev
-sqlite3"
+libpng-dev libjpeg-dev sqlite3"
 test_packages="clang llvm clang-format libcmocka-dev libdnnl-dev mandoc systemd systemd-sysv dbus
 procps util-linux python3 python3-venv strace"
 # For the NEON kernels, which an ARM machine runs itself.

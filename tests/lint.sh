@@ -25,7 +25,8 @@ breach "includes against the direction models <- storage <- connectors <- daemon
     each '#include "cli/' '^daemon/'
 )"
 for pair in hdf5.h:models/h5.c jansson.h:models/json.c zip.h:models/zip.c zmq.h:connectors/zmq.c \
-    librdkafka/rdkafka.h:connectors/kafka.c ini.h:daemon/config.c systemd/sd-daemon.h:daemon/notify.c; do
+    librdkafka/rdkafka.h:connectors/kafka.c ini.h:daemon/config.c systemd/sd-daemon.h:daemon/notify.c png.h:cli/image.c \
+    jpeglib.h:cli/image.c; do
     breach "${pair%%:*} is for ${pair#*:} alone:" "$(
         each "#include <${pair%%:*}>" '^(models|storage|connectors|daemon|cli)/' | grep -v "^${pair#*:}:"
     )"

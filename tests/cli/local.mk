@@ -50,11 +50,20 @@ tests_cli_test_feed_SOURCES = tests/cli/test_feed.c tests/cli/run.h
 tests_cli_test_feed_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_feed_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS) -lm
 
-check_PROGRAMS += tests/cli/test_import tests/cli/test_import_text
+check_PROGRAMS += tests/cli/test_import tests/cli/test_import_csv tests/cli/test_import_image tests/cli/test_import_text tests/cli/test_import_wav
 tests_cli_test_import_SOURCES = tests/cli/test_import.c tests/cli/import.h tests/cli/run.h
 tests_cli_test_import_CFLAGS = $(KY_TEST_CFLAGS)
-tests_cli_test_import_LDADD = libkymo.la $(CMOCKA_LIBS)
+tests_cli_test_import_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+tests_cli_test_import_csv_SOURCES = tests/cli/test_import_csv.c tests/cli/import.h tests/cli/run.h
+tests_cli_test_import_csv_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_import_csv_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+tests_cli_test_import_image_SOURCES = tests/cli/test_import_image.c tests/cli/import.h tests/cli/run.h
+tests_cli_test_import_image_CFLAGS = $(KY_TEST_CFLAGS) $(ZLIB_CFLAGS) $(JPEG_CFLAGS)
+tests_cli_test_import_image_LDADD = libkyimport.la libkymo.la $(CMOCKA_LIBS) -lm $(ZLIB_LIBS) $(JPEG_LIBS)
 tests_cli_test_import_text_SOURCES = tests/cli/test_import_text.c tests/cli/import.h tests/cli/run.h
 tests_cli_test_import_text_CFLAGS = $(KY_TEST_CFLAGS)
-tests_cli_test_import_text_LDADD = libkymo.la $(CMOCKA_LIBS)
+tests_cli_test_import_text_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+tests_cli_test_import_wav_SOURCES = tests/cli/test_import_wav.c tests/cli/import.h tests/cli/run.h
+tests_cli_test_import_wav_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_import_wav_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 endif

@@ -40,3 +40,7 @@ check_PROGRAMS += tests/fuzz/fuzz_zip
 tests_fuzz_fuzz_zip_SOURCES = tests/fuzz/fuzz_zip.c tests/fuzz/replay_main.c
 tests_fuzz_fuzz_zip_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 tests_fuzz_fuzz_zip_LDADD = libkymo.la $(ZLIB_LIBS)
+
+check_PROGRAMS += tests/fuzz/fuzz_import
+tests_fuzz_fuzz_import_SOURCES = tests/fuzz/fuzz_import.c tests/fuzz/replay_main.c
+tests_fuzz_fuzz_import_LDADD = libkyimport.la libkyconnectors.la libkymo.la

@@ -20,7 +20,8 @@ for source in "$top"/tests/fuzz/fuzz_*.c; do
         -include "$B/config.h" -I"$top" -I"$B" "$source" -o "$B/$name" \
         -Wl,--start-group $libs -Wl,--end-group \
         $(pkg-config --libs libzmq rdkafka hdf5 zlib libzip sqlite3 jansson inih libsystemd 2>/dev/null ||
-            pkg-config --libs libzmq hdf5 zlib libzip sqlite3 jansson inih) -lm -lpthread ||
+            pkg-config --libs libzmq hdf5 zlib libzip sqlite3 jansson inih) \
+        $(pkg-config --libs libpng 2>/dev/null) $(pkg-config --libs libjpeg 2>/dev/null) -lm -lpthread ||
         { echo "FAILED to build $name"; bad=1; continue; }
     mkdir -p "$B/corpus/$name" "$B/found"
     [ -d "$top/tests/fuzz/corpus/${name#fuzz_}" ] && cp -n "$top/tests/fuzz/corpus/${name#fuzz_}"/* "$B/corpus/$name/"
