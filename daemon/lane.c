@@ -197,7 +197,7 @@ static void slot_done(ky_lane *l, slot *t)
 
 static bool time_gap(const ky_class_cfg *c, const ky_stream *s, const ky_record *r)
 {
-    if (c->max_gap_us == 0 || s->ts_us == KY_NONE || r->ts_us <= s->ts_us)
+    if (c->max_gap_us == 0 || s->ts_us == KY_NONE || r->ts_us <= s->ts_us || r->flags & KY_LATE)
         return false;
     /* Timed by arrival, a restart of ours is not a gap of theirs. */
     if (r->flags & KY_RESUMED && r->time_source == KY_TIME_ARRIVAL)

@@ -384,10 +384,23 @@ int64_t ky_inside_wall_us(void)
     return wall();
 }
 
-void ky_inside_start(const ky_scene *s, const char *ini, const char *const *overrides)
+void ky_inside_start(const ky_scene *s, const char *ini, int lanes, bool publishes)
 {
-    char log[320];
+    char log[320], text[5][360];
+    const char *overrides[] = { text[0],
+                                text[1],
+                                text[2],
+                                text[3],
+                                "kymod.commit_interval=10ms",
+                                publishes ? text[4] : NULL,
+                                NULL };
     int ends[2];
+
+    snprintf(text[0], sizeof(text[0]), "kymod.lanes=%d", lanes);
+    snprintf(text[1], sizeof(text[1]), "kymod.state_dir=%s/state", s->dir);
+    snprintf(text[2], sizeof(text[2]), "kymod.runtime_dir=%s/run", s->dir);
+    snprintf(text[3], sizeof(text[3]), "model:m.file=%s", s->model);
+    snprintf(text[4], sizeof(text[4]), "publish:out.endpoint=ipc://%s/out", s->dir);
 
     show_clocks();
     KY_WANT(child == 0, "it runs already");
@@ -486,4 +499,72 @@ void ky_inside_kill(void)
 {
     kill(child, SIGKILL);
     bury();
+}
+
+/* -- samples and answers -- */
+
+struct ky_inside_model {
+    ky_model *m;
+    ky_plan *plan;
+    ky_wave *wave;
+};
+
+static float value(int i, int f)
+{
+    return (float)((i * 7 + f * 3) % 11) * 0.25f - 1.0f;
+}
+
+int ky_inside_x(char *buf, size_t size, int from, int to)
+{
+    int len = 0;
+
+    for (int i = from; i <= to; i++) {
+        len += snprintf(buf + len, size - (size_t)len, "%s[", i > from ? "," : "");
+        for (int f = 0; f < KY_INSIDE_F; f++)
+            len += snprintf(buf + len, size - (size_t)len, "%s%.9g", f ? "," : "",
+                            (double)value(i, f));
+        len += snprintf(buf + len, size - (size_t)len, "]");
+    }
+    return len;
+}
+
+ky_inside_model *ky_inside_model_new(const char *path)
+{
+    ky_inside_model *m = calloc(1, sizeof(*m));
+    ky_err err;
+
+    ky_scene_model(path, KY_INSIDE_F, 11);
+    KY_WANT(ky_model_load(path, &m->m, &err) == KY_OK &&
+                ky_plan_new(m->m, KY_MEMORY_STREAM, 0, 1, &m->plan, &err) == KY_OK,
+            "%s", err.text);
+    m->wave = ky_wave_new(m->plan, 1);
+    return m;
+}
+
+void ky_inside_model_free(ky_inside_model *m)
+{
+    ky_wave_free(m->wave);
+    ky_plan_free(m->plan);
+    ky_model_free(m->m);
+    free(m);
+}
+
+void ky_inside_answer(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX])
+{
+    void *state = aligned_alloc(64, (ky_plan_state_bytes(m->plan) + 64) / 64 * 64);
+    float y[KY_INSIDE_OUT] = { 0 };
+
+    ky_plan_zero(m->plan, state);
+    for (int i = 0; i < n; i++) {
+        float x[KY_INSIDE_F], *to = y;
+        const float *from = x;
+        bool answered;
+
+        for (int f = 0; f < KY_INSIDE_F; f++)
+            x[f] = value(values[i], f);
+        ky_plan_step(m->plan, m->wave, 1, &from, &state, &to, &answered);
+    }
+    free(state);
+    for (size_t i = 0; i < sizeof(y); i++)
+        snprintf(ret + 2 * i, 3, "%02X", ((const unsigned char *)y)[i]);
 }

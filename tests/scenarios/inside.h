@@ -16,9 +16,9 @@
 void ky_inside_set_clock(int64_t wall_us);
 int64_t ky_inside_wall_us(void);
 
-/** Starts on the scene's state directory; recovery has run when it returns. Its log is the
- *  scene's. */
-void ky_inside_start(const ky_scene *s, const char *ini, const char *const *overrides);
+/** Starts on the scene's state directory, with its model as [model:m] and, if it publishes,
+ *  [publish:out] in it; recovery has run when it returns. Its log is the scene's. */
+void ky_inside_start(const ky_scene *s, const char *ini, int lanes, bool publishes);
 
 /** A message on a source.
  *  @param key     what the transport calls the stream; "" for nothing
@@ -34,8 +34,7 @@ void ky_inside_turn(int64_t us);
 /** Only what the time of day says changes. */
 void ky_inside_step_wall(int64_t us);
 
-/** Everything so far is in results.db. Takes a few times commit_interval of the clock, which should
- *  be 10ms. */
+/** Everything so far is in results.db. The clock goes on by a few times 10ms. */
 void ky_inside_commit(void);
 
 /** A number of the pipeline's status: "counters.late". */
@@ -43,5 +42,21 @@ int64_t ky_inside_status(const char *what);
 
 void ky_inside_stop(void);
 void ky_inside_kill(void);
+
+/* -- samples of two values, and what is to be answered -- */
+
+enum { KY_INSIDE_F = 2, KY_INSIDE_OUT = 6, KY_INSIDE_HEX = KY_INSIDE_OUT * 8 + 1 };
+
+/** Values number from .. to as rows of JSON; returns the length. */
+int ky_inside_x(char *buf, size_t size, int from, int to);
+
+typedef struct ky_inside_model ky_inside_model;
+
+/** Makes the model's file, too. */
+ky_inside_model *ky_inside_model_new(const char *path);
+void ky_inside_model_free(ky_inside_model *m);
+/** The answer to the last of these values, one after the other from zeros, as SQLite's hex()
+ *  prints it. */
+void ky_inside_answer(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX]);
 
 #endif

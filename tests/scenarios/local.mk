@@ -49,6 +49,12 @@ tests_scenarios_run_scn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open
 tests_scenarios_run_scn_LDADD = libkyscene.la libkydaemon.la libkymo.la
 EXTRA_DIST += $(srcdir)/tests/scenarios/*.scn
 
+check_PROGRAMS += tests/scenarios/test_random
+tests_scenarios_test_random_SOURCES = tests/scenarios/test_random.c tests/scenarios/inside.c \
+	tests/scenarios/inside.h $(ky_tsan_threads)
+tests_scenarios_test_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open
+tests_scenarios_test_random_LDADD = libkyscene.la libkydaemon.la libkymo.la
+
 # A kymod that breaks rule A5, which the test must notice.
 EXTRA_PROGRAMS += tests/scenarios/kymod_torn
 CLEANFILES += tests/scenarios/kymod_torn
