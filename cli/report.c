@@ -478,8 +478,10 @@ static void print_facts(ky_page *p, const ky_report *r)
 
 /* ---- the page ---- */
 
-static void print_page(ky_page *p, const ky_report *r)
+static void print_page(FILE *to, void *arg)
 {
+    const ky_report *r = arg;
+    ky_page page = { .to = to }, *p = &page;
     char title[300];
 
     snprintf(title, sizeof title, "kymo: %.250s", r->path);
@@ -517,28 +519,12 @@ int ky_report_prepare(const char *dir, ky_err *err)
 
 int ky_report_write(const ky_report *r, ky_err *err)
 {
-    char *path = NULL, *tmp = NULL;
-    ky_page p = { 0 };
-    int rc = KY_OK;
+    char *path = NULL;
+    int rc;
 
     if (asprintf(&path, "%s/index.html", r->dir) < 0)
-        path = NULL;
-    tmp = path != NULL ? ky_place_name(path) : NULL;
-    p.to = tmp != NULL ? fopen(tmp, "we") : NULL;
-    if (p.to == NULL) {
-        rc = ky_fail(err, KY_EIO, "report '%s' cannot be written: %s", r->dir, strerror(errno));
-        goto out;
-    }
-    print_page(&p, r);
-    bool whole = !ferror(p.to);
-    if (fclose(p.to) != 0 || !whole) {
-        rc = ky_fail(err, KY_EIO, "report '%s' cannot be written: %s", r->dir, strerror(errno));
-        unlink(tmp);
-        goto out;
-    }
-    rc = ky_place(tmp, path, err);
-out:
-    free(tmp);
+        return ky_fail(err, KY_ENOMEM, "report '%s': no memory", r->dir);
+    rc = ky_place_print(path, print_page, (void *)r, err);
     free(path);
     return rc;
 }

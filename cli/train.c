@@ -92,7 +92,7 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
 
     if (rc < 0)
         return rc;
-    if ((rc = ky_watch_begin(&w, err)) < 0) {
+    if ((rc = ky_watch_begin(&w, t->task == KY_TASK_REGRESS ? "mae" : "accuracy", err)) < 0) {
         free(weight);
         return rc;
     }

@@ -1,10 +1,8 @@
 #include "cli/watch.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "models/clock.h"
 #include "models/json.h"
@@ -42,20 +40,26 @@ static ky_json *timed(const ky_watch *w, const ky_json *history)
     return all;
 }
 
+typedef struct listing {
+    const ky_json *all;
+    const char *measure;
+} listing;
+
 /* The keys of an epoch are the columns; what is not finite is empty. */
-static void print_csv(FILE *f, const ky_json *all, const char *measure)
+static void print_csv(FILE *f, void *arg)
 {
+    const listing *h = arg;
     char held_out[64];
-    const char *const columns[MOST_COLUMNS] = { "epoch",  "loss",          measure,  "val_loss",
+    const char *const columns[MOST_COLUMNS] = { "epoch",  "loss",          h->measure, "val_loss",
                                                 held_out, "learning_rate", "seconds" };
 
-    snprintf(held_out, sizeof held_out, "val_%s", measure);
+    snprintf(held_out, sizeof held_out, "val_%s", h->measure);
     for (int c = 0; c < MOST_COLUMNS; c++)
         fprintf(f, c > 0 ? ",%s" : "%s", columns[c]);
     fputc('\n', f);
-    for (size_t i = 0; i < ky_json_len(all); i++) {
+    for (size_t i = 0; i < ky_json_len(h->all); i++) {
         for (int c = 0; c < MOST_COLUMNS; c++) {
-            double v = ky_json_num(ky_json_get(ky_json_at(all, i), columns[c]), NAN);
+            double v = ky_json_num(ky_json_get(ky_json_at(h->all, i), columns[c]), NAN);
 
             fprintf(f, c > 0 ? "," : "");
             if (isfinite(v))
@@ -65,35 +69,22 @@ static void print_csv(FILE *f, const ky_json *all, const char *measure)
     }
 }
 
-static int write_history(const ky_watch *w, const ky_json *history, const char *measure,
-                         ky_err *err)
+static void print_json(FILE *to, void *arg)
 {
-    ky_json *all = timed(w, history);
-    char *tmp = ky_place_name(w->history);
-    FILE *f = tmp != NULL ? fopen(tmp, "we") : NULL;
-    int rc;
+    const listing *h = arg;
+    char *text = ky_json_text(h->all, 1);
 
-    if (f == NULL) {
-        rc = ky_fail(err, KY_EIO, "'%s' cannot be written: %s", w->history, strerror(errno));
-    } else if (ends_in(w->history, ".csv")) {
-        print_csv(f, all, measure);
-    } else {
-        char *text = ky_json_text(all, 1);
+    fprintf(to, "%s\n", text != NULL ? text : "[]");
+    free(text);
+}
 
-        fprintf(f, "%s\n", text != NULL ? text : "[]");
-        free(text);
-    }
-    if (f != NULL) {
-        bool whole = !ferror(f);
+static int write_history(const ky_watch *w, const ky_json *epochs, const char *measure, ky_err *err)
+{
+    ky_json *all = timed(w, epochs);
+    listing h = { all, measure };
+    int rc =
+        ky_place_print(w->history, ends_in(w->history, ".csv") ? print_csv : print_json, &h, err);
 
-        if (fclose(f) != 0 || !whole) {
-            rc = ky_fail(err, KY_EIO, "'%s' cannot be written: %s", w->history, strerror(errno));
-            unlink(tmp);
-        } else {
-            rc = ky_place(tmp, w->history, err);
-        }
-    }
-    free(tmp);
     ky_json_free(all);
     return rc;
 }
@@ -205,9 +196,9 @@ bool ky_watch_takes(const char *history)
     return ends_in(history, ".csv") || ends_in(history, ".json");
 }
 
-int ky_watch_begin(ky_watch *w, ky_err *err)
+int ky_watch_begin(ky_watch *w, const char *measure, ky_err *err)
 {
-    return w->history != NULL ? write_history(w, NULL, "accuracy", err) : KY_OK;
+    return w->history != NULL ? write_history(w, NULL, measure, err) : KY_OK;
 }
 
 void ky_watch_end(ky_watch *w, const ky_train_result *ret)

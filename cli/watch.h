@@ -27,8 +27,8 @@ typedef struct ky_watch {
 bool ky_watch_takes(const char *history);
 
 /** Write a history without epochs, so that a file that cannot be written is told before the work.
- */
-int ky_watch_begin(ky_watch *w, ky_err *err);
+ *  measure: "accuracy" or "mae". */
+int ky_watch_begin(ky_watch *w, const char *measure, ky_err *err);
 
 /** ky_train_opts.progress; arg is the ky_watch. Nonzero after an interrupt. */
 int ky_watch_show(const ky_train_progress *p, void *arg);

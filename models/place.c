@@ -1,7 +1,9 @@
 #include "models/place.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,5 +54,29 @@ int ky_place(const char *tmp, const char *path, ky_err *err)
     if (rc < 0)
         unlink(tmp);
     free(folder);
+    return rc;
+}
+
+int ky_place_print(const char *path, void (*print)(FILE *to, void *arg), void *arg, ky_err *err)
+{
+    char *tmp = ky_place_name(path);
+    FILE *to = tmp != NULL ? fopen(tmp, "we") : NULL;
+    bool whole;
+    int rc;
+
+    if (to == NULL) {
+        rc = ky_fail(err, -errno, "'%s' cannot be written: %s", path, strerror(errno));
+        free(tmp);
+        return rc;
+    }
+    print(to, arg);
+    whole = !ferror(to);
+    if (fclose(to) == 0 && whole) {
+        rc = ky_place(tmp, path, err);
+    } else {
+        rc = ky_fail(err, -errno, "'%s' cannot be written: %s", path, strerror(errno));
+        unlink(tmp);
+    }
+    free(tmp);
     return rc;
 }

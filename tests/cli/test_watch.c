@@ -295,6 +295,23 @@ static void a_history_that_cannot_be_written_is_told_before_the_work(void **stat
     assert_null(strstr(r->err, "epoch="));
 }
 
+static void a_history_that_is_lost_does_not_end_the_training(void **state)
+{
+    (void)state;
+    static live l;
+    char from[4096], to[4096];
+    assert_int_equal(mkdir(in_dir("sub", from), 0700), 0);
+    begin_in_pipe(&l, TRAIN FOREVER "|--history|sub/h.csv");
+    hear_until(&l, "epoch=1 ");
+
+    assert_int_equal(rename(from, in_dir("elsewhere", to)), 0);
+    kill(l.pid, SIGINT);
+
+    hear_until(&l, "sub/h.csv");
+    assert_int_equal(hear_out(&l), 3);
+    assert_int_equal(model_loads("m.h5"), KY_OK);
+}
+
 /* -- the least that has to be said ----------------------------------------------------------------
  */
 
@@ -322,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_history_is_there_while_the_training_runs),
         cmocka_unit_test(a_resumed_history_is_whole),
         cmocka_unit_test(a_history_that_cannot_be_written_is_told_before_the_work),
+        cmocka_unit_test(a_history_that_is_lost_does_not_end_the_training),
         cmocka_unit_test(a_model_nobody_named_gets_a_name_that_is_free),
     };
 
