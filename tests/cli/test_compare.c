@@ -238,6 +238,46 @@ static void numbers_and_labels_are_compared_on_rows_held_out(void **state)
     ky_json_free(r);
 }
 
+/* Rows [N,T,1] that end early, behind which stands nothing, and no test part. */
+static void make_lengths(const char *name)
+{
+    static float x[N * T];
+    static int32_t y[N];
+    uint64_t xd[] = { N, T, 1 }, yd[] = { N };
+    char path[4096];
+    ky_rng rng;
+    ky_h5 *f;
+
+    ky_rng_seed(&rng, 4);
+    for (int i = 0; i < N; i++) {
+        int end = T / 2 + i % (T / 2);
+
+        y[i] = i % 2;
+        for (int t = 0; t < T; t++)
+            x[i * T + t] = t < end ? (float)(ky_rng_normal(&rng) + y[i]) : NAN;
+    }
+    assert_int_equal(ky_h5_create(in_dir(name, path), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/X", KY_H5_F32, 3, xd, x, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/y", KY_H5_I32, 1, yd, y, NULL), KY_OK);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void a_model_is_worth_the_same_whatever_else_is_compared(void **state)
+{
+    (void)state;
+
+    make_lengths("lengths.h5");
+    ky_json *all = compare("compare|lengths.h5|--json|-q|--seeds|2|--epochs|4|--weights|200");
+    ky_json *one =
+        compare("compare|lengths.h5|--json|-q|--seeds|2|--epochs|4|--weights|200|--only|gru");
+
+    assert_int_equal(number_in(all, "gru", "runs"), 2);
+    assert_true(number_in(all, "gru", "accuracy") == number_in(one, "gru", "accuracy"));
+    assert_true(number_in(all, "gru", "standard_error") == number_in(one, "gru", "standard_error"));
+    ky_json_free(all);
+    ky_json_free(one);
+}
+
 /* -- what goes wrong -----------------------------------------------------------------------------
  */
 
@@ -371,6 +411,7 @@ int main(void)
         cmocka_unit_test(what_is_kept_scores_as_it_was_said),
         cmocka_unit_test(tokens_images_and_videos_have_models_of_their_own),
         cmocka_unit_test(numbers_and_labels_are_compared_on_rows_held_out),
+        cmocka_unit_test(a_model_is_worth_the_same_whatever_else_is_compared),
         cmocka_unit_test(models_that_rows_are_too_short_for_are_left_out),
         cmocka_unit_test(an_interrupt_shows_what_is_known_so_far),
         cmocka_unit_test(what_makes_no_sense_is_refused_in_a_sentence),

@@ -47,7 +47,7 @@ har=${KYMO_DATA:-}/data/uci_har/uci_har.h5
 
 [ -n "${KYMO_TEST_FULL:-}" ] || exit 0
 simulate moving-digits
-compare moving-digits "$W/moving-digits.h5" --seeds 1 --only frames,lstm
+compare moving-digits "$W/moving-digits.h5" --seeds 1 --only frames,lstm --epochs 12
 frames=$(accuracy moving-digits frames) lstm=$(accuracy moving-digits lstm)
 echo "moving-digits: frame by frame $frames, LSTM $lstm"
 awk -v f="$frames" -v l="$lstm" 'BEGIN { exit !(f < 0.60 && l >= 0.90) }' || fail "moving-digits"
