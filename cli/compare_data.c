@@ -21,25 +21,16 @@ static int load_part(const ky_comparison *c, enum ky_part part, ky_data *ret, ky
 static int hold_out(ky_comparison *c, ky_err *err)
 {
     const ky_dataset d = c->train.set;
-    uint8_t *held = malloc((size_t)d.N);
-    uint32_t *rows = malloc((size_t)d.N * sizeof *rows);
-    int rc, n, to[2];
+    uint8_t *side = malloc((size_t)d.N);
+    int rc = side != NULL ? ky_split(&d, 0.25, (uint64_t)c->base.seed, side, err)
+                          : ky_fail(err, KY_ENOMEM, "no memory to part %d rows", d.N);
 
-    rc = n = held != NULL && rows != NULL
-                 ? ky_split(&d, 0.25, (uint64_t)c->base.seed, held, err)
-                 : ky_fail(err, KY_ENOMEM, "no memory to part %d rows", d.N);
-    to[0] = 0;
-    to[1] = d.N - n;
-    for (int i = 0; rc >= 0 && i < d.N; i++)
-        rows[to[held[i] != 0]++] = (uint32_t)i;
-    if (rc >= 0 && (rc = ky_subset_new(&d, rows, d.N - n, &c->kept, err)) >= 0 &&
-        (rc = ky_subset_new(&d, rows + (d.N - n), n, &c->held, err)) >= 0) {
+    if (rc >= 0 && (rc = ky_split_parts(&d, side, &c->kept, &c->held, err)) >= 0) {
         c->test = c->train;
         c->train.set = c->kept.d;
         c->test.set = c->held.d;
     }
-    free(rows);
-    free(held);
+    free(side);
     return rc;
 }
 

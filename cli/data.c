@@ -471,6 +471,37 @@ static int read_groups(place *p, ky_data *d, ky_err *err)
     return rc;
 }
 
+/* Rows last until ts_end, and so reach into others. */
+static int read_ends(place *p, enum ky_h5_type like, ky_data *d, ky_err *err)
+{
+    char name[64];
+    int64_t *end;
+    ky_h5_info i;
+    int rc;
+
+    if (!find_beside(p, "ts_end", name))
+        return KY_OK;
+    if ((rc = check_length(p, name, d, &i, err)) < 0)
+        return rc;
+    if ((i.type <= KY_H5_F64) != (like <= KY_H5_F64))
+        return ky_fail(err, KY_EINVAL,
+                       "'%s': of '%s' and the beginnings, one holds fractions and the other whole "
+                       "numbers",
+                       p->path, name + 1);
+    if ((end = malloc((size_t)d->set.N * sizeof *end)) == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for times");
+    rc = read_numbers(p, name, &i, end, 1e6, err);
+    for (int r = 0; rc >= 0 && r < d->set.N; r++) {
+        if (end[r] < d->ts[r])
+            rc = ky_fail(err, KY_EINVAL, "'%s': '%s' row %d ends before it begins", p->path,
+                         name + 1, r);
+        else if (end[r] - d->ts[r] > d->set.span)
+            d->set.span = end[r] - d->ts[r];
+    }
+    free(end);
+    return rc;
+}
+
 static int read_times(place *p, ky_data *d, ky_err *err)
 {
     char name[64];
@@ -485,8 +516,10 @@ static int read_times(place *p, ky_data *d, ky_err *err)
     if (d->ts == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory for times");
     d->set.ts = d->ts;
-    /* Whole numbers are taken as they are, fractions as seconds: only the order matters. */
-    return read_numbers(p, name, &i, d->ts, 1e6, err);
+    /* Whole numbers are taken as they are, fractions as seconds: only their order matters, and how
+     * far apart they are in ts_end. */
+    rc = read_numbers(p, name, &i, d->ts, 1e6, err);
+    return rc < 0 ? rc : read_ends(p, i.type, d, err);
 }
 
 /* ---- names ---- */

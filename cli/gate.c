@@ -25,7 +25,7 @@ typedef struct gate {
     const ky_training *t;
     const metric *metric;
     ky_segments s;
-    ky_dataset train, held; /* parts of s.set: rows in order of time */
+    ky_subset train, held; /* parts of s.set */
     ky_model *champion, *candidate;
     double before, after;
     bool better;
@@ -45,48 +45,10 @@ static const metric *find_metric(const char *name)
     return metrics;
 }
 
-/* Rows stably apart: those to learn from in front, those held out behind. */
-static int part(gate *g, const uint8_t *held, int n_held, ky_err *err)
-{
-    const ky_dataset *d = &g->s.set;
-    size_t len = (size_t)d->T * (size_t)d->F, N = (size_t)d->N;
-    size_t to[2] = { 0, N - (size_t)n_held };
-    float *x = malloc(N * len * sizeof *x);
-    int32_t *y = malloc(N * sizeof *y);
-    int64_t *ts = malloc(N * sizeof *ts);
-
-    if (x == NULL || y == NULL || ts == NULL) {
-        free(x);
-        free(y);
-        free(ts);
-        return ky_fail(err, KY_ENOMEM, "no memory to part %zu windows", N);
-    }
-    for (size_t i = 0; i < N; i++) {
-        size_t at = to[held[i]]++;
-
-        memcpy(x + at * len, d->x + i * len, len * sizeof *x);
-        y[at] = d->y[i];
-        ts[at] = d->ts[i];
-    }
-    free(g->s.x);
-    free(g->s.y);
-    free(g->s.ts);
-    g->s.set.x = g->s.x = x;
-    g->s.set.y = g->s.y = y;
-    g->s.set.ts = g->s.ts = ts;
-    g->train = g->held = g->s.set;
-    g->train.N = d->N - n_held;
-    g->held.N = n_held;
-    g->held.x += (size_t)g->train.N * len;
-    g->held.y += g->train.N;
-    g->held.ts += g->train.N;
-    return KY_OK;
-}
-
 static int hold_out(gate *g, ky_err *err)
 {
     const ky_segments *s = &g->s;
-    uint8_t *held;
+    uint8_t *side;
     int rc;
 
     if (s->set.N < g->t->least_rows)
@@ -96,20 +58,20 @@ static int hold_out(gate *g, ky_err *err)
                        "%d of another number of values)",
                        s->set.N, s->set.T, (long long)g->t->least_rows, s->sequences, s->unlabelled,
                        s->unknown, s->too_short, s->misfits);
-    held = malloc((size_t)s->set.N);
-    if (held == NULL)
+    side = malloc((size_t)s->set.N);
+    if (side == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory to part %d windows", s->set.N);
-    rc = ky_split(&s->set, g->t->held_out, (uint64_t)g->t->seed, held, err);
+    rc = ky_split(&s->set, g->t->held_out, (uint64_t)g->t->seed, side, err);
     if (rc > 0)
-        rc = part(g, held, rc, err);
-    free(held);
+        rc = ky_split_parts(&s->set, side, &g->train, &g->held, err);
+    free(side);
     return rc;
 }
 
 static int score(const gate *g, const ky_model *m, double *ret, ky_err *err)
 {
     ky_score s;
-    int rc = ky_evaluate(m, &g->held, (int)g->t->threads, &s, err);
+    int rc = ky_evaluate(m, &g->held.d, (int)g->t->threads, &s, err);
 
     if (rc < 0)
         return rc;
@@ -125,22 +87,27 @@ static void judge(gate *g)
     g->better = gain >= g->t->margin;
     snprintf(g->reason, sizeof g->reason,
              "%s %.4f on the latest %d windows, the running model %.4f: %s by the margin of %g",
-             g->metric->name, g->after, g->held.N, g->before, g->better ? "no worse" : "not better",
-             g->t->margin);
+             g->metric->name, g->after, g->held.d.N, g->before,
+             g->better ? "no worse" : "not better", g->t->margin);
+}
+
+static uint64_t hash_values(const ky_dataset *d)
+{
+    uint64_t h = KY_HASH0;
+
+    for (int i = 0; i < d->N; i++)
+        h = ky_hash(h, ky_dataset_row(d, i), ky_dataset_len(d) * sizeof(float));
+    return h;
 }
 
 static int train_candidate(gate *g, ky_err *err)
 {
     ky_train_result r = { 0 };
-    int rc = ky_training_run(g->t, g->candidate, &g->train, false, &r, err);
+    int rc = ky_training_run(g->t, g->candidate, &g->train.d, false, &r, err);
 
     if (rc < 0)
         return rc;
-    ky_training_note(
-        g->t, g->candidate, &r,
-        ky_hash(KY_HASH0, g->train.x,
-                (size_t)g->train.N * (size_t)g->train.T * (size_t)g->train.F * sizeof *g->train.x),
-        g->train.N);
+    ky_training_note(g->t, g->candidate, &r, hash_values(&g->train.d), g->train.d.N);
     ky_json_free(r.history);
     return KY_OK;
 }
@@ -168,8 +135,8 @@ static void print_json(const gate *g, const ky_err *err, bool failed)
     ky_json *o = ky_json_object();
     char *text;
 
-    ky_json_set(o, "rows", ky_json_of_int(g->train.N));
-    ky_json_set(o, "held_out", ky_json_of_int(g->held.N));
+    ky_json_set(o, "rows", ky_json_of_int(g->train.d.N));
+    ky_json_set(o, "held_out", ky_json_of_int(g->held.d.N));
     ky_json_set(o, "metric", ky_json_of_str(g->metric->name));
     ky_json_set(o, "champion", failed ? ky_json_of_null() : ky_json_of_num(g->before));
     ky_json_set(o, "candidate", failed ? ky_json_of_null() : ky_json_of_num(g->after));
@@ -197,7 +164,9 @@ int ky_training_gate(const ky_training *t)
         print_json(&g, &err, rc < 0);
     else if (rc >= 0)
         printf("%s: %s (%d windows learned from, %d labels unknown)\n",
-               g.better ? "better" : "worse", g.reason, g.train.N, g.s.unknown);
+               g.better ? "better" : "worse", g.reason, g.train.d.N, g.s.unknown);
+    ky_subset_done(&g.train);
+    ky_subset_done(&g.held);
     ky_segments_free(&g.s);
     ky_model_free(g.champion);
     ky_model_free(g.candidate);

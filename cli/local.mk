@@ -8,6 +8,7 @@ kymo_SOURCES += cli/compare_models.c cli/compare_print.c cli/compare_serve.c
 kymo_SOURCES += cli/convert.c
 kymo_SOURCES += cli/eval.c
 kymo_SOURCES += cli/feed.c cli/feed.h cli/feed_encode.c cli/feed_h5.c cli/feed_host.c cli/feed_record.c
+kymo_SOURCES += cli/folds.c cli/folds.h
 kymo_SOURCES += cli/feed_send.c cli/feed_shuffle.c
 kymo_SOURCES += cli/import.c
 kymo_SOURCES += cli/inspect.c cli/inspect.h cli/inspect_json.c cli/inspect_text.c

@@ -10,9 +10,14 @@
  * printed in its place. */
 enum { MOST_WIDTH = 40, MOST_SQUARE = 20, MOST_PAIRS = 15 };
 
-static const enum ky_truth truths[] = { [KY_TASK_CLASSIFY] = KY_OF_CLASSES,
-                                        [KY_TASK_MULTILABEL] = KY_OF_LABELS,
-                                        [KY_TASK_REGRESS] = KY_OF_NUMBERS };
+enum ky_truth ky_task_truth(enum ky_task task)
+{
+    static const enum ky_truth truths[] = { [KY_TASK_CLASSIFY] = KY_OF_CLASSES,
+                                            [KY_TASK_MULTILABEL] = KY_OF_LABELS,
+                                            [KY_TASK_REGRESS] = KY_OF_NUMBERS };
+
+    return truths[task];
+}
 
 /* ---- scoring ---- */
 
@@ -42,8 +47,8 @@ int ky_scoring_run(const ky_model *m, const char *spec, const ky_scoring_opts *o
     ret->seed = o->seed;
     if ((rc = load(m, spec, o, &ret->d, err)) < 0)
         return rc;
-    return ky_evaluate_with(m, &ret->d.set, truths[o->task], o->resamples, o->seed, o->threads,
-                            &ret->p, &ret->s, err);
+    return ky_evaluate_with(m, &ret->d.set, ky_task_truth(o->task), o->resamples, o->seed,
+                            o->threads, &ret->p, &ret->s, err);
 }
 
 void ky_scoring_done(ky_scoring *s)

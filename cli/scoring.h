@@ -18,6 +18,9 @@ typedef struct ky_scoring {
     uint64_t seed;
 } ky_scoring;
 
+/** What is true of the rows of a task. */
+enum ky_truth ky_task_truth(enum ky_task task);
+
 typedef struct ky_scoring_opts {
     enum ky_task task;
     enum ky_part part;

@@ -11,6 +11,7 @@
 
 #include "cli/report.h"
 #include "cli/scoring.h"
+#include "cli/folds.h"
 #include "cli/training.h"
 #include "cli/watch.h"
 #include "models/blueprint.h"
@@ -353,7 +354,7 @@ static int check_outputs(const ky_training *t, ky_err *err)
 }
 
 static int report(const ky_training *t, const ky_model *m, const ky_data *d,
-                  const ky_train_result *r, const ky_scoring *test)
+                  const ky_train_result *r, const ky_scoring *test, const ky_folds *folds)
 {
     const ky_model_info *f = ky_model_facts(m);
     ky_json *o;
@@ -364,6 +365,8 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
                "%.4f, %.1f s\n",
                t->out, f->params, r->best_epoch, r->epochs_run, r->measure, r->val_accuracy,
                r->val_loss, r->seconds);
+        if (folds->n > 0)
+            ky_folds_print(folds);
         if (test->s.N > 0) {
             printf("test ");
             ky_scoring_print_line(test);
@@ -386,6 +389,8 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
     ky_json_set(o, measure, ky_json_of_num(r->val_accuracy));
     ky_json_set(o, "seconds", ky_json_of_num(r->seconds));
     ky_json_set(o, "test", test->s.N > 0 ? ky_scoring_json(test) : ky_json_of_null());
+    if (folds->n > 0)
+        ky_json_set(o, "cross_validation", ky_folds_json(folds));
     ky_json_set(o, "history", ky_json_copy(r->history));
     text = ky_json_text(o, 2);
     ky_json_free(o);
@@ -438,6 +443,7 @@ static int train_file(const ky_training *t)
     ky_model *m = NULL;
     ky_train_result r = { 0 };
     ky_scoring test = { 0 };
+    ky_folds folds = { 0 };
     bool classes = t->task == KY_TASK_CLASSIFY, cut_short = false;
     int rc;
 
@@ -464,7 +470,8 @@ static int train_file(const ky_training *t)
         goto out;
     if (!t->quiet)
         describe(t, &d);
-    if ((rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
+    if ((t->folds > 1 && (rc = ky_folds_run(t, &d, &folds, &err)) < 0) ||
+        (rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
         goto out;
     cut_short = ky_cli_interrupted() && r.epochs_run < t->epochs && !r.stopped_early;
     ky_training_note(t, m, &r, d.hash, d.set.N);
@@ -475,7 +482,7 @@ static int train_file(const ky_training *t)
         (rc = ky_report_write(&(ky_report){ t->report, t->out, m, &test, t->argc, t->argv },
                               &err)) < 0)
         goto out;
-    report(t, m, &d, &r, &test);
+    report(t, m, &d, &r, &test, &folds);
 out:
     ky_scoring_done(&test);
     ky_json_free(r.history);
@@ -575,6 +582,8 @@ static int check_words(const ky_usage *u, ky_training *t)
         return ky_cli_usage(u, "--memory: '%s' is neither window nor stream", t->memory);
     if (t->segments.n > 0 && (t->checkpoint != NULL || t->resume != NULL || t->report != NULL))
         return ky_cli_usage(u, "--checkpoint, --resume and --report go with a file of data");
+    if (t->folds > 1 && (t->segments.n > 0 || t->checkpoint != NULL || t->resume != NULL))
+        return ky_cli_usage(u, "--folds goes with a whole training on a file of data");
     if (t->segments.n > 0) {
         if (t->model == NULL || t->arch != NULL)
             return ky_cli_usage(u, "--segments goes with --model, the model to go on from");
@@ -700,6 +709,10 @@ static const ky_opt opts[] = {
       "much" },
     { "validation", 0, KY_OPT_NUM, &asked.validation, 0.001, 0.9, "X",
       "share held out to choose the epoch" },
+    { "folds", 0, KY_OPT_INT, &asked.folds, 0, KY_MOST_FOLDS, "N",
+      "cross-validation first: N times all rows but a fold are learned from and the fold is "
+      "scored; "
+      "0, 1: none" },
     { "threads", 't', KY_OPT_INT, &asked.threads, 0, 256, "N",
       "0: all cores; no effect on the result" },
     { "memory", 0, KY_OPT_STR, &asked.memory, 0, 0, "window|stream",

@@ -14,7 +14,7 @@ typedef struct ky_training {
     const char *data, *arch, *model, *out, *memory, *checkpoint, *resume, *history, *report;
     int argc; /* the command line */
     char *const *argv;
-    int64_t epochs, batch, patience, seed, threads, buffer;
+    int64_t epochs, batch, patience, seed, threads, buffer, folds;
     double learning_rate, validation, clip_norm;
     /* the optimizer and what becomes of the gradient */
     const char *optimizer, *schedule, *class_weight;

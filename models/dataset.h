@@ -35,6 +35,7 @@ typedef struct ky_dataset {
     const float *weight;   /* [N] of the rows in the loss that is learned from; NULL: 1 each */
     const uint32_t *group; /* [N] stream or person; NULL: every row its own */
     const int64_t *ts;     /* [N] time, us; NULL: none. Validation is then the latest part */
+    int64_t span;          /* from a row's first step to its last, as ts; 0: rows do not overlap */
     bool carried; /* rows of a group are consecutive pieces of one stream: the state is carried
                      from each to the next (truncated backpropagation), --memory stream */
 } ky_dataset;

@@ -170,20 +170,21 @@ static int check_row(const ky_dataset *d, int row, const float *x, ky_err *err)
 }
 
 /* Rows of the one side become a list, those of the other a dataset of their own. */
-static int set_sides(trainer *t, const uint8_t *held, int n_held, ky_err *err)
+static int set_sides(trainer *t, const uint8_t *side, int n_held, ky_err *err)
 {
     uint32_t *rows = malloc((size_t)t->d.N * sizeof *rows + 1);
-    int to[2] = { 0, 0 }, rc;
+    int n = 0;
 
     if (rows == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory to hold out %d of %d rows", n_held, t->d.N);
-    t->n_train = t->d.N - n_held;
-    to[1] = t->n_train;
-    for (int i = 0; i < t->d.N; i++)
-        rows[to[held[i]]++] = (uint32_t)i;
     t->rows = rows;
-    rc = ky_subset_new(&t->d, rows + t->n_train, n_held, &t->val, err);
-    return rc;
+    for (int i = 0; i < t->d.N; i++)
+        if (side[i] == KY_LEARNED)
+            rows[t->n_train++] = (uint32_t)i;
+    for (int i = 0; i < t->d.N; i++)
+        if (side[i] == KY_HELD)
+            rows[t->n_train + n++] = (uint32_t)i;
+    return ky_subset_new(&t->d, rows + t->n_train, n_held, &t->val, err);
 }
 
 static uint64_t draw_seed(const trainer *t, int what)

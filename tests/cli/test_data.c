@@ -477,6 +477,47 @@ static void a_streamed_training_repeats_to_the_byte(void **state)
     assert_int_equal(r->code, 1);
 }
 
+/* -- cross-validation ----------------------------------------------------------------------------
+ */
+
+/* Every fold is scored by a model that has not seen it; then all rows make the model. */
+static void folds_are_scored_and_then_all_rows_are_learned(void **state)
+{
+    static const char command[] = "train|vectors.h5|--arch|dense:4 relu, dense|-o|m.h5|-e|30|--lr|"
+                                  "0.03|-b|16|--folds|4";
+    const ky_json *cv, *accuracy;
+    ky_json *o;
+    double sum = 0;
+    ran *r;
+
+    (void)state;
+    r = run(command);
+    assert_int_equal(r->code, 0);
+    assert_non_null(strstr(r->err, "fold 4 of 4: accuracy "));
+    assert_non_null(strstr(r->out, "4 folds: accuracy "));
+    assert_non_null(strstr(r->out, " +- "));
+    run_well("predict|m.h5|vectors.h5|-o|p4.h5");
+    run_well("train|vectors.h5|--arch|dense:4 relu, dense|-o|m.h5|-e|30|--lr|0.03|-b|16|-q");
+    run_well("predict|m.h5|vectors.h5|-o|p0.h5");
+    assert_true(same_bytes("p0.h5", "p4.h5"));
+
+    r = run("train|vectors.h5|--arch|dense:4 relu, dense|-o|m.h5|-e|30|--lr|0.03|-b|16|--folds|4|-j"
+            "|-q");
+    o = report_of(r);
+    cv = ky_json_get(o, "cross_validation");
+    accuracy = ky_json_get(cv, "accuracy");
+    assert_int_equal(ky_json_int(ky_json_get(cv, "folds"), 0), 4);
+    for (size_t k = 0; k < 4; k++)
+        sum += ky_json_num(ky_json_at(ky_json_get(accuracy, "each"), k), NAN);
+    assert_true(fabs(sum / 4 - number(accuracy, "mean")) < 1e-12);
+    assert_true(number(accuracy, "mean") > 0.9);
+    assert_true(number(accuracy, "standard_error") < 0.1);
+    ky_json_free(o);
+    r = run("train|few.h5|--arch|embed:2, gmp, dense|-o|new.h5|-q|--folds|9");
+    assert_int_equal(r->code, 1);
+    assert_non_null(strstr(r->err, "4 rows are too few for 9 folds"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +526,7 @@ int main(void)
         cmocka_unit_test(what_is_behind_the_end_of_a_row_has_no_say),
         cmocka_unit_test(training_says_what_becomes_of_short_rows),
         cmocka_unit_test(tokens_of_several_lengths_are_masked),
+        cmocka_unit_test(folds_are_scored_and_then_all_rows_are_learned),
         cmocka_unit_test(data_larger_than_the_buffer_are_learned_from_within_it),
         cmocka_unit_test(a_streamed_training_repeats_to_the_byte),
     };

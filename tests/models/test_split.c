@@ -296,6 +296,104 @@ static void every_piece_is_done_once_and_workers_are_alone(void **state)
     ky_pool_free(NULL);
 }
 
+/* -- rows that overlap, and folds ----------------------------------------------------------------
+ */
+
+static void rows_that_reach_into_those_held_are_left_out(void **state)
+{
+    enum { WINDOWS = 20 };
+    static int32_t y[WINDOWS];
+    static int64_t ts[WINDOWS];
+    uint8_t side[WINDOWS], fold[WINDOWS];
+    ky_dataset d = { .N = WINDOWS, .T = 1, .F = 1, .C = 1, .y = y, .ts = ts, .span = 25 };
+
+    (void)state;
+    for (int i = 0; i < WINDOWS; i++)
+        ts[i] = 1000 + 10 * i; /* each overlaps the next two, and shares a moment with no third */
+
+    assert_int_equal(ky_split(&d, 0.25, 1, side, NULL), 5);
+    for (int i = 0; i < WINDOWS; i++)
+        assert_int_equal(side[i], i >= 15 ? KY_HELD : i >= 13 ? KY_LEFT_OUT : KY_LEARNED);
+    d.span = 1000;
+    assert_int_equal(ky_split(&d, 0.25, 1, side, NULL), KY_EINVAL); /* nothing is left */
+
+    d.span = 25;
+    assert_int_equal(ky_fold(&d, 4, 1, fold, NULL), KY_OK);
+    ky_fold_sides(&d, fold, 1, side);
+    for (int i = 0; i < WINDOWS; i++) {
+        bool held = i >= 5 && i < 10;
+
+        assert_int_equal(side[i], held ? KY_HELD : i >= 3 && i < 12 ? KY_LEFT_OUT : KY_LEARNED);
+    }
+}
+
+static void folds_share_every_class_and_part_no_group(void **state)
+{
+    enum { ROWS = 103, K = 5 };
+    static int32_t y[ROWS];
+    static uint32_t group[ROWS];
+    uint8_t fold[ROWS], again[ROWS], other[ROWS];
+    ky_dataset d = { .N = ROWS, .T = 1, .F = 1, .C = 3, .y = y };
+    int of[K][3] = { { 0 } }, rows[K] = { 0 };
+
+    (void)state;
+    for (int i = 0; i < ROWS; i++) {
+        y[i] = i < 53 ? 0 : i < 93 ? 1 : 2;
+        group[i] = (uint32_t)i / 6;
+    }
+    assert_int_equal(ky_fold(&d, K, 1, fold, NULL), KY_OK);
+    assert_int_equal(ky_fold(&d, K, 1, again, NULL), KY_OK);
+    assert_int_equal(ky_fold(&d, K, 2, other, NULL), KY_OK);
+    for (int i = 0; i < ROWS; i++) {
+        assert_true(fold[i] < K);
+        of[fold[i]][y[i]]++;
+        rows[fold[i]]++;
+    }
+    for (int f = 0; f < K; f++) {
+        assert_in_range(rows[f], ROWS / K, ROWS / K + 1);
+        assert_in_range(of[f][0], 53 / K, 53 / K + 1);
+        assert_int_equal(of[f][1], 40 / K);
+        assert_int_equal(of[f][2], 10 / K);
+    }
+    assert_memory_equal(fold, again, ROWS);
+    assert_memory_not_equal(fold, other, ROWS);
+
+    d.group = group;
+    assert_int_equal(ky_fold(&d, K, 1, fold, NULL), KY_OK);
+    memset(rows, 0, sizeof rows);
+    for (int i = 0; i < ROWS; i++) {
+        assert_int_equal(fold[i], fold[i / 6 * 6]);
+        rows[fold[i]]++;
+    }
+    for (int f = 0; f < K; f++)
+        assert_in_range(rows[f], ROWS / K - 6, ROWS / K + 6);
+    assert_int_equal(ky_fold(&d, 50, 1, fold, NULL), KY_EINVAL);
+    for (int i = 0; i < ROWS; i++)
+        group[i] = 7;
+    assert_int_equal(ky_fold(&d, K, 1, fold, NULL), KY_EINVAL);
+}
+
+static void a_split_has_both_parts_and_nothing_of_what_is_left_out(void **state)
+{
+    static const uint8_t side[] = { KY_HELD, KY_LEARNED, KY_LEFT_OUT, KY_HELD, KY_LEARNED };
+    static const int32_t y[] = { 10, 11, 12, 13, 14 };
+    static const float x[] = { 0, 1, 2, 3, 4 };
+    ky_dataset d = { .N = 5, .T = 1, .F = 1, .C = 20, .x = x, .y = y };
+    ky_subset learned, held;
+
+    (void)state;
+    assert_int_equal(ky_split_parts(&d, side, &learned, &held, NULL), KY_OK);
+
+    assert_int_equal(learned.d.N, 2);
+    assert_int_equal(learned.d.y[0], 11);
+    assert_int_equal(learned.d.y[1], 14);
+    assert_int_equal(held.d.N, 2);
+    assert_int_equal(held.d.y[1], 13);
+    assert_true(*ky_dataset_row(&held.d, 1) == 3);
+    ky_subset_done(&learned);
+    ky_subset_done(&held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +410,9 @@ int main(void)
         cmocka_unit_test(carried_rows_follow_their_stream_in_one_lane),
         cmocka_unit_test(one_long_stream_is_cut_so_that_lanes_have_company),
         cmocka_unit_test(every_piece_is_done_once_and_workers_are_alone),
+        cmocka_unit_test(rows_that_reach_into_those_held_are_left_out),
+        cmocka_unit_test(folds_share_every_class_and_part_no_group),
+        cmocka_unit_test(a_split_has_both_parts_and_nothing_of_what_is_left_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
