@@ -1,7 +1,7 @@
 # Manual pages and documents.
 dist_man_MANS += docs/kymo.1 docs/kymod.8 docs/kymod.ini.5
 dist_doc_DATA += docs/architecture.md docs/messages.md docs/models.md \
-	docs/results.md docs/sql.md
+	docs/performance.md docs/results.md docs/sql.md
 EXTRA_DIST += docs/adding-a-layer.md
 MAINTAINERCLEANFILES += docs/kymod.ini.5
 

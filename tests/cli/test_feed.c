@@ -76,11 +76,12 @@ static size_t count_of(ky_h5 *f, const char *set)
     return (size_t)info.dims[0];
 }
 
-static ky_codec *json_codec(void)
+static ky_codec *codec_of(const char *format, enum ky_missing missing)
 {
+    ky_codec_opts o = { .format = format, .missing = missing };
     ky_codec *c;
 
-    assert_int_equal(ky_codec_new(&(ky_codec_opts){ 0 }, &c, NULL), KY_OK);
+    assert_int_equal(ky_codec_new(&o, &c, NULL), KY_OK);
     return c;
 }
 
@@ -217,7 +218,7 @@ static void this_machine_can_be_recorded(void **state)
 static void csv_is_read_as_people_write_it(void **state)
 {
     char address[512], words[1024];
-    ky_codec *c = json_codec();
+    ky_codec *c = codec_of("json", KY_MISSING_REJECT);
     ky_zsock *pull;
     ky_zframe f;
     ky_sample s;
@@ -246,6 +247,49 @@ static void csv_is_read_as_people_write_it(void **state)
     assert_int_equal(end_of(pid), 0);
     ky_zsock_close(pull);
     ky_codec_free(c);
+}
+
+static void every_format_says_what_it_can(void **state)
+{
+    static const float x[] = { 1.5f, -2.0f, 300.0f };
+    ky_codec *msgpack = codec_of("msgpack", KY_MISSING_HOLD),
+             *f32 = codec_of("f32", KY_MISSING_HOLD);
+    char address[512], words[1024];
+    ky_zframe f[2];
+    ky_zsock *pull;
+    ky_sample s;
+
+    (void)state;
+    write_file("f.csv", "stream,ts,x,y,z,label,seq\n"
+                        "p1,1969-12-31T23:59:59.25Z,1.5,-2,300,worn,-7\n"
+                        "p2,,1.5,,300,,\n");
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(ky_zsock_open("pull", ipc("fmt", address), true, 0, &pull, NULL), KY_OK);
+        snprintf(words, sizeof(words), "feed|f.csv|--to|%s|-q|--format|%s", address,
+                 k == 0 ? "msgpack" : "f32");
+        pid_t pid = start_quiet(words);
+        assert_int_equal(ky_zsock_recv(pull, f, 2, WAIT_MS, NULL), 1 + k);
+        assert_int_equal(ky_codec_decode(k == 0 ? msgpack : f32, f[k].data, f[k].len, &s, NULL),
+                         KY_OK);
+        assert_int_equal(s.features, 3);
+        assert_memory_equal(s.x, x, sizeof(x));
+        assert_int_equal(s.ts_us, k == 0 ? -750000 : KY_NONE);
+        assert_int_equal(s.seq, k == 0 ? -7 : KY_NONE);
+        assert_memory_equal(k == 0 ? s.stream : f[0].data, "p1", 2);
+        assert_true(k == 0 ? s.label_len == 4 : s.label == NULL);
+        assert_int_equal(ky_zsock_recv(pull, f, 2, WAIT_MS, NULL), 1 + k);
+        assert_int_equal(ky_codec_decode(k == 0 ? msgpack : f32, f[k].data, f[k].len, &s, NULL),
+                         KY_OK);
+        assert_true(s.holes == 1 && isnan(s.x[1]) && s.x[2] == 300.0f);
+        assert_int_equal(end_of(pid), 0);
+        ky_zsock_close(pull);
+    }
+    ky_codec_free(msgpack);
+    ky_codec_free(f32);
+    assert_int_equal(run("feed|f.csv|--to|ipc://x|--format|csv")->code, 2);
+    ran *r = run("feed|f.csv|--to|ipc://x|--ack|--format|f32");
+    assert_int_equal(r->code, 2);
+    assert_non_null(strstr(r->err, "do not say which stream"));
 }
 
 static void bad_csv_is_refused_with_its_place(void **state)
@@ -320,16 +364,18 @@ static void follow(follower *w, const ky_zframe *f)
 static void windows_are_played_as_streams_side_by_side(void **state)
 {
     enum { N = 50, T = 4, F = 2, STREAMS = 7 };
-    static const char *const extra[] = { "", "|--interleave|5", "|--interleave|6" };
+    static const char *const extra[] = { "", "|--interleave|5", "|--interleave|6",
+                                         "|--interleave|5|--format|msgpack" };
+    static const char *const formats[] = { "json", "json", "json", "msgpack" };
     float *x = write_windows("play.h5", N, T, F);
     char address[512], words[1024];
-    int changes[3];
+    int changes[4];
     ky_zsock *pull;
     ky_zframe f;
 
     (void)state;
-    for (int k = 0; k < 3; k++) {
-        follower w = { json_codec(), x, N, T, F, STREAMS, { 0 }, 0, -1 };
+    for (int k = 0; k < 4; k++) {
+        follower w = { codec_of(formats[k], KY_MISSING_REJECT), x, N, T, F, STREAMS, { 0 }, 0, -1 };
         assert_int_equal(ky_zsock_open("pull", ipc("play", address), true, 0, &pull, NULL), KY_OK);
         snprintf(words, sizeof(words), "feed|play.h5:X|--streams|7|--to|%s|-q%s", address,
                  extra[k]);
@@ -345,6 +391,7 @@ static void windows_are_played_as_streams_side_by_side(void **state)
     }
     assert_int_equal(changes[0], N * T - (T - 1)); /* in lockstep; the last round has one window */
     assert_true(changes[1] < N * T && changes[2] < N * T && changes[1] > N);
+    assert_int_equal(changes[3], changes[1]);
     free(x);
 }
 
@@ -461,7 +508,7 @@ static void acknowledged_samples_survive_loss_restart_and_a_new_session(void **s
 {
     enum { N = 60, T = 10, F = 3, STREAMS = 4 };
     float *x = write_windows("ack.h5", N, T, F);
-    follower w = { json_codec(), x, N, T, F, STREAMS, { 0 }, 0, -1 };
+    follower w = { codec_of("json", KY_MISSING_REJECT), x, N, T, F, STREAMS, { 0 }, 0, -1 };
     receiver r = { .wait_ms = WAIT_MS };
     char address[512], words[1024];
     ky_zframe f[5];
@@ -585,6 +632,7 @@ int main(void)
         cmocka_unit_test(recordings_add_up),
         cmocka_unit_test(this_machine_can_be_recorded),
         cmocka_unit_test(csv_is_read_as_people_write_it),
+        cmocka_unit_test(every_format_says_what_it_can),
         cmocka_unit_test(bad_csv_is_refused_with_its_place),
         cmocka_unit_test(windows_are_played_as_streams_side_by_side),
         cmocka_unit_test(a_slow_reader_gets_everything),
