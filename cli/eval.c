@@ -78,7 +78,7 @@ int ky_cmd_eval(int argc, char **argv)
     if (json)
         print_json(words[0], &s);
     else
-        ky_scoring_print(&s);
+        ky_scoring_print(&s, words[0]);
     if (report != NULL && !json)
         printf("\nreport: %s/index.html\n", report);
 out:

@@ -233,11 +233,11 @@ static void print_pairs(const ky_scoring *s, int width)
     }
 }
 
-void ky_scoring_print(const ky_scoring *s)
+void ky_scoring_print(const ky_scoring *s, const char *model)
 {
     int width = widest(s);
 
-    ky_cli_print_safe(stdout, ky_model_facts(s->m)->name, strlen(ky_model_facts(s->m)->name));
+    ky_cli_print_safe(stdout, model, strlen(model));
     printf(" on ");
     ky_cli_print_safe(stdout, s->d.what, strlen(s->d.what));
     printf(": %d rows of %s", s->s.N, ky_data_shape(s->d.rows->rank - 1, s->d.rows->dims + 1).text);

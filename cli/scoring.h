@@ -41,8 +41,9 @@ void ky_scoring_done(ky_scoring *s);
 /** One line: "accuracy 0.9011 (0.8804 to 0.9185), macro F1 ... (950 rows; 95 % intervals)". */
 void ky_scoring_print_line(const ky_scoring *s);
 
-/** Figures with intervals, a table of classes, labels or targets, the confusion matrix. */
-void ky_scoring_print(const ky_scoring *s);
+/** Figures with intervals, a table of classes, labels or targets, the confusion matrix; `model` is
+ *  what the model is called in front of them. */
+void ky_scoring_print(const ky_scoring *s, const char *model);
 
 /** An object with the same. */
 ky_json *ky_scoring_json(const ky_scoring *s);

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "cli/page.h"
+#include "models/blueprint.h"
 #include "models/h5.h"
 #include "models/rng.h"
 
@@ -174,7 +175,10 @@ static void a_page_tells_of_the_training_and_of_every_answer(void **state)
     assert_well_formed(page);
     assert_non_null(strstr(page, "no test part to score"));
     assert_int_equal(count(page, "<svg"), 2);
-    run_well("eval|m.h5|three.h5|--report|r");
+    ran *said = run("eval|m.h5|three.h5|--report|r");
+    assert_int_equal(said->code, 0);
+    assert_non_null(strstr(said->out, "m.h5 on three.h5:X: 90 rows of [6,2], 6 groups"));
+    assert_non_null(strstr(said->out, "report: r/index.html"));
     load_page("r/index.html");
 
     assert_well_formed(page);
@@ -206,6 +210,35 @@ static void hostile_names_are_but_text(void **state)
     assert_non_null(strstr(page, "<code>kymo eval &#39;&lt;b&gt;&#39;\\&#39;&#39;&quot;&amp;m.h5&"
                                  "#39; evil.h5 --report &#39;it&#39;\\&#39;&#39;s &lt;i&gt;&#39;"
                                  "</code>"));
+}
+
+/* What a file from elsewhere tells of its training is believed to be nothing but JSON. */
+static void a_hostile_origin_is_but_text(void **state)
+{
+    (void)state;
+    static const char origin[] =
+        "{\"kymo_version\":\"<b>\",\"best_epoch\":99999999999,\"<script>\":{\"a\":[\"<img>\"]},"
+        "\"history\":[{\"epoch\":1e300,\"loss\":\"x\",\"val_loss\":-1e308,\"mae\":null},"
+        "{\"epoch\":-5,\"loss\":1e308,\"learning_rate\":{}},3,null,[]]}";
+    char path[4096];
+    ky_model *m = NULL;
+    ky_json *extra = NULL;
+    make("three.h5", 3, NULL);
+    run_well("train|three.h5|--arch|flatten, dense|-o|m.h5|-e|1|-q");
+    assert_int_equal(ky_model_load(in_dir("m.h5", path), &m, NULL), KY_OK);
+    assert_int_equal(ky_json_parse(origin, strlen(origin), false, &extra, NULL), KY_OK);
+    ky_json_free(m->meta.extra);
+    m->meta.extra = extra;
+    assert_int_equal(ky_model_save(m, path, NULL), KY_OK);
+    ky_model_free(m);
+
+    run_well("eval|m.h5|three.h5|--report|o");
+    load_page("o/index.html");
+
+    assert_well_formed(page);
+    assert_alone(page);
+    assert_non_null(strstr(page, "<th scope=\"row\">&lt;script&gt;</th>"));
+    run_well("inspect|m.h5");
 }
 
 static void fifty_classes_are_drawn_without_counts(void **state)
@@ -357,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_page_tells_of_the_training_and_of_every_answer),
         cmocka_unit_test(hostile_names_are_but_text),
+        cmocka_unit_test(a_hostile_origin_is_but_text),
         cmocka_unit_test(fifty_classes_are_drawn_without_counts),
         cmocka_unit_test(numbers_are_drawn_with_what_is_left_of_them),
         cmocka_unit_test(a_page_that_cannot_be_written_is_told_before_the_work),
