@@ -172,6 +172,8 @@ static int run_all(ky_comparison *c, ky_err *err)
     c->interrupted = ky_cli_interrupted();
     if (rc == KY_OK && !c->interrupted)
         ky_progress_end(&w.bar, w.bar.total, NULL);
+    else
+        ky_progress_clear(&w.bar);
     return rc;
 }
 
@@ -275,7 +277,7 @@ static const char about[] =
     "none) is only scored.";
 
 /* What the command line asks for; the table below points into it. */
-static ky_comparison asked = { .seeds = 3 };
+static ky_comparison asked;
 static int64_t seeds = 3, weights;
 static const char *only, *kind;
 
@@ -351,6 +353,8 @@ int ky_cmd_compare(int argc, char **argv)
     c->seeds = (int)seeds;
     c->weights = (size_t)weights;
     ky_cli_catch_interrupts();
+    ky_cli_say_at_interrupt(
+        "\nkymo: ends after this batch and shows what is known; once more: ends at once\n");
     rc = compare(c, kind, only, &err);
     if (rc == KY_OK && c->base.json)
         ky_compare_print_json(c);

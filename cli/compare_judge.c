@@ -244,11 +244,26 @@ static void say_unfinished(text *t, const ky_comparison *c)
         say(t, ". --epochs gives all of them more.\n");
 }
 
+/* What an interrupt has left undone. */
+static void say_interrupted(text *t, const ky_comparison *c)
+{
+    int runs = 0, wanted = 0;
+
+    for (int i = 0; i < c->n; i++)
+        if (c->entry[i].left_out.code == 0) {
+            runs += c->entry[i].runs;
+            wanted += c->seeds;
+        }
+    say(t, "Careful: this was interrupted after %d of %d trainings.\n", runs, wanted);
+}
+
 /* What should make one doubt all this. */
 static void say_doubts(text *t, const ky_comparison *c)
 {
     const ky_entry *b = c->best;
 
+    if (c->interrupted)
+        say_interrupted(t, c);
     if (!isnan(c->commonest) && b->mean - 2 * b->error <= c->commonest)
         say(t,
             "Careful: none is better for certain than always naming the most frequent class "

@@ -333,6 +333,7 @@ static void an_interrupt_shows_what_is_known_so_far(void **state)
     slurp(path, r.out, sizeof r.out);
     ky_json *report = report_of(&r);
     assert_true(ky_json_bool(ky_json_get(report, "interrupted"), false));
+    says(report, "interrupted after");
     assert_true(number_in(report, "linear", "runs") >= 1);
     assert_true(number_in(report, "lstm", "runs") < 20);
     ky_json_free(report);
