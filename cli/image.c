@@ -13,6 +13,7 @@
 #include <jpeglib.h>
 #endif
 
+#if defined KY_WITH_PNG || defined KY_WITH_JPEG
 enum { MOST_PIXELS = 64 << 20 };
 
 static int check_size(const ky_image *m, const char *kind, ky_err *err)
@@ -30,6 +31,7 @@ static int make_room(ky_image *m, ky_err *err)
                ? KY_OK
                : ky_fail(err, KY_ENOMEM, "no memory for %d x %d pixels", m->height, m->width);
 }
+#endif
 
 #if !defined KY_WITH_PNG || !defined KY_WITH_JPEG
 static int missing(const char *kind, const char *option, const char *package, ky_err *err)

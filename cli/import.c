@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/data.h"
 
 enum { MOST_SHOWN = 40 }; /* classes that are listed */
 
@@ -151,26 +152,19 @@ static void show(void *arg, double done, double total)
     ky_progress_show(bar, done, NULL);
 }
 
-/* A file that is read must not be the one that is written. */
-static int check_out(const wish *w, const char *const *words, int n, ky_err *err)
-{
-    for (int i = 0; i < n && w->o.out != NULL; i++)
-        if (strcmp(words[i], w->o.out) == 0)
-            return ky_fail(err, KY_EINVAL, "'%s' is what is read; give -o another name", words[i]);
-    return KY_OK;
-}
-
 static int import(wish *w, const char *const *words, int n)
 {
     ky_progress bar = { .what = "importing", .unit = "rows", .quiet = w->quiet };
     ky_import_report r = { .files = 0 };
     ky_err err = { 0 };
-    int rc;
+    int rc = KY_OK;
 
     w->o.out = w->dry ? NULL : w->out;
     w->o.progress = show;
     w->o.arg = &bar;
-    if ((rc = check_out(w, words, n, &err)) == KY_OK)
+    for (int i = 0; rc == KY_OK && i < n && w->o.out != NULL; i++)
+        rc = ky_data_spare(words[i], w->o.out, &err);
+    if (rc == KY_OK)
         rc = ky_import_run(&w->o, words, n, &r, &err);
     if (rc == KY_OK && bar.tty)
         ky_progress_end(&bar, bar.total, NULL);

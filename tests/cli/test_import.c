@@ -254,7 +254,7 @@ static void wrong_usage_ends_with_2(void **state)
         assert_int_equal(run(wrong[i])->code, 2);
     put_text("x.ts", TWO_CLASSES "1,2:a\n");
     fails("import|x.ts|-f|xml|-o|bad.h5", "must be one of ts, ");
-    fails("import|x.ts|-o|x.ts", "is what is read");
+    fails("import|x.ts|-o|x.ts", "is the file that is read");
     fails("import|x.ts|-o|nowhere/bad.h5", "nowhere/bad.h5");
 }
 

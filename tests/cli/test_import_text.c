@@ -1,7 +1,7 @@
 /* kymo import of text, and models that are asked in words. */
 #include "tests/cli/import.h"
 
-#include "models/model.h"
+#include "models/blueprint.h"
 
 /* The sentence of a vocabulary's JSON. */
 static ky_vocabulary *vocabulary_of(const char *file)
@@ -213,6 +213,24 @@ static void put_vocabulary(const char *name, const char *json)
     "{\"standardize\":\"lower\",\"split\":\"whitespace\",\"padding\":\"post\","                    \
     "\"output_sequence_length\":3,\"vocabulary\":" words "}"
 
+/* Instead of the words that a model carries. */
+static int put_note(ky_h5 *f, void *json, ky_err *err)
+{
+    return ky_h5_set_attr_str(f, "/", KY_VOCABULARY_ATTR, json, err);
+}
+
+static void put_model(const char *name, const char *json)
+{
+    ky_model *m = NULL;
+    char path[4096];
+    ky_err err = { 0 };
+
+    assert_int_equal(ky_model_load(in_dir("words.h5", path), &m, &err), KY_OK);
+    assert_int_equal(
+        ky_model_save_with(m, in_dir(name, path), put_note, (void *)(uintptr_t)json, &err), KY_OK);
+    ky_model_free(m);
+}
+
 static void hostile_vocabularies_in_files_are_refused(void **state)
 {
     (void)state;
@@ -244,9 +262,13 @@ static void hostile_vocabularies_in_files_are_refused(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         put_vocabulary("v.h5", bad[i].json);
         fails("import|reviews.txt|--vocabulary|v.h5|-o|bad.h5", bad[i].says);
+        put_model("hostile.h5", bad[i].json);
+        fails("predict|hostile.h5|--text|x", bad[i].says);
         fails("train|v.h5|--arch|embed:4, gap, dense|-q|-o|bad.h5", bad[i].says);
     }
     put_vocabulary("v.h5", GOOD("[\"\",\"[UNK]\",\"a\",\"b\"]"));
+    put_model("hostile.h5", GOOD("[\"\",\"[UNK]\",\"a\",\"b\"]"));
+    run_well("predict|hostile.h5|--text|a b");
     run_well("import|reviews.txt|--vocabulary|v.h5|-o|fine.h5");
     fails("train|v.h5|--arch|embed:4x3, gap, dense|-q|-o|bad.h5", "rows for 3 words");
 }

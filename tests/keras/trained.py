@@ -1,4 +1,5 @@
 """What kymo trains, Keras opens and answers alike. usage: trained.py BUILDDIR WORKDIR SEED"""
+import json
 import os
 import subprocess
 import sys
@@ -35,6 +36,33 @@ def check(arch):
     return None if worst <= TOLERANCE * largest else "off by %.3g of %.3g" % (worst, largest)
 
 
+def check_text():
+    """A model that carries its words is a Keras model all the same, in both forms."""
+    text, data, model, archive, out = (os.path.join(WORK, f) for f in (
+        "text.tsv", "text.h5", "words.h5", "words.keras", "said.h5"))
+    with open(text, "w") as f:
+        for i in range(120):
+            f.write("%s\n" % ("pos\ta good film, number %d" % i if i % 2 else "neg\tsuch a bad one"))
+    trouble = (kymo("import", text, "-o", data, "--max-tokens", "20") or
+               kymo("train", data, "--arch", "embed:4, lstm:4, dense", "-o", model, "--epochs", "2",
+                    "--seed", str(SEED)) or
+               kymo("convert", model, archive) or kymo("predict", model, data + ":X", "-o", out))
+    if trouble:
+        return trouble
+    with h5py.File(data) as f:
+        x, words = f["X"][:], json.loads(f.attrs["kymo_text"])
+    with h5py.File(model) as f:
+        if json.loads(f.attrs["kymo_text"]) != words:
+            return "the model has other words than the data"
+    with h5py.File(out) as f:
+        got = f["y"][:]
+    for path in model, archive:
+        want = np.asarray(keras.models.load_model(path, compile=False)(x, training=False))
+        if np.abs(got - want).max() > TOLERANCE * np.abs(want).max():
+            return "%s: off by %.3g" % (path, np.abs(got - want).max())
+    return None
+
+
 failed = 0
 ARCHS = ["lstm:8, dense", "conv1d:8x3 relu, maxpool:2, flatten, dense"]
 for arch in ARCHS:
@@ -42,7 +70,11 @@ for arch in ARCHS:
     if trouble:
         failed += 1
         print("%s, seed %d: %s" % (arch, SEED, trouble))
-print("[  PASSED  ] %d test(s)." % (len(ARCHS) - failed))
+trouble = check_text()
+if trouble:
+    failed += 1
+    print("text, seed %d: %s" % (SEED, trouble))
+print("[  PASSED  ] %d test(s)." % (len(ARCHS) + 1 - failed))
 if failed:
     print("[  FAILED  ] %d test(s)." % failed)
 sys.exit(1 if failed else 0)
