@@ -125,6 +125,13 @@ static int read_long(ky_scan *s, item *it)
     return check_size(s, it);
 }
 
+static inline enum kind kind_of(uint8_t lead)
+{
+    if (lead >= 0xc0 && lead < 0xe0)
+        return (enum kind)heads[lead - 0xc0].kind;
+    return lead < 0x80 || lead >= 0xe0 ? INT : lead >= 0xa0 ? STR : lead >= 0x90 ? ARRAY : MAP;
+}
+
 /* The next item; p then is on what is in it, or behind it. */
 static inline int read_item(ky_scan *s, item *it)
 {
@@ -138,12 +145,10 @@ static inline int read_item(ky_scan *s, item *it)
     it->v = (int8_t)c;
     if (c >= 0xc0 && c < 0xe0)
         return read_long(s, it);
-    if (c < 0x80 || c >= 0xe0) {
-        it->kind = INT;
+    it->kind = kind_of(c);
+    if (it->kind == INT)
         return KY_OK;
-    }
-    it->kind = c >= 0xa0 ? STR : c >= 0x90 ? ARRAY : MAP;
-    it->n = c >= 0xa0 ? c & 0x1f : c & 0x0f;
+    it->n = c & (it->kind == STR ? 0x1f : 0x0f);
     return check_size(s, it);
 }
 
@@ -464,9 +469,9 @@ static int read_rows(msgpack *m, ky_scan *s, uint64_t rows, ky_sample *ret)
 /* Whether an array or a bin follows: rows. */
 static bool row_follows(const ky_scan *s)
 {
-    uint8_t c = s->p < s->end ? *s->p : 0;
+    enum kind next = s->p < s->end ? kind_of(*s->p) : NEVER;
 
-    return (c & 0xf0) == 0x90 || (c >= 0xc4 && c <= 0xc6) || c == 0xdc || c == 0xdd;
+    return next == ARRAY || next == BIN;
 }
 
 static int read_x(msgpack *m, ky_scan *s, const ky_field *f, ky_sample *ret)
