@@ -379,7 +379,7 @@ static void stop(pid_t pid)
 
 static void bench_mode(const char *journal, int run, int total, const struct format *format)
 {
-    double *latency = malloc((size_t)total * sizeof(*latency)), seconds, rate;
+    double *latency = malloc((size_t)total * sizeof(*latency)), seconds = 0, rate;
     double bare = bare_rate(total, format);
     threads before, after;
     pid_t pid = start_kymod(journal, run, format);
