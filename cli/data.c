@@ -635,6 +635,26 @@ void ky_data_free(ky_data *d)
     memset(d, 0, sizeof *d);
 }
 
+int ky_data_check_test(const char *spec, const ky_data *d, ky_err *err)
+{
+    place p = { .f = NULL };
+    ky_h5_info i;
+    int rc = open_place(spec, KY_PART_TEST, &p, NULL);
+    bool same = true;
+
+    if (rc >= 0 && (rc = ky_data_stat(p.f, p.x, &i, err)) >= 0) {
+        same = i.rank == d->rows->rank;
+        for (int k = 1; k < i.rank; k++)
+            same = same && i.dims[k] == d->rows->dims[k];
+        if (!same)
+            rc = ky_fail(err, KY_ESHAPE, "'%s': rows of '%s' are %s, those to learn from %s",
+                         p.path, p.x + 1, ky_data_shape(i.rank - 1, i.dims + 1).text,
+                         ky_data_shape(d->rows->rank - 1, d->rows->dims + 1).text);
+    }
+    ky_h5_close(p.f);
+    return rc == KY_ENOENT ? KY_OK : rc;
+}
+
 /* ---- against a model ---- */
 
 /* T and F as the model has them. */

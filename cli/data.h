@@ -86,6 +86,10 @@ int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err);
 /** Type and shape of a dataset that can be rows: KY_ESHAPE if it cannot. */
 int ky_data_stat(ky_h5 *f, const char *path, ky_h5_info *ret, ky_err *err);
 
+/** KY_ESHAPE if the file's test part has rows of another shape than d, its training part; nothing
+ *  is read but shapes. */
+int ky_data_check_test(const char *spec, const ky_data *d, ky_err *err);
+
 /** One dataset as it is, finite numbers of any shape: *ret from malloc. */
 int ky_data_read(ky_h5 *f, const char *path, ky_h5_info *ret_info, float **ret, ky_err *err);
 

@@ -114,6 +114,7 @@ int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool
     o.rate = t->rate;
     o.balanced = t->class_weight != NULL && strcmp(t->class_weight, "balanced") == 0;
     o.class_weight = weight;
+    o.augment = t->augment;
     o.seed = (uint64_t)t->seed;
     o.checkpoint = t->checkpoint;
     o.resume = t->resume;
@@ -154,6 +155,8 @@ static void note_options(const ky_training *t, ky_json *e)
     note_num(e, "label_smoothing", t->smoothing);
     if (t->class_weight != NULL)
         ky_json_set(e, "class_weight", ky_json_of_str(t->class_weight));
+    if (t->augment_text != NULL)
+        ky_json_set(e, "augment", ky_json_of_str(t->augment_text));
     if (t->rate.kind == KY_DECAY_NONE)
         return;
     ky_json_set(e, "schedule", ky_json_of_str(t->schedule));
@@ -468,6 +471,10 @@ static int train_file(const ky_training *t)
     }
     if ((rc = make_model(t, &d, &m, &err)) < 0)
         goto out;
+    /* Not after hours of training. */
+    if (strchr(t->data, ':') == NULL && ky_model_facts(m)->window > 0 &&
+        (rc = ky_data_check_test(t->data, &d, &err)) < 0)
+        goto out;
     if (!t->quiet)
         describe(t, &d);
     if ((t->folds > 1 && (rc = ky_folds_run(t, &d, &folds, &err)) < 0) ||
@@ -574,8 +581,12 @@ static int check_words(const ky_usage *u, ky_training *t)
 {
     int rc = check_optimizer(u, t);
 
+    ky_err err;
+
     if (rc >= 0 || (rc = check_task(u, t)) >= 0)
         return rc;
+    if (t->augment_text != NULL && ky_augment_parse(t->augment_text, &t->augment, &err) < 0)
+        return ky_cli_usage(u, "--augment: %s", err.text);
     if (t->out == NULL && t->segments.n > 0)
         return ky_cli_usage(u, "-o is missing: where the model should be written");
     if (strcmp(t->memory, "window") != 0 && strcmp(t->memory, "stream") != 0)
@@ -709,6 +720,9 @@ static const ky_opt opts[] = {
       "much" },
     { "validation", 0, KY_OPT_NUM, &asked.validation, 0.001, 0.9, "X",
       "share held out to choose the epoch" },
+    { "augment", 0, KY_OPT_STR, &asked.augment_text, 0, 0, "jitter=X,scale=X,shift=N",
+      "change the rows learned from each time anew: noise of X deviations, values X times further "
+      "from their mean or nearer, moved by up to N steps or pixels" },
     { "folds", 0, KY_OPT_INT, &asked.folds, 0, KY_MOST_FOLDS, "N",
       "cross-validation first: N times all rows but a fold are learned from and the fold is "
       "scored; "

@@ -19,6 +19,8 @@ typedef struct ky_training {
     /* the optimizer and what becomes of the gradient */
     const char *optimizer, *schedule, *class_weight;
     const char *task_name, *loss_name;
+    const char *augment_text;
+    ky_augment augment;
     enum ky_task task;
     enum ky_loss_kind loss; /* of targets */
     ky_optim_opts optim;

@@ -71,6 +71,7 @@ kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
 
 # Training and scoring, but for the losses, are float only.
 libkymo_la_SOURCES = $(kymo_sources) \
+	models/augment.c models/augment.h \
 	models/checkpoint.c models/checkpoint.h \
 	models/dataset.c models/dataset.h \
 	models/evaluate.c models/evaluate.h \

@@ -17,7 +17,7 @@
 enum { CHUNK = 16384 };
 
 /* Streams of random numbers drawn from the one seed. */
-enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT };
+enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT, DRAW_AUGMENT };
 
 typedef struct range {
     size_t at, n;
@@ -34,6 +34,8 @@ typedef struct trainer {
     ky_loss loss;
     ky_pool *pool;
     ky_gradient *g;
+    ky_moments moments; /* of the rows learned from; C 0: nobody asks */
+    ky_augmenter augment;
     ky_loader *loader;
     ky_optim optim;
     ky_rate rate;
@@ -207,7 +209,7 @@ static int split(trainer *t, ky_err *err)
 }
 
 /* One walk over all rows: each is checked, those learned from count in the moments. */
-static int look_at_rows(trainer *t, ky_moments *s, ky_err *err)
+static int look_at_rows(trainer *t, ky_err *err)
 {
     ky_walk w;
     int at = 0, n, rc = n = ky_walk_begin(&w, &t->d, err);
@@ -217,26 +219,33 @@ static int look_at_rows(trainer *t, ky_moments *s, ky_err *err)
             bool ours = at < t->n_train && t->rows[at] == (uint32_t)(w.first + i);
 
             rc = check_row(&t->d, w.first + i, w.x[i], err);
-            if (rc >= 0 && ours && s->C > 0)
-                ky_moments_add(s, t->m, w.x[i], (size_t)t->d.T, (size_t)t->d.F);
+            if (rc >= 0 && ours && t->moments.C > 0)
+                ky_moments_add(&t->moments, t->m, w.x[i], (size_t)t->d.T, (size_t)t->d.F);
             at += ours;
         }
     ky_walk_done(&w);
     return rc;
 }
 
-/* The rows are checked; a new model's input is normalised by the moments of the data. */
+/* The rows are checked; a new model's input is normalised by the moments of the data, and the rows
+ * are changed by them. */
 static int fit_input(trainer *t, ky_err *err)
 {
-    const ky_layer *l = t->o->fit_input ? ky_model_scaler(t->m) : NULL;
-    ky_moments s = { 0 };
-    int rc = l != NULL ? ky_moments_init(&s, l->weights[0].len, err) : KY_OK;
+    const ky_shape *in = ky_model_tensor(t->m, KY_INPUT(0));
+    const ky_layer *scaler = t->o->fit_input ? ky_model_scaler(t->m) : NULL;
+    bool scaled = scaler != NULL && scaler->weights[0].len == (size_t)in->d[in->rank - 1];
+    bool changed = ky_augment_any(&t->o->augment);
+    int rc = KY_OK;
 
+    if (changed &&
+        (rc = ky_augmenter_init(&t->augment, &t->o->augment, t->m, t->d.T, &t->moments, err)) < 0)
+        return rc;
+    if (scaled || changed)
+        rc = ky_moments_init(&t->moments, (size_t)in->d[in->rank - 1], err);
     if (rc >= 0)
-        rc = look_at_rows(t, &s, err);
-    if (rc >= 0 && l != NULL)
-        ky_model_set_scaler(t->m, &s);
-    ky_moments_done(&s);
+        rc = look_at_rows(t, err);
+    if (rc >= 0 && scaled)
+        ky_model_set_scaler(t->m, &t->moments);
     return rc;
 }
 
@@ -335,7 +344,9 @@ static int set_ranges(trainer *t, ky_err *err)
 static int set_batches(trainer *t, ky_err *err)
 {
     size_t batch = (size_t)t->o->batch, reals = ky_gradient_state_reals(t->g);
-    int rc = ky_loader_new(&t->d, t->rows, t->n_train, t->o->batch, &t->loader, err);
+    int rc = ky_loader_new(&t->d, t->rows, t->n_train, t->o->batch,
+                           ky_augment_any(&t->o->augment) ? &t->augment : NULL, t->pool, &t->loader,
+                           err);
 
     if (rc < 0)
         return rc;
@@ -386,7 +397,10 @@ static uint64_t made_of(const trainer *t)
                                t->rate.factor,
                                t->loss.kind,
                                t->loss.smoothing,
-                               o->balanced };
+                               o->balanced,
+                               o->augment.jitter,
+                               o->augment.scale,
+                               o->augment.shift };
     uint64_t h = hash_reals(KY_HASH0, numbers, sizeof numbers / sizeof *numbers);
 
     h = ky_hash(h, &o->seed, sizeof o->seed);
@@ -621,9 +635,10 @@ static void report(trainer *t)
 /* All batches once, or as many as until the interruption. */
 static int run_batches(trainer *t, ky_err *err)
 {
+    const int place[2] = { DRAW_AUGMENT, t->now.epoch };
     double loss = 0, rows = 0, right = 0;
 
-    t->now.batches = ky_loader_begin(t->loader, &t->rng);
+    t->now.batches = ky_loader_begin(t->loader, &t->rng, ky_hash(t->o->seed, place, sizeof place));
     for (int i = 0; i < t->now.batches && !t->interrupted; i++) {
         double batch_loss, measure;
         int n = learn(t, i, &batch_loss, &measure, err);
@@ -795,6 +810,7 @@ static void clear(trainer *t)
     ky_pool_free(t->pool);
     ky_optim_done(&t->optim);
     ky_subset_done(&t->val);
+    ky_moments_done(&t->moments);
     free(t->weight);
     free(t->answers);
     free(t->ranges);

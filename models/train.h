@@ -6,6 +6,7 @@
 #ifndef KY_TRAIN_H
 #define KY_TRAIN_H
 
+#include "models/augment.h"
 #include "models/blueprint.h"
 #include "models/evaluate.h"
 #include "models/loss.h"
@@ -28,6 +29,7 @@ typedef struct ky_train_opts {
     ky_loss loss;  /* of data with targets; of classes only its smoothing is read */
     bool balanced; /* rows count by rows / (classes * rows of its class) in the loss */
     const double *class_weight; /* [C] rows count so much instead; NULL: 1. Validation: always 1 */
+    ky_augment augment;         /* of the rows learned from, each time anew; never of validation */
     uint64_t seed;
     const char *checkpoint; /* written after each epoch, with all that the next depends on; NULL */
     const char *resume;     /* go on from such a file; same model, data and options, but for epochs,

@@ -381,6 +381,37 @@ static void tokens_of_several_lengths_are_masked(void **state)
     ky_json_free(o);
 }
 
+/* -- augmentation --------------------------------------------------------------------------------
+ */
+
+static void what_rows_are_changed_by_is_noted_and_refused_where_it_means_nothing(void **state)
+{
+    static const struct {
+        const char *command, *says;
+        int code;
+    } wrong[] = {
+        { "train|images.h5|--arch|gap, dense|-o|new.h5|-q|--augment|shift=9", "9 rows of pixels",
+          1 },
+        { "train|vectors.h5|--arch|dense|-o|new.h5|-q|--augment|shift=1", "nothing to shift", 1 },
+        { "train|tokens.h5|--arch|embed:2, gmp, dense|-o|new.h5|-q|--augment|jitter=0.1",
+          "tokens cannot be augmented", 1 },
+        { "train|images.h5|--arch|gap, dense|-o|new.h5|-q|--augment|flip=1",
+          "'flip=1' is none of jitter=X", 2 },
+    };
+
+    (void)state;
+    run_well("train|images.h5|--arch|conv2d:4x3 relu, gmp, dense|-o|m.h5|-e|2|-q|--augment|"
+             "jitter=0.1,scale=0.2,shift=2");
+    assert_non_null(strstr(run("inspect|m.h5|--json")->out, "jitter=0.1,scale=0.2,shift=2"));
+
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ran *r = run(wrong[i].command);
+
+        if (r->code != wrong[i].code || strstr(r->err, wrong[i].says) == NULL)
+            fail_msg("%s: exit %d: %s", wrong[i].command, r->code, r->err);
+    }
+}
+
 /* -- data larger than memory ---------------------------------------------------------------------
  */
 
@@ -477,6 +508,257 @@ static void a_streamed_training_repeats_to_the_byte(void **state)
     assert_int_equal(r->code, 1);
 }
 
+static void make_pictures(const char *name, int n);
+
+/* -- what is refused -----------------------------------------------------------------------------
+ */
+
+/* Sets of numbers that make bad.h5: rows of [4,1] where nothing else is said. */
+typedef struct parts {
+    int n;
+    float x[12 * 4];
+    int32_t y[12], len[12];
+    bool lengths;
+} parts;
+
+static void put_parts(const parts *p, int rank)
+{
+    const uint64_t dims[] = { (uint64_t)p->n, 4, 1 };
+    ky_h5 *f = create("bad.h5");
+
+    assert_int_equal(ky_h5_put(f, "/X", KY_H5_F32, rank, dims, p->x, NULL), KY_OK);
+    put_y(f, "/y", p->y, p->n);
+    if (p->lengths)
+        put_y(f, "/len", p->len, p->n);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void length_zero(parts *p)
+{
+    p->lengths = true;
+    p->len[7] = 0;
+    put_parts(p, 3);
+}
+
+static void length_past_the_end(parts *p)
+{
+    p->lengths = true;
+    p->len[7] = 5;
+    put_parts(p, 3);
+}
+
+static void lengths_of_other_rows(parts *p)
+{
+    const uint64_t dims[] = { 12, 4, 1 };
+    ky_h5 *f = create("bad.h5");
+
+    assert_int_equal(ky_h5_put(f, "/X", KY_H5_F32, 3, dims, p->x, NULL), KY_OK);
+    put_y(f, "/y", p->y, 12);
+    put_y(f, "/len", p->len, 11);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void nothing_but_nan(parts *p)
+{
+    for (int t = 0; t < 4; t++)
+        p->x[3 * 4 + t] = NAN;
+    put_parts(p, 3);
+}
+
+static void nan_before_the_end(parts *p)
+{
+    p->x[3 * 4 + 1] = NAN;
+    put_parts(p, 3);
+}
+
+static void nan_within_the_length(parts *p)
+{
+    p->lengths = true;
+    p->x[3 * 4 + 3] = NAN;
+    put_parts(p, 3);
+}
+
+static void nan_behind_the_end(parts *p)
+{
+    p->x[3 * 4 + 3] = NAN;
+    put_parts(p, 3);
+}
+
+static void the_mask_itself(parts *p)
+{
+    p->x[2 * 4 + 1] = -3.4028234663852886e38f;
+    nan_behind_the_end(p);
+}
+
+static void one_row(parts *p)
+{
+    p->n = 1;
+    put_parts(p, 3);
+}
+
+static void empty_class(parts *p)
+{
+    memset(p->y, 0, sizeof p->y);
+    put_parts(p, 3);
+}
+
+static void token_of_no_word(parts *p)
+{
+    p->x[6 * 4 + 2] = 9;
+    put_parts(p, 2);
+}
+
+static void token_below_zero(parts *p)
+{
+    p->x[6 * 4 + 2] = -1;
+    put_parts(p, 2);
+}
+
+static void half_a_token(parts *p)
+{
+    p->x[6 * 4 + 2] = 1.5f;
+    put_parts(p, 2);
+}
+
+static void four_numbers_a_row(parts *p)
+{
+    put_parts(p, 2);
+}
+
+static void another_test_part(parts *p)
+{
+    const uint64_t train[] = { 12, 4, 1 }, test[] = { 12, 2, 2 };
+    ky_h5 *f = create("bad.h5");
+
+    assert_int_equal(ky_h5_put(f, "/X_train", KY_H5_F32, 3, train, p->x, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/X_test", KY_H5_F32, 3, test, p->x, NULL), KY_OK);
+    put_y(f, "/y_train", p->y, 12);
+    put_y(f, "/y_test", p->y, 12);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void put_times(const parts *p, int64_t end)
+{
+    const uint64_t dims[] = { 12, 4, 1 };
+    int64_t ts[12], ts_end[12];
+    ky_h5 *f = create("bad.h5");
+
+    for (int i = 0; i < 12; i++) {
+        ts[i] = 10 * i;
+        ts_end[i] = i == 5 ? end : 10 * i + 5;
+    }
+    assert_int_equal(ky_h5_put(f, "/X", KY_H5_F32, 3, dims, p->x, NULL), KY_OK);
+    put_y(f, "/y", p->y, 12);
+    assert_int_equal(ky_h5_put(f, "/ts", KY_H5_I64, 1, dims, ts, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/ts_end", KY_H5_I64, 1, dims, ts_end, NULL), KY_OK);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void end_before_the_beginning(parts *p)
+{
+    put_times(p, 49);
+}
+
+static void rows_that_all_overlap(parts *p)
+{
+    put_times(p, 5000);
+}
+
+/* Cut off in its values, chunked: what streams meets it, too. */
+static void cut_in_two(parts *p)
+{
+    char path[4096];
+    struct stat st;
+
+    (void)p;
+    make_pictures("bad.h5", 256);
+    assert_int_equal(stat(in_dir("bad.h5", path), &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 5000), 0);
+}
+
+#define BAD(arch) "train|bad.h5|--arch|" arch "|-o|new.h5|-e|1|-q"
+
+static const struct {
+    const char *says, *command;
+    void (*make)(parts *p);
+} refused[] = {
+    { "'len' row 7 is 0: the rows have 1 to 4 steps", BAD("lstm:2, dense"), length_zero },
+    { "'len' row 7 is 5: the rows have 1 to 4 steps", BAD("lstm:2, dense"), length_past_the_end },
+    { "'len' is [11], but there are 12 rows", BAD("lstm:2, dense"), lengths_of_other_rows },
+    { "row 3 has no steps: all its values are nan", BAD("lstm:2, dense"), nothing_but_nan },
+    { "row 3, step 1, value 0 is nan", BAD("lstm:2, dense"), nan_before_the_end },
+    { "row 3, step 3, value 0 is nan", BAD("lstm:2, dense"), nan_within_the_length },
+    { "row 3, step 1, value 0 is nan", "predict|four.h5|bad.h5|-o|new.h5", nan_before_the_end },
+    { "row 3 has 3 of 4 steps: model 'kymo' has no Masking layer", "eval|four.h5|bad.h5",
+      nan_behind_the_end },
+    { "row 3 has 3 of 4 steps", "train|bad.h5|--model|four.h5|-o|new.h5|-q", nan_behind_the_end },
+    { "row 2, step 1: all values are -3.40282e+38", BAD("lstm:2, dense"), the_mask_itself },
+    { "only the class '0'", BAD("lstm:2, dense"), one_row },
+    { "1 rows are too few", "train|bad.h5|--model|four.h5|-o|new.h5|-q", one_row },
+    { "only the class '0'", BAD("lstm:2, dense"), empty_class },
+    { "row 6, step 2 is 9: model 'kymo' takes tokens 0..7", BAD("embed:2x8, gmp, dense"),
+      token_of_no_word },
+    { "row 6, step 2 is 9", "eval|words.h5|bad.h5", token_of_no_word },
+    { "row 6, step 2 is -1", BAD("embed:2, gmp, dense"), token_below_zero },
+    { "row 6, step 2 is 1.5", BAD("embed:2, gmp, dense"), half_a_token },
+    { "rows of [4]: 'lstm:2'", BAD("lstm:2, dense"), four_numbers_a_row },
+    { "rows of [4]: 'conv1d:2x3'", BAD("conv1d:2x3, gap, dense"), four_numbers_a_row },
+    { "rows of 'X_test' are [2,2], those to learn from [4,1]", BAD("lstm:2, dense"),
+      another_test_part },
+    { "'ts_end' row 5 ends before it begins", BAD("lstm:2, dense"), end_before_the_beginning },
+    { "12 rows are too few", BAD("lstm:2, dense"), rows_that_all_overlap },
+    { "bad.h5", BAD("avgpool:8, flatten, dense") "|--buffer|1M", cut_in_two },
+    { "in memory, these take more than 1 MiB", BAD("lstm:2, dense") "|--memory|stream|--buffer|1M",
+      NULL },
+};
+
+static void bad_rows_get_one_clear_sentence_and_leave_nothing(void **state)
+{
+    parts plain = { .n = 12 };
+    ky_h5 *f;
+
+    (void)state;
+    for (int i = 0; i < 12; i++) {
+        plain.y[i] = i % 2;
+        plain.len[i] = 4;
+        for (int t = 0; t < 4; t++)
+            plain.x[i * 4 + t] = (float)((i + t) % 5);
+    }
+    put_parts(&plain, 2);
+    run_well("train|bad.h5|--arch|embed:2x8, gmp, dense|-o|words.h5|-e|1|-q");
+    put_parts(&plain, 3);
+    run_well("train|bad.h5|--arch|lstm:2, dense|-o|four.h5|-e|1|-q");
+
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        parts p = plain;
+        int before;
+        ran *r;
+
+        if (refused[i].make != NULL) {
+            refused[i].make(&p);
+        } else { /* 2 MiB of series */
+            static float x[2 << 18];
+            static int32_t y[1 << 12];
+            const uint64_t dims[] = { 1 << 12, 64, 2 };
+
+            for (int k = 0; k < 1 << 12; k++)
+                y[k] = k % 2;
+            f = create("bad.h5");
+            assert_int_equal(ky_h5_put(f, "/X", KY_H5_F32, 3, dims, x, NULL), KY_OK);
+            put_y(f, "/y", y, 1 << 12);
+            assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+        }
+        before = files_in_dir();
+        r = run(refused[i].command);
+        if (r->code != 1 || strstr(r->err, refused[i].says) == NULL ||
+            strncmp(r->err, "kymo: ", 6) != 0 ||
+            strchr(r->err, '\n') != r->err + strlen(r->err) - 1)
+            fail_msg("%s: exit %d, '%s' does not say '%s' in a line", refused[i].command, r->code,
+                     r->err, refused[i].says);
+        assert_int_equal(files_in_dir(), before);
+    }
+}
+
 /* -- cross-validation ----------------------------------------------------------------------------
  */
 
@@ -526,7 +808,9 @@ int main(void)
         cmocka_unit_test(what_is_behind_the_end_of_a_row_has_no_say),
         cmocka_unit_test(training_says_what_becomes_of_short_rows),
         cmocka_unit_test(tokens_of_several_lengths_are_masked),
+        cmocka_unit_test(bad_rows_get_one_clear_sentence_and_leave_nothing),
         cmocka_unit_test(folds_are_scored_and_then_all_rows_are_learned),
+        cmocka_unit_test(what_rows_are_changed_by_is_noted_and_refused_where_it_means_nothing),
         cmocka_unit_test(data_larger_than_the_buffer_are_learned_from_within_it),
         cmocka_unit_test(a_streamed_training_repeats_to_the_byte),
     };

@@ -51,6 +51,11 @@ tests_models_test_gradients_CPPFLAGS = $(AM_CPPFLAGS) -DKY_REAL=double
 tests_models_test_gradients_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_gradients_LDADD = libkymo_double.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_augment
+tests_models_test_augment_SOURCES = tests/models/test_augment.c
+tests_models_test_augment_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_augment_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_dataset
 tests_models_test_dataset_SOURCES = tests/models/test_dataset.c tests/models/source.h
 tests_models_test_dataset_CFLAGS = $(KY_TEST_CFLAGS)

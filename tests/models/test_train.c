@@ -1192,6 +1192,54 @@ static void rows_of_a_source_are_learned_to_the_same_bytes_everywhere(void **sta
     unmake(&fresh);
 }
 
+/* Rows are changed alike by any number of threads, in memory or not; those held out never. */
+static void augmented_rows_are_learned_to_the_same_bytes_everywhere(void **state)
+{
+    (void)state;
+    made t = tones(120, 1);
+    made_source s = source_of(t.x, 120, 24, 16, 1 << 20);
+    ky_train_opts o = options(3);
+    ky_real *w[4], *plain;
+    ky_dataset d = t.d;
+    size_t n;
+    d.x = NULL;
+    d.source = &s.base;
+    learned_with(mixed, &t.d, &o, 1, 7, &plain, &n);
+    o.augment = (ky_augment){ .jitter = 0.1, .scale = 0.2, .shift = 2 };
+
+    for (int i = 0; i < 4; i++)
+        learned_with(mixed, i < 2 ? &t.d : &d, &o, i % 2 == 0 ? 1 : 4, 7, &w[i], &n);
+
+    assert_memory_equal(w[0], w[1], n * sizeof *plain);
+    assert_memory_equal(w[2], w[3], n * sizeof *plain);
+    assert_memory_not_equal(w[0], plain, n * sizeof *plain);
+    for (int i = 0; i < 4; i++)
+        free(w[i]);
+    free(plain);
+    unmake(&t);
+}
+
+static void what_is_held_out_is_not_augmented(void **state)
+{
+    (void)state;
+    made t = tones(120, 1);
+    double loss[2];
+
+    for (int i = 0; i < 2; i++) { /* nothing is learned: only what is scored could differ */
+        ky_train_opts o = options(1);
+        ky_model *m = build("lstm:5, dense", &t.d, 1);
+        o.learning_rate = 1e-30;
+        o.augment.jitter = i == 0 ? 0 : 5;
+        ky_train_result r = train(m, &t.d, &o);
+        loss[i] = r.val_loss;
+        ky_json_free(r.history);
+        ky_model_free(m);
+    }
+
+    assert_true(loss[0] == loss[1]);
+    unmake(&t);
+}
+
 /* The same answers from a source, and the same moments. */
 static void a_source_is_answered_as_memory_is(void **state)
 {
@@ -1837,6 +1885,8 @@ int main(void)
         cmocka_unit_test(targets_that_do_not_fit_are_refused),
         cmocka_unit_test(targets_are_learned_to_the_same_bytes_everywhere),
         cmocka_unit_test(rows_of_a_source_are_learned_to_the_same_bytes_everywhere),
+        cmocka_unit_test(augmented_rows_are_learned_to_the_same_bytes_everywhere),
+        cmocka_unit_test(what_is_held_out_is_not_augmented),
         cmocka_unit_test(a_source_is_answered_as_memory_is),
         cmocka_unit_test(a_source_that_fails_ends_the_training),
         cmocka_unit_test(a_resumed_training_is_the_uninterrupted_one_to_the_byte),
