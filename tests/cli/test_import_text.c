@@ -278,7 +278,7 @@ static void hostile_vocabularies_in_files_are_refused(void **state)
 /* The rows of the file beside it are every line but each tenth, and each tenth. */
 static void split_lines(const char *name, const char *part[2])
 {
-    char line[4096], path[4096], from[4096];
+    char line[4096], path[4096], from[2048];
     FILE *in, *out[2];
 
     snprintf(from, sizeof from, "%s", real_data("rt_polarity"));
