@@ -67,29 +67,21 @@ static const ky_mat *group_mat(const ky_packed *p, int i)
     return p->inner != NULL ? p->inner[i].mat : p->mat;
 }
 
-/* The kernel of group i, [taps,C,F]; or, reversed, of its backward correlation: taps turned
- * round, C and F exchanged. */
-static ky_mat *pack_group(const ky_layer *l, const ky_kernels *k, const ky_real *w, int i,
-                          bool reversed)
+/* The kernel of group i, [taps,C,F]. */
+static ky_mat *pack_group(const ky_layer *l, const ky_kernels *k, const ky_real *w, int i)
 {
     size_t taps = (size_t)taps_of(l), C = (size_t)group_inputs(l), F = (size_t)group_outputs(l);
-    size_t all = (size_t)l->cfg.filters;
-    const ky_real *b = l->cfg.use_bias && !reversed ? w + l->weights[1].at + (size_t)i * F : NULL;
+    size_t all = (size_t)l->cfg.filters, at = (size_t)i * F;
+    const ky_real *b = l->cfg.use_bias ? w + l->weights[1].at + at : NULL;
     ky_real *t = malloc(taps * C * F * sizeof(*t));
     ky_mat *m;
 
     if (t == NULL)
         return NULL;
-    w += (size_t)i * F;
     for (size_t j = 0; j < taps; j++)
         for (size_t c = 0; c < C; c++)
-            for (size_t f = 0; f < F; f++) {
-                size_t to = reversed ? ((taps - 1 - j) * F + f) * C + c : (j * C + c) * F + f;
-
-                t[to] = w[(j * C + c) * all + f];
-            }
-    m = reversed ? k->mat_new((int)(taps * F), (int)C, t, NULL)
-                 : k->mat_new((int)(taps * C), (int)F, t, b);
+            memcpy(t + (j * C + c) * F, w + (j * C + c) * all + at, F * sizeof(*t));
+    m = k->mat_new((int)(taps * C), (int)F, t, b);
     free(t);
     return m;
 }
@@ -108,9 +100,10 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
     for (int i = 0; i < groups; i++) {
         ky_packed *p = groups > 1 ? &ret->inner[i] : ret;
 
-        p->mat = pack_group(l, k, w, i, false);
+        p->mat = pack_group(l, k, w, i);
         if (backward)
-            p->back_x = pack_group(l, k, w, i, true);
+            p->back_x = ky_pack_reversed(k, taps_of(l), group_inputs(l), group_outputs(l),
+                                         l->cfg.filters, w + (size_t)i * (size_t)group_outputs(l));
         if (p->mat == NULL || (backward && p->back_x == NULL))
             return KY_ENOMEM;
     }
@@ -195,12 +188,6 @@ static void step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, con
 
 /* -- backward --------------------------------------------------------------------------- */
 
-/* Outputs of an axis spread out by the strides, with zeros between. */
-static int spread_outputs(const ky_axis *a)
-{
-    return (a->n_out - 1) * a->s + 1;
-}
-
 static bool is_spread(const ky_plane *g)
 {
     return g->h.s > 1 || g->w.s > 1;
@@ -209,12 +196,6 @@ static bool is_spread(const ky_plane *g)
 static size_t dz_reals(const ky_plane *g, int B)
 {
     return (size_t)B * (size_t)g->h.n_out * (size_t)g->w.n_out * (size_t)g->yc;
-}
-
-static size_t spread_reals(const ky_plane *g, int B)
-{
-    return (size_t)B * (size_t)spread_outputs(&g->h) * (size_t)spread_outputs(&g->w) *
-           (size_t)g->yc;
 }
 
 /* Runs. Backward: dz, and dz spread. */
@@ -226,7 +207,7 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
     (void)p;
     if (!backward)
         return ky_local_scratch(l, B, T, runs);
-    return runs + ky_lines(dz_reals(&g, B)) + (is_spread(&g) ? spread_reals(&g, B) : 0);
+    return runs + ky_lines(dz_reals(&g, B)) + (is_spread(&g) ? ky_spread_reals(&g, B) : 0);
 }
 
 /* dL/d(sums) [B,h,w,F] of the outputs that are read, one behind the other. What is not read has no
@@ -257,42 +238,6 @@ static const ky_real *before_activation(const ky_layer *l, const ky_kernels *k, 
     return dz;
 }
 
-static const ky_real *spread(const ky_plane *g, int B, const ky_real *dz, ky_real *to)
-{
-    size_t F = (size_t)g->yc, row = (size_t)spread_outputs(&g->w) * F;
-    size_t image = (size_t)spread_outputs(&g->h) * row;
-
-    memset(to, 0, spread_reals(g, B) * sizeof(*to));
-    for (int r = 0; r < B; r++)
-        for (int t = 0; t < g->h.n_out; t++)
-            for (int u = 0; u < g->w.n_out; u++, dz += F)
-                memcpy(to + (size_t)r * image + (size_t)(t * g->h.s) * row +
-                           (size_t)(u * g->w.s) * F,
-                       dz, F * sizeof(*to));
-    return to;
-}
-
-static ky_axis backward_axis(const ky_axis *a)
-{
-    return (ky_axis){ .taps = a->taps,
-                      .s = 1,
-                      .d = a->d,
-                      .pad = (a->taps - 1) * a->d - a->pad,
-                      .n = spread_outputs(a),
-                      .n_out = a->n };
-}
-
-/* The correlation of dz with the reversed kernel that gives dx. */
-static ky_plane backward_plane(const ky_plane *g)
-{
-    ky_plane back = { .C = g->F, .F = g->C, .xc = g->yc, .yc = g->xc, .yb = g->xb };
-
-    back.h = backward_axis(&g->h);
-    back.w = backward_axis(&g->w);
-    back.xb = (ptrdiff_t)back.h.n * back.w.n * back.xc;
-    return back;
-}
-
 static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
                      const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
                      ky_real *dx, ky_real *dw)
@@ -304,7 +249,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
     (void)w;
     g = group_plane(l, &all);
-    back = backward_plane(&g);
+    back = ky_plane_back(&g);
     for (int i = 0; i < l->cfg.groups; i++)
         ky_correlate_gradient(k, &g, c->B, c->scratch, x + (ptrdiff_t)i * g.C,
                               dz + (ptrdiff_t)i * g.F, dw + (ptrdiff_t)i * g.F, g.yc);
@@ -313,7 +258,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     if (dx == NULL)
         return;
     if (is_spread(&g))
-        dz = spread(&g, c->B, dz, scratch);
+        dz = ky_spread(&g, c->B, dz, scratch);
     for (int i = 0; i < l->cfg.groups; i++)
         ky_correlate(k, p->inner != NULL ? p->inner[i].back_x : p->back_x, &back, c->B, c->scratch,
                      dz + (ptrdiff_t)i * g.F, dx + (ptrdiff_t)i * g.C, KY_LINEAR);

@@ -12,7 +12,6 @@
 #include "models/local.h"
 #include "models/recurrent.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static ky_axis input_axis(const ky_layer *l, int i)
@@ -93,22 +92,9 @@ static void init(const ky_layer *l, ky_real *w, ky_rng *rng)
             w[l->weights[2].at + (size_t)(l->cfg.filters + j)] = 1;
 }
 
-/* W [taps,C,N] turned round for the way back, [taps,N,C]; NULL: out of memory. */
 static ky_mat *pack_reversed(const ky_kernels *k, const ky_weight *v, const ky_real *w)
 {
-    size_t taps = (size_t)v->d[0] * (size_t)v->d[1], C = (size_t)v->d[2], N = (size_t)v->d[3];
-    ky_real *t = malloc(v->len * sizeof(*t));
-    ky_mat *m;
-
-    if (t == NULL)
-        return NULL;
-    for (size_t j = 0; j < taps; j++)
-        for (size_t c = 0; c < C; c++)
-            for (size_t n = 0; n < N; n++)
-                t[((taps - 1 - j) * N + n) * C + c] = w[(j * C + c) * N + n];
-    m = k->mat_new((int)(taps * N), (int)C, t, NULL);
-    free(t);
-    return m;
+    return ky_pack_reversed(k, v->d[0] * v->d[1], v->d[2], v->d[3], v->d[3], w + v->at);
 }
 
 static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool backward,
@@ -122,7 +108,7 @@ static int pack(const ky_layer *l, const ky_kernels *k, const ky_real *w, bool b
         k->mat_new((int)(l->weights[1].len / (size_t)N), N, w + l->weights[1].at, NULL);
     if (backward) {
         ret->back_x = pack_reversed(k, &l->weights[0], w);
-        ret->back_h = pack_reversed(k, &l->weights[1], w + l->weights[1].at);
+        ret->back_h = pack_reversed(k, &l->weights[1], w);
         if (ret->back_x == NULL || ret->back_h == NULL)
             return KY_ENOMEM;
     }
@@ -195,59 +181,11 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
 /* -- backward ------------------------------------------------------------------------------ */
 
-/* Outputs of an axis spread out by the strides, with zeros between. */
-static int spread_outputs(const ky_axis *a)
-{
-    return (a->n_out - 1) * a->s + 1;
-}
-
-static ky_axis axis_back(const ky_axis *a)
-{
-    return (ky_axis){ .taps = a->taps,
-                      .s = 1,
-                      .d = a->d,
-                      .pad = (a->taps - 1) * a->d - a->pad,
-                      .n = spread_outputs(a),
-                      .n_out = a->n };
-}
-
-/* The correlation of what is spread with the reversed kernel: the gradient of g's input. */
-static ky_plane plane_back(const ky_plane *g)
-{
-    ky_plane back = { .C = g->F, .F = g->C, .xc = g->F, .yc = g->C };
-
-    back.h = axis_back(&g->h);
-    back.w = axis_back(&g->w);
-    back.xb = (ptrdiff_t)back.h.n * back.w.n * back.C;
-    back.yb = (ptrdiff_t)back.h.n_out * back.w.n_out * back.F;
-    return back;
-}
-
-static size_t spread_reals(const ky_plane *g, int B)
-{
-    ky_plane back = plane_back(g);
-
-    return (size_t)B * (size_t)back.xb;
-}
-
-static void spread(const ky_plane *g, int B, const ky_real *dz, ky_real *to)
-{
-    size_t F = (size_t)g->F, row = (size_t)spread_outputs(&g->w) * F;
-    size_t image = (size_t)spread_outputs(&g->h) * row;
-
-    memset(to, 0, spread_reals(g, B) * sizeof(*to));
-    for (size_t r = 0; r < (size_t)B; r++)
-        for (size_t t = 0; t < (size_t)g->h.n_out; t++)
-            for (size_t u = 0; u < (size_t)g->w.n_out; u++, dz += F)
-                memcpy(to + r * image + t * (size_t)g->h.s * row + u * (size_t)g->w.s * F, dz,
-                       F * sizeof(*to));
-}
-
 /* Scratch of the correlations there and back. */
 static size_t back_runs(const ky_layer *l)
 {
-    ky_plane x = input_plane(l), h = recurrent_plane(l), x_back = plane_back(&x),
-             h_back = plane_back(&h);
+    ky_plane x = input_plane(l), h = recurrent_plane(l), x_back = ky_plane_back(&x),
+             h_back = ky_plane_back(&h);
     size_t n[] = { ky_correlate_scratch(&x), ky_correlate_scratch(&h),
                    ky_correlate_scratch(&x_back), ky_correlate_scratch(&h_back) };
     size_t most = 0;
@@ -266,7 +204,7 @@ static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, boo
 
     if (!backward)
         return ky_recurrent_scratch(l, p, B, T, false);
-    wide = spread_reals(&g, B);
+    wide = ky_spread_reals(&g, B);
     return ky_recurrent_scratch(l, p, B, T, true) + back_runs(l) +
            ky_lines(own > wide ? own : wide);
 }
@@ -275,7 +213,7 @@ static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_cell_back *s)
 {
     size_t F = (size_t)l->cfg.filters, n = places(l), h = n * F, B = (size_t)s->B;
-    ky_plane g = recurrent_plane(l), back = plane_back(&g);
+    ky_plane g = recurrent_plane(l), back = ky_plane_back(&g);
     ky_real *blocks = s->own + back_runs(l), *dz = s->dz;
 
     ky_lstm_gates_back(l, s->B, (int)h, s->dh, s->drest, s->tape, s->rest, s->rs, blocks);
@@ -305,10 +243,10 @@ static void learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *
 static void inputs_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
                         const ky_real *dz, ky_real *own, ky_real *dx, ptrdiff_t xs)
 {
-    ky_plane g = input_plane(l), back = plane_back(&g);
+    ky_plane g = input_plane(l), back = ky_plane_back(&g);
     ky_real *wide = own + back_runs(l);
 
-    spread(&g, B, dz, wide);
+    ky_spread(&g, B, dz, wide);
     back.yb = xs;
     ky_correlate(k, p->back_x, &back, B, own, wide, dx, KY_LINEAR);
 }

@@ -1,5 +1,6 @@
 #include "models/local.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* -- axes ---------------------------------------------------------------------------- */
@@ -522,6 +523,68 @@ void ky_correlate_pools(const ky_kernels *k, bool mean, const ky_plane *g, int B
     product p = { .k = k, .rows = pool_rows, .mean = mean, .x = x, .y = y };
 
     take_batch(&p, g, B, scratch);
+}
+
+static int spread_outputs(const ky_axis *a)
+{
+    return (a->n_out - 1) * a->s + 1;
+}
+
+static ky_axis axis_back(const ky_axis *a)
+{
+    return (ky_axis){ .taps = a->taps,
+                      .s = 1,
+                      .d = a->d,
+                      .pad = (a->taps - 1) * a->d - a->pad,
+                      .n = spread_outputs(a),
+                      .n_out = a->n };
+}
+
+ky_plane ky_plane_back(const ky_plane *g)
+{
+    ky_plane back = { .C = g->F, .F = g->C, .xc = g->yc, .yc = g->xc, .yb = g->xb };
+
+    back.h = axis_back(&g->h);
+    back.w = axis_back(&g->w);
+    back.xb = (ptrdiff_t)back.h.n * back.w.n * back.xc;
+    return back;
+}
+
+size_t ky_spread_reals(const ky_plane *g, int B)
+{
+    return (size_t)B * (size_t)spread_outputs(&g->h) * (size_t)spread_outputs(&g->w) *
+           (size_t)g->yc;
+}
+
+const ky_real *ky_spread(const ky_plane *g, int B, const ky_real *dy, ky_real *to)
+{
+    size_t F = (size_t)g->yc, row = (size_t)spread_outputs(&g->w) * F;
+    size_t image = (size_t)spread_outputs(&g->h) * row;
+
+    memset(to, 0, ky_spread_reals(g, B) * sizeof(*to));
+    for (size_t r = 0; r < (size_t)B; r++)
+        for (size_t t = 0; t < (size_t)g->h.n_out; t++)
+            for (size_t u = 0; u < (size_t)g->w.n_out; u++, dy += F)
+                memcpy(to + r * image + t * (size_t)g->h.s * row + u * (size_t)g->w.s * F, dy,
+                       F * sizeof(*to));
+    return to;
+}
+
+ky_mat *ky_pack_reversed(const ky_kernels *k, int taps, int C, int F, int all, const ky_real *w)
+{
+    size_t n = (size_t)taps, in = (size_t)C, out = (size_t)F;
+    ky_real *t = malloc(n * in * out * sizeof(*t));
+    ky_mat *m;
+
+    if (t == NULL)
+        return NULL;
+    for (size_t j = 0; j < n; j++)
+        for (size_t c = 0; c < in; c++)
+            for (size_t f = 0; f < out; f++)
+                t[((n - 1 - j) * out + f) * in + c] = w[(j * in + c) * (size_t)all + f];
+    m = k->mat_new(taps * F, C, t, NULL);
+    free(t);
+    return m;
 }
 
 void ky_correlate_gradient(const ky_kernels *k, const ky_plane *g, int B, ky_real *scratch,

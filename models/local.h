@@ -109,8 +109,24 @@ void ky_correlate_pools(const ky_kernels *k, bool mean, const ky_plane *g, int B
 
 /* -- and back, with the scratch of the same correlation; dx is written, dw added to -- */
 
+/**
+ * dx of ky_correlate() is a correlation, too: of dy before the activation, spread out by the
+ * strides with zeros between, with the reversed kernel. This is its plane.
+ */
+ky_plane ky_plane_back(const ky_plane *g);
+
+/** Reals of dy [B,h.n_out,w.n_out,yc] spread out. */
+size_t ky_spread_reals(const ky_plane *g, int B);
+
+/** dy spread out into `to`, which is returned. */
+const ky_real *ky_spread(const ky_plane *g, int B, const ky_real *dy, ky_real *to);
+
+/** W [taps,C,F], rows of F filters `all` apart, with taps turned round, C and F exchanged; NULL:
+ * out of memory. */
+ky_mat *ky_pack_reversed(const ky_kernels *k, int taps, int C, int F, int all, const ky_real *w);
+
 /** dW [h.taps,w.taps,C,F] of ky_correlate() from dy before the activation; rows of F filters are
- *  dws apart. Its dx is a ky_correlate() of dy, see conv.c. */
+ *  dws apart. */
 void ky_correlate_gradient(const ky_kernels *k, const ky_plane *g, int B, ky_real *scratch,
                            const ky_real *x, const ky_real *dy, ky_real *dw, ptrdiff_t dws);
 

@@ -84,19 +84,19 @@ draw || { echo "kymo as it is differs from Keras"; exit 1; }
 "$python" "$keras/again.py" "$work/build" "$work/cases" || { echo "kymo as it is fails"; exit 1; }
 
 mutant "dense: no bias" dense.c 's/l->cfg.use_bias ? w + l->weights\[1\].at : NULL)/NULL)/'
-mutant "convolutions: no bias" conv.c 's/l->cfg.use_bias && !reversed ? .*;/NULL;/'
+mutant "convolutions: no bias" conv.c 's/= l->cfg.use_bias ? .* + at : NULL;/= NULL;/'
 mutant "convolutions: taps turned round" conv.c \
-    's/t\[to\] = w\[(j \* C + c) \* all + f\]/t[to] = w[((taps - 1 - j) * C + c) * all + f]/'
+    's/w + (j \* C + c) \* all + at/w + ((taps - 1 - j) * C + c) * all + at/'
 mutant "same padding: the odd one in front" local.c 's|pad = total / 2;|pad = (total + 1) / 2;|'
 mutant "causal padding: one short" local.c 's/pad = reach(taps, d);/pad = reach(taps, d) - (taps > 1);/'
 mutant "depthwise: channels in the wrong order" kernels_plain.c 's|t \* C + n / M\]|t * C + n % C]|'
 mutant "average pools: padding counts" local.c \
-    -e 's|p->k->pool(p->mean, p->C, p->n_runs, p->runs, R, x, xs, y, ys);|{ int real = 0; & for (int i = 0; i < p->n_runs; i++) real += p->runs[i].n; for (int r = 0; p->mean \&\& r < R; r++) for (int c = 0; c < p->C; c++) y[r * ys + c] *= (ky_real)real / (ky_real)p->M; }|' \
-    -e 's|.pool = true, .mean = mean, .C = g->C }|.pool = true, .mean = mean, .C = g->C, .M = g->h.taps * g->w.taps }|'
+    -e 's|p->k->pool(p->mean, p->C, p->n_runs, p->runs, R, x, xs, p->y + y, ys);|{ int real = 0; & for (int i = 0; i < p->n_runs; i++) real += p->runs[i].n; for (int r = 0; p->mean \&\& r < R; r++) for (int c = 0; c < p->C; c++) p->y[y + r * ys + c] *= (ky_real)real / (ky_real)p->dws; }|' \
+    -e 's|.rows = pool_rows, .mean = mean, .x = x|.dws = g->h.taps * g->w.taps, &|'
 mutant "batch normalisation: another epsilon" batchnorm.c \
     's/sqrt(variance\[c\] + (ky_real)l->cfg.epsilon)/sqrt(variance[c] + (ky_real)1e-5)/'
 mutant "batch normalisation: the mean is not taken off" batchnorm.c 's/(x\[i\] - by->mean\[i\])/x[i]/'
-mutant "layer normalisation: another epsilon" layernorm.c 's/(ky_real)n->l->cfg.epsilon/(ky_real)1e-5/'
+mutant "layer normalisation: another epsilon" layernorm.c 's/(ky_real)l->cfg.epsilon/(ky_real)1e-5/'
 mutant "layer normalisation: unbiased variance" layernorm.c 's|squares / C|squares / (C > 1 ? C - 1 : 1)|'
 mutant "hard_sigmoid: the other version's" layer.c 's/keras_major < 3)/keras_major >= 3)/'
 mutant "lstm kernel: gates i and f swapped" kernels_plain.c \
