@@ -17,6 +17,7 @@
 #include "daemon/notify.h"
 #include "daemon/pipeline.h"
 #include "daemon/served.h"
+#include "models/kernels.h"
 #include "models/model.h"
 #include "models/plan.h"
 
@@ -284,12 +285,24 @@ static int run(const ky_config *cfg, const sigset_t *signals, ky_watchdog *w, ky
     return rc;
 }
 
+/* Threads inherit it. A library that was built with -ffast-math changes it when it is loaded. */
+static int check_rounding(ky_err *err)
+{
+    return ky_kernels_fp_sane()
+               ? KY_OK
+               : ky_fail(err, KY_EUNSUPPORTED,
+                         "the processor is set to flush small numbers or to round otherwise than "
+                         "to nearest: answers would not be those of any other machine");
+}
+
 static int serve(const ky_config *cfg, const sigset_t *signals)
 {
     ky_watchdog *w = ky_watchdog_new();
     ky_err err;
-    int rc = w != NULL ? run(cfg, signals, w, &err) : ky_fail(&err, KY_ENOMEM, "no memory");
+    int rc = w != NULL ? check_rounding(&err) : ky_fail(&err, KY_ENOMEM, "no memory");
 
+    if (rc == KY_OK)
+        rc = run(cfg, signals, w, &err);
     if (rc < 0)
         ky_log(KY_ERROR, "main", NULL, "%s", err.text);
     else

@@ -169,11 +169,12 @@ static int read_numbers(item *it, const char *s, ky_err *err)
     return KY_OK;
 }
 
-/* Whether `name` is an activation that trains and that files of Keras 2 and 3 mean alike. */
-static bool is_activation(const char *name, enum ky_activation *ret)
+/* Whether `name` is an activation that the layer trains and that files of Keras 2 and 3 mean
+ * alike. */
+static bool is_activation(const ky_layer_ops *ops, const char *name, enum ky_activation *ret)
 {
-    return ky_activation_find(name, 3, ret) == KY_OK && *ret != KY_HARD_SIGMOID_K3 &&
-           ky_activation_trains(*ret);
+    return field(ops, "activation") != NULL && ky_activation_find(name, 3, ret) == KY_OK &&
+           *ret != KY_HARD_SIGMOID_K3 && (ops->any_activation || ky_activation_trains(*ret));
 }
 
 static int unknown_option(const item *it, const char *option, ky_err *err)
@@ -185,10 +186,9 @@ static int unknown_option(const item *it, const char *option, ky_err *err)
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(option, ":"), option);
     if (find_word(name) != NULL)
         return ky_fail(err, KY_EINVAL, "'%s': a comma is missing before '%s'", it->text, option);
-    if (field(it->w->ops, "activation") != NULL)
-        for (int i = 0; i <= KY_SOFTMAX; i++)
-            if (is_activation(ky_activation_name((enum ky_activation)i), &a))
-                ky_nearest_try(&n, ky_activation_name(a));
+    for (int i = 0; i <= KY_LOG_SOFTMAX; i++)
+        if (is_activation(it->w->ops, ky_activation_name((enum ky_activation)i), &a))
+            ky_nearest_try(&n, ky_activation_name(a));
     if (field(it->w->ops, "padding") != NULL)
         for (int i = 0; i <= KY_CAUSAL; i++)
             ky_nearest_try(&n, ky_padding_name((enum ky_padding)i));
@@ -225,7 +225,7 @@ static int read_option(item *it, const char *option, ky_err *err)
         it->layer.cfg.mask_zero = true;
         return KY_OK;
     }
-    if (field(ops, "activation") != NULL && is_activation(option, &act)) {
+    if (is_activation(ops, option, &act)) {
         it->layer.cfg.activation = act;
         has = &it->has_activation;
     } else if (field(ops, "padding") != NULL && ky_padding_find(option, &pad) == KY_OK) {

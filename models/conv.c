@@ -126,7 +126,7 @@ static void correlate(const ky_layer *l, const ky_kernels *k, const ky_packed *p
                       const ky_plane *all, int B, ky_real *scratch, const ky_real *x, ky_real *y)
 {
     ky_plane g = group_plane(l, all);
-    bool afterwards = l->cfg.groups > 1 && ky_activation_spans(l->cfg.activation);
+    bool afterwards = l->cfg.groups > 1 && ky_activation_by_rows(l->cfg.activation);
 
     (void)w;
     for (int i = 0; i < l->cfg.groups; i++)

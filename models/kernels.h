@@ -210,7 +210,8 @@ size_t ky_lstm_scratch(const ky_lstm_mat *m);
 /** Reals of scratch that gru() wants for one call. */
 size_t ky_gru_scratch(const ky_gru_mat *m);
 
-/** Whether this thread rounds to nearest and keeps subnormals; kymod checks it in every lane. */
+/** Whether this thread rounds to nearest and keeps subnormals; kymod checks it at its start,
+ *  and its threads inherit it. */
 bool ky_kernels_fp_sane(void);
 
 /** Natural logarithm of a positive, normal, finite x, to two ulp; the C library's own differs from

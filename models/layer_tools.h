@@ -93,12 +93,6 @@ static inline ky_run *ky_cut_runs(ky_real **at, size_t n)
 void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
                         ky_real *y);
 
-/** Whether an activation works on whole rows (softmax), not on single elements. */
-static inline bool ky_activation_spans(enum ky_activation act)
-{
-    return act == KY_SOFTMAX || act == KY_LOG_SOFTMAX;
-}
-
 /** dz = dL/dx of y = act(x), from y and dy, over R rows of C values; dz == dy allowed. */
 void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
                         ky_real *dz);

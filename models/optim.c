@@ -110,11 +110,6 @@ double ky_optim_rate(enum ky_optimizer kind)
     return rules[kind].learning_rate;
 }
 
-const char *ky_optim_name(enum ky_optimizer kind)
-{
-    return rules[kind].name;
-}
-
 int ky_optim_find(const char *name, enum ky_optimizer *ret, ky_err *err)
 {
     for (int i = 0; i < N_RULES; i++)
@@ -192,11 +187,6 @@ static const char *const decays[] = { [KY_DECAY_NONE] = "constant",
                                       [KY_DECAY_EXPONENTIAL] = "exponential",
                                       [KY_DECAY_COSINE] = "cosine",
                                       [KY_DECAY_PLATEAU] = "plateau" };
-
-const char *ky_decay_name(enum ky_decay kind)
-{
-    return decays[kind];
-}
 
 int ky_decay_find(const char *name, enum ky_decay *ret, ky_err *err)
 {

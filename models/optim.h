@@ -38,8 +38,7 @@ void ky_optim_defaults(enum ky_optimizer kind, ky_optim_opts *ret);
 /** Keras's default learning rate: 0.001, of SGD 0.01. */
 double ky_optim_rate(enum ky_optimizer kind);
 
-/** "adam", "adamw", "sgd", "rmsprop"; the other way KY_EINVAL with all names. */
-const char *ky_optim_name(enum ky_optimizer kind);
+/** By its name: adam, adamw, sgd, rmsprop. KY_EINVAL with all names. */
 int ky_optim_find(const char *name, enum ky_optimizer *ret, ky_err *err);
 
 /** All slots zero for n weights. KY_EINVAL where an option is out of range or not this one's. */
@@ -67,8 +66,7 @@ typedef struct ky_rate {
     int since_best;
 } ky_rate;
 
-/** "constant", "exponential", "cosine", "plateau". */
-const char *ky_decay_name(enum ky_decay kind);
+/** By its name: constant, exponential, cosine, plateau. KY_EINVAL with all names. */
 int ky_decay_find(const char *name, enum ky_decay *ret, ky_err *err);
 
 /** Begin with `first`. KY_EINVAL where factor or patience is out of range. */

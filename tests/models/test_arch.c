@@ -71,6 +71,9 @@ static void lines_become_the_models_they_say(void **state)
         { "conv1d:16x5/2 same relu,gap,dense",
           "Conv1D filters=16 kernel_size=5 strides=2 same relu; GlobalAveragePooling1D; "
           "Dense units=6 softmax;" },
+        { "conv1d:16x5 gelu, gap, dense:5 mish, dense",
+          "Conv1D filters=16 kernel_size=5 gelu; GlobalAveragePooling1D; Dense units=5 mish; "
+          "Dense units=6 softmax;" },
         { "conv1d:16x5 causal *4 tanh, gmp, dense",
           "Conv1D filters=16 kernel_size=5 causal dilation_rate=4 tanh; GlobalMaxPooling1D; "
           "Dense units=6 softmax;" },
@@ -298,7 +301,8 @@ static void wrong_lines_are_refused_with_the_word_and_a_better_one(void **state)
         { "conv1d:64x3 smae, gap, dense", "no option 'smae'; the nearest is 'same'" },
         { "conv1d:64x3 relu tanh, gap, dense", "'tanh' is one option too many" },
         { "conv1d:64x3 same valid, gap, dense", "'valid' is one option too many" },
-        { "conv1d:64x3 hard_sigmoid, gap, dense", "the nearest is 'sigmoid'" },
+        { "conv1d:64x3 hard_sigmoid, gap, dense", "no option 'hard_sigmoid'; the nearest is" },
+        { "lstm:4 gelu, dense", "no option 'gelu'; the nearest is '" }, /* its cell trains from y */
         { "conv1d:64x200, gap, dense", "128 steps are too few" },
         { "maxpool, lstm:3, dense", "needs pool_size" },
         { "maxpool:2 relu, lstm:3, dense", "no option 'relu'" },
