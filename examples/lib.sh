@@ -125,7 +125,7 @@ train()
 {
     local name=$1 bound=$2 arch=$3 seed LC_ALL=C TIMEFORMAT='%U %S'
     shift 3
-    printf '\n%s: kymo train %s --arch "%s"%s\n' "$name" "${data##*/}" "$arch" "${*:+ $*}"
+    printf '\n%s: kymo train %s --arch "%s"%s\n' "$name" "$data" "$arch" "${*:+ $*}"
     [ -z "$quick" ] || set -- "$@" --epochs 2
     printf '%6s %14s %10s %10s %10s %10s\n' seed 'epoch kept' validation test 'macro F1' seconds
     rm -f "$W/rows"

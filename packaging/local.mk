@@ -16,11 +16,13 @@ dist_examples_DATA = \
 dist_examples_SCRIPTS = \
 	examples/activity.sh \
 	examples/bearings.sh \
+	examples/digits.sh \
 	examples/heartbeats.sh \
 	examples/motions.sh \
 	examples/sentiment.sh \
 	examples/speakers.sh \
-	examples/spoken.sh
+	examples/spoken.sh \
+	examples/video.sh
 
 EXTRA_DIST += packaging/kymod.service.in packaging/kymo.sysusers packaging/setup.sh
 CLEANFILES += packaging/kymod.service packaging/kymo.conf packaging/kymod.ini.example

@@ -40,4 +40,5 @@ tests_bench_bench_storage_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 tests_bench_bench_storage_LDADD = libkystorage.la libkymo.la $(SQLITE_LIBS) -lm
 
 # Peers from the Python registry: make bench KYMO_PEERS=1.
-EXTRA_DIST += tests/bench/peers/run.sh tests/bench/peers/peers.py
+EXTRA_DIST += tests/bench/peers/run.sh tests/bench/peers/peers.py \
+	tests/bench/peers/training.py

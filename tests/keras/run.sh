@@ -56,5 +56,7 @@ else
     each env KERAS_BACKEND=jax "$python" "$keras/check.py" "$build" "$work/jax" \
         --seed $((seed + 1)) --models 62 --processes 2
     each env KY_SRCDIR="$source" bash "$keras/mutants.sh" "$work/mutants" "$python"
+    [ -z "${KYMO_DATA:-}" ] ||
+        each env KYMO="$build/kymo" "$python" "$keras/accuracy.py" heartbeats motions speakers
 fi
 exit $rc
