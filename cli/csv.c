@@ -225,12 +225,22 @@ int ky_csv_find(const ky_csv *c, const char *name)
     return -1;
 }
 
+/* The column of a number from 1; -1: it is none. */
+static int numbered_column(const ky_csv *c, const char *text)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+
+    return isdigit((unsigned char)*text) && *end == '\0' && n >= 1 && n <= c->columns ? (int)n - 1
+                                                                                      : -1;
+}
+
 int ky_csv_role(const ky_csv *c, const char *option, const char *const *usual, int *ret,
                 ky_err *err)
 {
     *ret = -1;
     if (option != NULL) {
-        if ((*ret = ky_csv_find(c, option)) < 0)
+        if ((*ret = ky_csv_find(c, option)) < 0 && (*ret = numbered_column(c, option)) < 0)
             return ky_fail(err, KY_EINVAL, "%s has no column '%s'", c->path, option);
         return KY_OK;
     }

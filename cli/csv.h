@@ -36,8 +36,8 @@ void ky_csv_close(ky_csv *c);
 
 /** The column of that name; -1: none. */
 int ky_csv_find(const ky_csv *c, const char *name);
-/** The column of a role: the one that `option` names, else one of the `usual` names (ends with
- *  NULL); *ret -1: none. KY_EINVAL if there is no such column. */
+/** The column of a role: the one that `option` names or, from 1, numbers, else one of the `usual`
+ * names (ends with NULL); *ret -1: none. KY_EINVAL if there is no such column. */
 int ky_csv_role(const ky_csv *c, const char *option, const char *const *usual, int *ret,
                 ky_err *err);
 

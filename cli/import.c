@@ -227,7 +227,8 @@ int ky_cmd_import(int argc, char **argv)
         { "max-tokens", 0, KY_OPT_INT, &w.o.words, 3, 1 << 20, "N",
           "numbers of the vocabulary: the most frequent words, 0 for padding, 1 for others" },
         { "vocabulary", 0, KY_OPT_STR, &w.o.vocabulary, 0, 0, "FILE",
-          "a word a line, in the order of their numbers, instead of those that are frequent" },
+          "take the words of other data, of a model, or of a list with a word a line, instead of "
+          "those that are frequent" },
         { "standardize", 0, KY_OPT_STR, &w.standardize, 0, 0, "RULE",
           "how text is cut: Keras's lower_and_strip_punctuation, lower, strip_punctuation, none; "
           "or english_words" },

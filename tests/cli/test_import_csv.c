@@ -95,6 +95,10 @@ static void columns_are_named_and_times_have_units(void **state)
 
     HOLDS("named.h5", "/X", DIMS(1, 2, 2), 3, 1, 6, 4);
     HOLDS("named.h5", "/ts", DIMS(1), 2e6);
+    run_well("import|named.csv|-f|csv-long|--group|1|--time|2|--label|3|--time-unit|ms|--features|"
+             "r,p|-o|numbered.h5");
+    assert_true(same_bytes("named.h5", "numbered.h5"));
+    fails("import|named.csv|-f|csv-long|--group|7|-o|bad.h5", "no column '7'");
     fails("import|named.csv|-f|csv-long|--group|nobody|-o|bad.h5", "no column 'nobody'");
     fails("import|named.csv|-f|csv-long|--features|z|-o|bad.h5", "no column 'z'");
 }
