@@ -1,5 +1,6 @@
 # Tests mirror the tree; each folder's fragment lists its own programs. All may skip (exit 77).
 KY_TEST_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+EXTRA_DIST += tests/full.h
 include tests/models/local.mk
 include tests/storage/local.mk
 include tests/connectors/local.mk

@@ -15,6 +15,7 @@
 #endif
 
 #include "models/layer_tools.h"
+#include "tests/full.h"
 /* For the table behind the processor's own instruction. */
 #include "models/crc32c.c"
 
@@ -233,8 +234,7 @@ static struct worst worst_of(const ky_kernels *k, const struct accuracy *a, uint
 static void activations_are_within_their_ulps(void **state)
 {
     (void)state;
-    const char *wanted = getenv("KYMO_TEST_FULL");
-    bool full = wanted != NULL && *wanted != 0;
+    bool full = ky_test_full();
 #ifdef KY_SANITIZED /* would take hours */
     full = false;
 #endif

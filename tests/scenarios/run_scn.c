@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "models/sample.h"
+#include "tests/full.h"
 #include "tests/scenarios/inside.h"
 
 enum { SOURCES = 8, LINE = 1024 };
@@ -366,7 +367,7 @@ static void run_script(const char *file)
         { 1, AGAIN_KILL },    { 4, AGAIN_NOTHING }, { 1, AGAIN_STOP },
         { 2, AGAIN_KILL },    { 2, AGAIN_NOTHING }, { 4, AGAIN_STOP },
     };
-    size_t n = getenv("KYMO_TEST_FULL") != NULL ? sizeof(ways) / sizeof(*ways) : 3;
+    size_t n = ky_test_full() ? sizeof(ways) / sizeof(*ways) : 3;
     uint64_t first[SAME], now[SAME];
 
     for (size_t k = 0; k < n; k++) {

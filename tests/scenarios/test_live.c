@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "models/h5.h"
+#include "tests/full.h"
 #include "tests/scenarios/harness.h"
 
 typedef struct listener {
@@ -196,8 +197,7 @@ int main(void)
         { "kymod.lanes=4", "kymod.journal=sync" }, { "kymod.lanes=2", "kymod.journal=async" },
         { "kymod.lanes=3", "kymod.journal=no" },
     };
-    bool har = getenv("KYMO_DATA") != NULL,
-         full = getenv("KYMO_TEST_FULL") != NULL && *getenv("KYMO_TEST_FULL") != 0;
+    bool har = getenv("KYMO_DATA") != NULL, full = ky_test_full();
     uint64_t first = 0;
 
     for (size_t i = 0; i < sizeof(setups) / sizeof(*setups); i++) {

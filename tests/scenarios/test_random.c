@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "models/sample.h"
+#include "tests/full.h"
 #include "tests/scenarios/inside.h"
 
 enum { STREAMS = 5, MOST = 4096, STEPS = 90, SAMPLE = 12, FULL = 2000 };
@@ -440,7 +441,7 @@ static void run(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-    int n = getenv("KYMO_TEST_FULL") != NULL ? FULL : SAMPLE;
+    int n = ky_test_full() ? FULL : SAMPLE;
 
     if (argc > 1) {
         run(strtoull(argv[1], NULL, 10));

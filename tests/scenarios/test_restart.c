@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tests/full.h"
 #include "tests/scenarios/harness.h"
 
 enum how { NEVER, TERM, KILL };
@@ -108,8 +109,8 @@ static outcome run(const char *name, const char *program, enum how how, int time
 
 int main(void)
 {
-    const char *full = getenv("KYMO_TEST_FULL"), *build = getenv("KY_BUILDDIR");
-    int times = full != NULL && *full != 0 ? 60 : 5;
+    const char *build = getenv("KY_BUILDDIR");
+    int times = ky_test_full() ? 60 : 5;
     char torn[512];
 
     snprintf(torn, sizeof(torn), "%s/tests/scenarios/kymod_torn", build != NULL ? build : ".");
