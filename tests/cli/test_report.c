@@ -24,7 +24,7 @@ static void make(const char *name, int classes, const char *first)
     static int32_t y[N], group[N];
     const uint64_t dims[] = { N, T, F };
     const char *names[64];
-    char path[4096], text[64][16];
+    char path[4096], text[64][24];
     ky_rng rng;
     ky_h5 *f = NULL;
 
