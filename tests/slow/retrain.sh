@@ -12,7 +12,7 @@ sql() # NAME QUERY
 
 accuracy_of() # MODEL DATA
 {
-    "$kymo" eval "$1" "$2" --json | tr -d ' \n' | sed -n 's/.*"accuracy":\([0-9.eE+-]*\).*/\1/p'
+    "$kymo" eval "$1" "$2" --json | sed -n 's/^  "accuracy": \([0-9.eE+-]*\).*/\1/p'
 }
 
 # case NAME TRAIN TEST STEPS FIRST LIVE NEXT ARCH GAIN: windows of STEPS, how many of them to begin
