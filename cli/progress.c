@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -115,7 +116,7 @@ void ky_progress_clear(ky_progress *p)
         fputs("\r\033[K", stderr);
 }
 
-static volatile sig_atomic_t interrupted;
+static atomic_bool interrupted; /* two signals may be in two threads at once */
 static const char *volatile said_at_interrupt;
 
 static void on_interrupt(int signo)
@@ -123,9 +124,8 @@ static void on_interrupt(int signo)
     const char *say = said_at_interrupt;
     int before = errno;
 
-    if (interrupted)
+    if (atomic_exchange(&interrupted, true))
         _exit(128 + signo);
-    interrupted = 1;
     if (say != NULL && write(STDERR_FILENO, say, strlen(say)) < 0)
         errno = before; /* nobody is left to read it */
     errno = before;
@@ -148,5 +148,5 @@ void ky_cli_catch_interrupts(void)
 
 bool ky_cli_interrupted(void)
 {
-    return interrupted != 0;
+    return atomic_load(&interrupted);
 }

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -73,6 +74,7 @@ ky_pool *ky_pool_new(int threads)
 {
     int n = threads > 0 ? threads : ky_pool_cores();
     ky_pool *p = calloc(1, sizeof *p);
+    sigset_t all, before;
 
     if (p == NULL)
         return NULL;
@@ -84,6 +86,9 @@ ky_pool *ky_pool_new(int threads)
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->begun, NULL);
     pthread_cond_init(&p->done, NULL);
+    /* Signals are the program's: they come to its own threads. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (int i = 0; i + 1 < n; i++) {
         p->helpers[i] = (helper){ .pool = p, .number = i + 1 };
         /* Fewer threads than asked for are slower, not wrong. */
@@ -91,6 +96,7 @@ ky_pool *ky_pool_new(int threads)
             break;
         p->n_helpers++;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return p;
 }
 
