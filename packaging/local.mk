@@ -13,6 +13,8 @@ dist_examples_DATA = \
 	examples/lib.sh \
 	examples/minimal.ini \
 	examples/windows.ini
+# Examples have --help, but are of no version of their own.
+AM_INSTALLCHECK_STD_OPTIONS_EXEMPT = $(dist_examples_SCRIPTS)
 dist_examples_SCRIPTS = \
 	examples/activity.sh \
 	examples/bearings.sh \
