@@ -58,17 +58,7 @@ static int train_one(const ky_comparison *c, const ky_training *t, ky_model *m, 
 {
     ky_train_opts o;
 
-    ky_train_defaults(&o);
-    o.epochs = (int)t->epochs;
-    o.batch = (int)t->batch;
-    o.patience = (int)t->patience;
-    o.threads = (int)t->threads;
-    o.learning_rate = t->learning_rate;
-    o.validation = t->validation;
-    o.clip_norm = t->clip_norm;
-    o.loss.kind = t->loss;
-    o.optim = t->optim;
-    o.seed = (uint64_t)t->seed;
+    ky_training_opts(t, &o);
     o.fit_input = true;
     o.progress = show;
     o.arg = w;
@@ -333,6 +323,7 @@ static void set_defaults(ky_training *t)
     t->validation = o.validation;
     t->clip_norm = o.clip_norm;
     t->optim = o.optim;
+    t->rate = o.rate;
 }
 
 int ky_cmd_compare(int argc, char **argv)

@@ -103,7 +103,4 @@ int ky_data_match(ky_data *d, const ky_model *m, ky_err *err);
  *  from: under any name. */
 int ky_data_spare(const char *spec, const char *out, ky_err *err);
 
-/** One allocation of n strings, free(). */
-char **ky_data_strs(const char *const *s, size_t n);
-
 #endif

@@ -174,98 +174,101 @@ static int import(wish *w, const char *const *words, int n)
     return rc < 0 ? ky_cli_fail(&err) : KY_EXIT_OK;
 }
 
+/* What the command line asks for; the table below points into it. */
+static wish asked = { .o = { .words = 20000, .fft = 256, .low_hz = 20, .time_unit = "s" },
+                      .missing = "nan",
+                      .task = "classify",
+                      .standardize = "lower_and_strip_punctuation",
+                      .pad = "post",
+                      .seed = 1 };
+
+static const ky_opt opts[] = {
+    { "output", 'o', KY_OPT_STR, &asked.out, 0, 0, "FILE", "HDF5 file for the data" },
+    { "format", 'f', KY_OPT_STR, &asked.o.format, 0, 0, "NAME",
+      "ts, tsv, idx, csv-long, csv-wide, wav, image or text; otherwise the files say" },
+    { "split", 0, KY_OPT_NUM, &asked.o.split, 0, 0.99, "SHARE",
+      "rows for a test part where the source has none: whole groups, else the latest, else "
+      "of every class; 0: none" },
+    { "seed", 's', KY_OPT_INT, &asked.seed, 0, 9e15, "N", "of --split" },
+    { "length", 'l', KY_OPT_INT, &asked.o.length, 0, 1 << 20, "T",
+      "steps, or words, of a row: longer ones are cut, shorter ones padded; 0: the longest" },
+    { "missing", 0, KY_OPT_STR, &asked.missing, 0, 0, "HOW",
+      "values that are not there: nan, linear (between their neighbours), drop (the row)" },
+    { "task", 0, KY_OPT_STR, &asked.task, 0, 0, "TASK",
+      "classify: labels are classes; regress: numbers" },
+    { "label", 0, KY_OPT_STR, &asked.o.label, 0, 0, "COLUMN",
+      "where the label stands: a name of the header, or a number from 1" },
+    { "features", 0, KY_OPT_STR, &asked.o.features, 0, 0, "COLUMNS",
+      "where the values, or the sentence, stand" },
+    { "group", 0, KY_OPT_STR, &asked.o.group, 0, 0, "COLUMN",
+      "of a table: the stream of a sample, the group of a series" },
+    { "time", 0, KY_OPT_STR, &asked.o.time, 0, 0, "COLUMN", "of a table: when it was measured" },
+    { "time-unit", 0, KY_OPT_STR, &asked.o.time_unit, 0, 0, "UNIT",
+      "of times that are numbers: s, ms, us or ns" },
+    { "window", 'w', KY_OPT_INT, &asked.o.window, 0, 1 << 20, "T",
+      "cut streams into windows of T samples; 0: a stream is one row" },
+    { "hop", 0, KY_OPT_INT, &asked.o.hop, 0, 1 << 20, "N",
+      "samples from window to window, or frame to frame; 0: a whole window, half a frame" },
+    { "gap", 0, KY_OPT_TIME, &asked.o.gap_us, 0, 0, "T",
+      "no row goes over a longer step; otherwise half as long again as the stream's usual" },
+    { "log-mel", 0, KY_OPT_INT, &asked.o.bands, 0, 512, "BANDS",
+      "of sound: log-mel features instead of samples" },
+    { "frames", 0, KY_OPT_INT, &asked.o.frames, 0, 1 << 20, "T",
+      "of log-mel features: cut or filled with silence to T; 0: the longest" },
+    { "fft", 0, KY_OPT_INT, &asked.o.fft, 16, 1 << 16, "N", "samples of a frame, a power of two" },
+    { "fmin", 0, KY_OPT_NUM, &asked.o.low_hz, 0, 1e6, "HZ", "where the lowest band begins" },
+    { "fmax", 0, KY_OPT_NUM, &asked.o.high_hz, 0, 1e6, "HZ",
+      "where the highest band ends; 0: half the sampling rate" },
+    { "size", 0, KY_OPT_STR, &asked.size, 0, 0, "HxW", "of images: all become that large" },
+    { "grey", 0, KY_OPT_FLAG, &asked.o.grey, 0, 0, NULL, "of images: one channel" },
+    { "name", 0, KY_OPT_STR, &asked.o.name, 0, 0, "PATTERN",
+      "where label and group stand in the names of files, as '{label}_{group}_{}'; otherwise "
+      "the folder is the label, or what stands before the first _" },
+    { "max-tokens", 0, KY_OPT_INT, &asked.o.words, 3, 1 << 20, "N",
+      "numbers of the vocabulary: the most frequent words, 0 for padding, 1 for others" },
+    { "vocabulary", 0, KY_OPT_STR, &asked.o.vocabulary, 0, 0, "FILE",
+      "take the words of other data, of a model, or of a list with a word a line, instead of "
+      "those that are frequent" },
+    { "standardize", 0, KY_OPT_STR, &asked.standardize, 0, 0, "RULE",
+      "how text is cut: Keras's lower_and_strip_punctuation, lower, strip_punctuation, none; "
+      "or english_words" },
+    { "pad", 0, KY_OPT_STR, &asked.pad, 0, 0, "WHERE",
+      "short texts are padded, long ones cut: post (at the end) or pre" },
+    { "dry-run", 'n', KY_OPT_FLAG, &asked.dry, 0, 0, NULL,
+      "read and check everything, say what would be written, write nothing" },
+    { "quiet", 'q', KY_OPT_FLAG, &asked.quiet, 0, 0, NULL, "no progress" },
+    { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
+};
+static const ky_usage usage = {
+    .synopsis = "kymo import SOURCE... -o DATA.h5 [options]",
+    .about = "Turns other people's files into data that `kymo train` reads. A source is a\n"
+             "file or a folder; gzipped files are unpacked. Names with TRAIN and TEST say the\n"
+             "part, and of a pair the first is enough. Formats: ts (UEA, aeon), tsv (UCR),\n"
+             "idx (MNIST), csv-long (a sample a line), csv-wide (a series a line), wav, image\n"
+             "(PNG, JPEG; a folder for each class), text (label, tab and sentence; a file or\n"
+             "folder for each label).",
+    .opts = opts,
+    .min_args = 1,
+    .max_args = -1,
+    .examples = "  kymo import ECG200_TRAIN.ts -o ecg.h5\n"
+                "  kymo import train-images-idx3-ubyte.gz -o mnist.h5\n"
+                "  kymo import pumps.csv --window 128 --hop 64 --split 0.2 -o pumps.h5\n"
+                "  kymo import recordings --log-mel 40 --name '{label}_{group}_{}' -o said.h5\n"
+                "  kymo import rt-polarity.neg rt-polarity.pos --split 0.1 -o reviews.h5\n",
+};
+
 int ky_cmd_import(int argc, char **argv)
 {
-    wish w = { .o = { .words = 20000, .fft = 256, .low_hz = 20, .time_unit = "s" },
-               .missing = "nan",
-               .task = "classify",
-               .standardize = "lower_and_strip_punctuation",
-               .pad = "post",
-               .seed = 1 };
-    const ky_opt opts[] = {
-        { "output", 'o', KY_OPT_STR, &w.out, 0, 0, "FILE", "HDF5 file for the data" },
-        { "format", 'f', KY_OPT_STR, &w.o.format, 0, 0, "NAME",
-          "ts, tsv, idx, csv-long, csv-wide, wav, image or text; otherwise the files say" },
-        { "split", 0, KY_OPT_NUM, &w.o.split, 0, 0.99, "SHARE",
-          "rows for a test part where the source has none: whole groups, else the latest, else "
-          "of every class; 0: none" },
-        { "seed", 's', KY_OPT_INT, &w.seed, 0, 9e15, "N", "of --split" },
-        { "length", 'l', KY_OPT_INT, &w.o.length, 0, 1 << 20, "T",
-          "steps, or words, of a row: longer ones are cut, shorter ones padded; 0: the longest" },
-        { "missing", 0, KY_OPT_STR, &w.missing, 0, 0, "HOW",
-          "values that are not there: nan, linear (between their neighbours), drop (the row)" },
-        { "task", 0, KY_OPT_STR, &w.task, 0, 0, "TASK",
-          "classify: labels are classes; regress: numbers" },
-        { "label", 0, KY_OPT_STR, &w.o.label, 0, 0, "COLUMN",
-          "where the label stands: a name of the header, or a number from 1" },
-        { "features", 0, KY_OPT_STR, &w.o.features, 0, 0, "COLUMNS",
-          "where the values, or the sentence, stand" },
-        { "group", 0, KY_OPT_STR, &w.o.group, 0, 0, "COLUMN",
-          "of a table: the stream of a sample, the group of a series" },
-        { "time", 0, KY_OPT_STR, &w.o.time, 0, 0, "COLUMN", "of a table: when it was measured" },
-        { "time-unit", 0, KY_OPT_STR, &w.o.time_unit, 0, 0, "UNIT",
-          "of times that are numbers: s, ms, us or ns" },
-        { "window", 'w', KY_OPT_INT, &w.o.window, 0, 1 << 20, "T",
-          "cut streams into windows of T samples; 0: a stream is one row" },
-        { "hop", 0, KY_OPT_INT, &w.o.hop, 0, 1 << 20, "N",
-          "samples from window to window, or frame to frame; 0: a whole window, half a frame" },
-        { "gap", 0, KY_OPT_TIME, &w.o.gap_us, 0, 0, "T",
-          "no row goes over a longer step; otherwise half as long again as the stream's usual" },
-        { "log-mel", 0, KY_OPT_INT, &w.o.bands, 0, 512, "BANDS",
-          "of sound: log-mel features instead of samples" },
-        { "frames", 0, KY_OPT_INT, &w.o.frames, 0, 1 << 20, "T",
-          "of log-mel features: cut or filled with silence to T; 0: the longest" },
-        { "fft", 0, KY_OPT_INT, &w.o.fft, 16, 1 << 16, "N", "samples of a frame, a power of two" },
-        { "fmin", 0, KY_OPT_NUM, &w.o.low_hz, 0, 1e6, "HZ", "where the lowest band begins" },
-        { "fmax", 0, KY_OPT_NUM, &w.o.high_hz, 0, 1e6, "HZ",
-          "where the highest band ends; 0: half the sampling rate" },
-        { "size", 0, KY_OPT_STR, &w.size, 0, 0, "HxW", "of images: all become that large" },
-        { "grey", 0, KY_OPT_FLAG, &w.o.grey, 0, 0, NULL, "of images: one channel" },
-        { "name", 0, KY_OPT_STR, &w.o.name, 0, 0, "PATTERN",
-          "where label and group stand in the names of files, as '{label}_{group}_{}'; otherwise "
-          "the folder is the label, or what stands before the first _" },
-        { "max-tokens", 0, KY_OPT_INT, &w.o.words, 3, 1 << 20, "N",
-          "numbers of the vocabulary: the most frequent words, 0 for padding, 1 for others" },
-        { "vocabulary", 0, KY_OPT_STR, &w.o.vocabulary, 0, 0, "FILE",
-          "take the words of other data, of a model, or of a list with a word a line, instead of "
-          "those that are frequent" },
-        { "standardize", 0, KY_OPT_STR, &w.standardize, 0, 0, "RULE",
-          "how text is cut: Keras's lower_and_strip_punctuation, lower, strip_punctuation, none; "
-          "or english_words" },
-        { "pad", 0, KY_OPT_STR, &w.pad, 0, 0, "WHERE",
-          "short texts are padded, long ones cut: post (at the end) or pre" },
-        { "dry-run", 'n', KY_OPT_FLAG, &w.dry, 0, 0, NULL,
-          "read and check everything, say what would be written, write nothing" },
-        { "quiet", 'q', KY_OPT_FLAG, &w.quiet, 0, 0, NULL, "no progress" },
-        { NULL, 0, 0, NULL, 0, 0, NULL, NULL },
-    };
-    const ky_usage u = {
-        .synopsis = "kymo import SOURCE... -o DATA.h5 [options]",
-        .about = "Turns other people's files into data that `kymo train` reads. A source is a\n"
-                 "file or a folder; gzipped files are unpacked. Names with TRAIN and TEST say the\n"
-                 "part, and of a pair the first is enough. Formats: ts (UEA, aeon), tsv (UCR),\n"
-                 "idx (MNIST), csv-long (a sample a line), csv-wide (a series a line), wav, image\n"
-                 "(PNG, JPEG; a folder for each class), text (label, tab and sentence; a file or\n"
-                 "folder for each label).",
-        .opts = opts,
-        .min_args = 1,
-        .max_args = -1,
-        .examples = "  kymo import ECG200_TRAIN.ts -o ecg.h5\n"
-                    "  kymo import train-images-idx3-ubyte.gz -o mnist.h5\n"
-                    "  kymo import pumps.csv --window 128 --hop 64 --split 0.2 -o pumps.h5\n"
-                    "  kymo import recordings --log-mel 40 --name '{label}_{group}_{}' -o said.h5\n"
-                    "  kymo import rt-polarity.neg rt-polarity.pos --split 0.1 -o reviews.h5\n",
-    };
     const char **words = calloc((size_t)argc + 1, sizeof *words);
     int n = 0, rc;
 
     if (words == NULL)
         return KY_EXIT_FAILED;
-    rc = ky_cli_parse(&u, argc, argv, words, &n);
+    rc = ky_cli_parse(&usage, argc, argv, words, &n);
     if (rc < 0)
-        rc = understand(&u, &w);
+        rc = understand(&usage, &asked);
     if (rc < 0)
-        rc = import(&w, words, n);
+        rc = import(&asked, words, n);
     free(words);
     return rc;
 }

@@ -2,7 +2,7 @@
 bin_PROGRAMS += kymo
 
 kymo_SOURCES = cli/cli.h cli/kymo.c cli/options.c cli/progress.c
-kymo_SOURCES += cli/data.c cli/data.h cli/data_rows.c cli/data_rows.h
+kymo_SOURCES += cli/data.c cli/data.h cli/data_beside.c cli/data_place.c cli/data_place.h cli/data_rows.c cli/data_rows.h
 kymo_SOURCES += cli/compare.c cli/compare.h cli/compare_data.c cli/compare_judge.c
 kymo_SOURCES += cli/compare_models.c cli/compare_print.c cli/compare_serve.c
 kymo_SOURCES += cli/convert.c
@@ -17,7 +17,8 @@ kymo_SOURCES += cli/simulate.c cli/simulate.h cli/simulate_digits.c cli/simulate
 kymo_SOURCES += cli/simulate_words.c
 kymo_SOURCES += cli/query.c
 kymo_SOURCES += cli/ask.c cli/ask.h cli/retrain.c cli/status.c
-kymo_SOURCES += cli/gate.c cli/segments.c cli/segments.h cli/targets.c cli/targets.h cli/train.c cli/training.h
+kymo_SOURCES += cli/gate.c cli/segments.c cli/segments.h cli/targets.c cli/targets.h cli/train.c cli/train_options.c
+kymo_SOURCES += cli/training.c cli/training.h
 kymo_SOURCES += cli/watch.c cli/watch.h
 kymo_SOURCES += cli/scoring.c cli/scoring.h
 kymo_SOURCES += cli/charts.c cli/charts.h cli/page.c cli/page.h cli/page_style.h cli/report.c cli/report.h

@@ -36,6 +36,14 @@ typedef struct ky_training {
     int64_t least_rows;
 } ky_training;
 
+/** What the command line of `kymo train` says, checked: -1 to go on, else the exit code to leave
+ *  with. *ret stays; there is one command line. */
+int ky_training_asked(int argc, char **argv, const ky_training **ret);
+
+/** What t says to the trainer; progress, weights of classes and whether the input is fitted are
+ *  left as ky_train_defaults has them. */
+void ky_training_opts(const ky_training *t, ky_train_opts *ret);
+
 /** What an --arch of t is built for with these data. KY_EINVAL: they have a single class. */
 int ky_training_shape(const ky_training *t, const ky_data *d, ky_arch_opts *ret, ky_err *err);
 

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,50 @@ static inline void run_well(const char *words)
         fail_msg("kymo %s: exit %d: %s", words, r->code, r->err);
 }
 
+/* A command line interrupted when it has said this on stderr, which is read to its end; stdout goes
+ * to a file of the directory. The exit code. */
+static inline int interrupted_at(const char *words, const char *said, const char *out)
+{
+    char text[4096] = "", path[4096];
+    size_t n = 0;
+    int io[2], fd = open(in_dir(out, path), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    pid_t pid;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pipe2(io, O_CLOEXEC), 0);
+    pid = start(words, fd, io[1]);
+    close(io[1]);
+    close(fd);
+    while (strstr(text, said) == NULL && n < sizeof text - 1) {
+        ssize_t got = read(io[0], text + n, sizeof text - 1 - n);
+
+        assert_true(got > 0);
+        n += (size_t)got;
+        text[n] = 0;
+    }
+    kill(pid, SIGINT);
+    while (read(io[0], text, sizeof text) > 0)
+        continue;
+    close(io[0]);
+    return end_of(pid);
+}
+
+/* A command line, its exit code, and what it must say on stderr. */
+typedef struct told {
+    const char *words, *said;
+    int code;
+} told;
+
+static inline void assert_told(const told *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ran *r = run(cases[i].words);
+
+        if (r->code != cases[i].code || strstr(r->err, cases[i].said) == NULL)
+            fail_msg("kymo %s: exit %d, said: %s", cases[i].words, r->code, r->err);
+    }
+}
+
 static inline int files_in_dir(void)
 {
     DIR *d = opendir(dir);
@@ -168,6 +213,19 @@ static inline int run_unlink(const char *path, const struct stat *st, int type, 
 static inline int run_end(void)
 {
     return nftw(dir, run_unlink, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* All tests of a program in one directory. */
+static inline int run_set_up(void **state)
+{
+    (void)state;
+    return run_begin();
+}
+
+static inline int run_tear_down(void **state)
+{
+    (void)state;
+    return run_end();
 }
 
 #endif

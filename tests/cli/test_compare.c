@@ -306,31 +306,15 @@ static void models_that_rows_are_too_short_for_are_left_out(void **state)
 static void an_interrupt_shows_what_is_known_so_far(void **state)
 {
     (void)state;
-    char said[4096] = "", path[4096];
-    size_t n = 0;
-    int io[2], out = open(in_dir("partly.json", path), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-    assert_int_equal(pipe2(io, O_CLOEXEC), 0);
-    pid_t pid = start("compare|memory.h5|--json|--only|linear,lstm|--seeds|20|--epochs|400|"
-                      "--patience|400|--weights|4000",
-                      out, io[1]);
-    close(io[1]);
+    char path[4096];
 
-    while (strstr(said, "model=linear seed=") == NULL && n < sizeof said - 1) {
-        ssize_t got = read(io[0], said + n, sizeof said - 1 - n);
+    int code = interrupted_at("compare|memory.h5|--json|--only|linear,lstm|--seeds|20|--epochs|400|"
+                              "--patience|400|--weights|4000",
+                              "model=linear seed=", "partly.json");
 
-        assert_true(got > 0);
-        n += (size_t)got;
-        said[n] = 0;
-    }
-    kill(pid, SIGINT);
-    while (read(io[0], said, sizeof said) > 0)
-        continue;
-    close(io[0]);
-    close(out);
-
-    assert_int_equal(end_of(pid), 3);
+    assert_int_equal(code, 3);
     static ran r;
-    slurp(path, r.out, sizeof r.out);
+    slurp(in_dir("partly.json", path), r.out, sizeof r.out);
     ky_json *report = report_of(&r);
     assert_true(ky_json_bool(ky_json_get(report, "interrupted"), false));
     says(report, "interrupted after");
@@ -359,10 +343,7 @@ static void make_unlike(const char *name)
 static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
 {
     (void)state;
-    static const struct {
-        const char *words, *said;
-        int code;
-    } cases[] = {
+    static const told cases[] = {
         { "compare", "", 2 },
         { "compare|none.h5", "none.h5", 1 },
         { "compare|local.h5|--only|conv1d,lstn", "'lstn' is no model for series", 1 },
@@ -378,12 +359,7 @@ static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
 
     run_well("simulate|local|-q|--train|20|--test|10|-o|linear.h5");
     make_unlike("unlike.h5");
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        ran *r = run(cases[i].words);
-
-        if (r->code != cases[i].code || strstr(r->err, cases[i].said) == NULL)
-            fail_msg("kymo %s: exit %d, said: %s", cases[i].words, r->code, r->err);
-    }
+    assert_told(cases, sizeof cases / sizeof *cases);
 }
 
 static int set_up(void **state)

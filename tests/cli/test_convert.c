@@ -248,18 +248,6 @@ static void bad_statistics_are_refused_with_their_place(void **state)
     assert_non_null(strstr(r->err, "No such file"));
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    return run_begin();
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return run_end();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,5 +259,5 @@ int main(void)
         cmocka_unit_test(bad_statistics_are_refused_with_their_place),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, run_set_up, run_tear_down);
 }

@@ -53,18 +53,6 @@ static void make(const char *name, int classes, const char *first)
     assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
 }
 
-static int set_up(void **state)
-{
-    (void)state;
-    return run_begin();
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return run_end();
-}
-
 /* -- reading a page ------------------------------------------------------------------------------
  */
 
@@ -399,5 +387,5 @@ int main(void)
         cmocka_unit_test(scales_bear_any_numbers),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, run_set_up, run_tear_down);
 }

@@ -560,10 +560,7 @@ static void glyphs_are_taken_from_the_part_of_their_own(void **state)
 static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
 {
     (void)state;
-    static const struct {
-        const char *words, *said;
-        int code;
-    } cases[] = {
+    static const told cases[] = {
         { "simulate|-o|x.h5", "kind of data is missing", 2 },
         { "simulate|wether|-o|x.h5", "no kind 'wether'", 2 },
         { "simulate|local", "-o is missing", 2 },
@@ -580,26 +577,9 @@ static void what_makes_no_sense_is_refused_in_a_sentence(void **state)
     };
 
     make_glyphs("small.h5", 20);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        ran *r = run(cases[i].words);
-
-        if (r->code != cases[i].code || strstr(r->err, cases[i].said) == NULL)
-            fail_msg("kymo %s: exit %d, said: %s", cases[i].words, r->code, r->err);
-    }
+    assert_told(cases, sizeof cases / sizeof *cases);
     char path[4096];
     assert_int_not_equal(access(in_dir("x.h5", path), F_OK), 0);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    return run_begin();
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    return run_end();
 }
 
 int main(void)
@@ -614,5 +594,5 @@ int main(void)
         cmocka_unit_test(what_makes_no_sense_is_refused_in_a_sentence),
     };
 
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, run_set_up, run_tear_down);
 }

@@ -8,10 +8,12 @@ tests_connectors_test_decimal_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIB
 tests_connectors_test_codec_f32_SOURCES = tests/connectors/test_codec_f32.c
 tests_connectors_test_codec_f32_CFLAGS = $(KY_TEST_CFLAGS)
 tests_connectors_test_codec_f32_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
-tests_connectors_test_codec_msgpack_SOURCES = tests/connectors/test_codec_msgpack.c
+tests_connectors_test_codec_msgpack_SOURCES = tests/connectors/test_codec_msgpack.c \
+	tests/connectors/codec.h
 tests_connectors_test_codec_msgpack_CFLAGS = $(KY_TEST_CFLAGS)
 tests_connectors_test_codec_msgpack_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
-tests_connectors_test_codec_json_SOURCES = tests/connectors/test_codec_json.c
+tests_connectors_test_codec_json_SOURCES = tests/connectors/test_codec_json.c \
+	tests/connectors/codec.h
 tests_connectors_test_codec_json_CFLAGS = $(KY_TEST_CFLAGS)
 tests_connectors_test_codec_json_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS)
 tests_connectors_test_zmq_SOURCES = tests/connectors/test_zmq.c

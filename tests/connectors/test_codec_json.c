@@ -1,59 +1,20 @@
 /* The json codec: what it takes, and everything it must refuse without harm. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "connectors/codec.h"
 #include "connectors/timestamp.h"
 #include "models/json.h"
 #include "models/rng.h"
+#include "tests/connectors/codec.h"
 
 static const char *const axes[] = { "ax", "ay", "az" };
-
-static ky_codec *codec_of(ky_codec_opts o)
-{
-    ky_codec *c;
-    ky_err err = { 0 };
-
-    if (ky_codec_new(&o, &c, &err) != KY_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
 
 static int make_codec(void **state)
 {
     *state = codec_of((ky_codec_opts){ .max_values = 1000 });
     return 0;
-}
-
-static int free_codec(void **state)
-{
-    ky_codec_free(*state);
-    return 0;
-}
-
-/* The message is copied to a block of exactly its size, so that a sanitizer sees each byte too far.
- */
-static int decode_bytes(ky_codec *c, const void *text, size_t len, ky_sample *s, ky_err *err)
-{
-    static char *copy;
-
-    free(copy);
-    copy = malloc(len > 0 ? len : 1);
-    memcpy(copy, text, len);
-    memset(err, 0, sizeof(*err));
-    int rc = ky_codec_decode(c, copy, len, s, err);
-    if (len == 0) {
-        free(copy);
-        copy = NULL;
-    }
-    return rc;
 }
 
 static ky_sample decode(ky_codec *c, const char *text)
@@ -75,13 +36,6 @@ static void assert_refused(ky_codec *c, const char *text, size_t len, const char
         fail_msg("taken: %.200s", text);
     if (strstr(err.text, reason) == NULL)
         fail_msg("%.200s: '%s' does not say '%s'", text, err.text, reason);
-}
-
-static void assert_text(const char *s, size_t len, const char *want)
-{
-    assert_non_null(s);
-    assert_int_equal(len, strlen(want));
-    assert_memory_equal(s, want, len);
 }
 
 static void all_fields_are_read(void **state)

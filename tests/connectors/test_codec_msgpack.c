@@ -1,58 +1,17 @@
 /* The msgpack codec: the same samples as json, and everything it must refuse without harm. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "connectors/codec.h"
 #include "connectors/scan.h"
 #include "models/rng.h"
-
-static ky_codec *codec_of(ky_codec_opts o)
-{
-    ky_codec *c;
-    ky_err err = { 0 };
-
-    if (o.format == NULL)
-        o.format = "msgpack";
-    if (ky_codec_new(&o, &c, &err) != KY_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
+#include "tests/connectors/codec.h"
 
 static int make_codec(void **state)
 {
-    *state = codec_of((ky_codec_opts){ .max_values = 1000 });
+    *state = codec_of((ky_codec_opts){ .format = "msgpack", .max_values = 1000 });
     return 0;
-}
-
-static int free_codec(void **state)
-{
-    ky_codec_free(*state);
-    return 0;
-}
-
-/* The message is copied to a block of exactly its size, so that a sanitizer sees each byte too far;
- * the block lives until the next call. */
-static int decode_bytes(ky_codec *c, const void *bytes, size_t len, ky_sample *s, ky_err *err)
-{
-    static char *copy;
-
-    free(copy);
-    copy = malloc(len > 0 ? len : 1);
-    memcpy(copy, bytes, len);
-    memset(err, 0, sizeof(*err));
-    int rc = ky_codec_decode(c, copy, len, s, err);
-    if (len == 0) {
-        free(copy);
-        copy = NULL;
-    }
-    return rc;
 }
 
 static void assert_refused(ky_codec *c, const void *bytes, size_t len, const char *reason)
@@ -65,13 +24,6 @@ static void assert_refused(ky_codec *c, const void *bytes, size_t len, const cha
     if (strstr(err.text, reason) == NULL ||
         (strncmp(err.text, "msgpack: ", 9) != 0 && strstr(err.text, ": ") == NULL))
         fail_msg("'%s' does not say '%s'", err.text, reason);
-}
-
-static void assert_text(const char *s, size_t len, const char *want)
-{
-    assert_non_null(s);
-    assert_int_equal(len, strlen(want));
-    assert_memory_equal(s, want, len);
 }
 
 /* -- a packer, by the specification ---------------------------------------------------- */
@@ -319,7 +271,7 @@ static void numbers_of_time_follow_the_unit(void **state)
 
     (void)state;
     for (int u = 0; u < 4; u++) {
-        ky_codec *c = codec_of((ky_codec_opts){ .time_unit_ns = units[u] });
+        ky_codec *c = codec_of((ky_codec_opts){ .format = "msgpack", .time_unit_ns = units[u] });
         for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
             for (int whole = 0; whole < 2; whole++) {
                 if (whole && cases[i].number != trunc(cases[i].number))
@@ -363,8 +315,8 @@ static void nil_and_nan_follow_the_setting(void **state)
         const char *bytes;
         size_t len;
     } cases[] = { { BYTES(nil) }, { BYTES(nan32) }, { BYTES(nan64) }, { BYTES(bin) } };
-    ky_codec *zero = codec_of((ky_codec_opts){ .missing = KY_MISSING_ZERO });
-    ky_codec *hold = codec_of((ky_codec_opts){ .missing = KY_MISSING_HOLD });
+    ky_codec *zero = codec_of((ky_codec_opts){ .format = "msgpack", .missing = KY_MISSING_ZERO });
+    ky_codec *hold = codec_of((ky_codec_opts){ .format = "msgpack", .missing = KY_MISSING_HOLD });
     const float hole = NAN;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -383,7 +335,8 @@ static void nil_and_nan_follow_the_setting(void **state)
 static void named_fields_are_read(void **state)
 {
     static const char *const axes[] = { "ax", "ay", "a rather long name" };
-    ky_codec *c = codec_of((ky_codec_opts){ .stream_field = "device",
+    ky_codec *c = codec_of((ky_codec_opts){ .format = "msgpack",
+                                            .stream_field = "device",
                                             .time_field = "t",
                                             .label_field = "state",
                                             .values = axes,
@@ -749,7 +702,7 @@ static void assert_same(const ky_sample *a, const ky_sample *b)
 static void json_and_msgpack_give_the_same_sample(void **state)
 {
     static written w;
-    ky_codec_opts o = { .missing = KY_MISSING_HOLD, .max_values = 1000 };
+    ky_codec_opts o = { .format = "msgpack", .missing = KY_MISSING_HOLD, .max_values = 1000 };
     ky_codec *msgpack = codec_of(o), *json;
 
     (void)state;
@@ -776,7 +729,7 @@ static void json_and_msgpack_give_the_same_sample(void **state)
 static void a_message_cut_anywhere_is_refused(void **state)
 {
     static written w;
-    ky_codec *c = codec_of((ky_codec_opts){ .missing = KY_MISSING_ZERO });
+    ky_codec *c = codec_of((ky_codec_opts){ .format = "msgpack", .missing = KY_MISSING_ZERO });
     size_t cut = 0;
 
     (void)state;
