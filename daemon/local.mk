@@ -18,7 +18,8 @@ libkydaemon_la_SOURCES = \
 	daemon/control.c daemon/control.h \
 	daemon/core.c daemon/core.h \
 	daemon/intake.c daemon/intake.h \
-	daemon/lane.c daemon/lane.h \
+	daemon/lane.c daemon/lane.h daemon/lane_own.h \
+	daemon/lane_commit.c daemon/lane_line.c daemon/lane_tell.c daemon/lane_wave.c \
 	daemon/log.c daemon/log.h \
 	daemon/names.c daemon/names.h \
 	daemon/notify.c daemon/notify.h \

@@ -1,0 +1,166 @@
+#include "daemon/lane_own.h"
+
+#include <stdlib.h>
+
+#include "daemon/rows.h"
+
+/* Frees records from the queue's head as far as they are applied. */
+static void slot_done(ky_lane *l, ky_slot *t)
+{
+    t->done = true;
+    while (l->head != l->tail && ky_lane_slot(l, l->head)->done) {
+        const ky_record *r = ky_lane_slot(l, l->head)->r;
+
+        l->done = r->type == KY_REC_MARK ? r->pos : ky_record_end(r);
+        ky_queue_pop(&l->in);
+        l->head++;
+        ky_lane_begin_clock(l);
+    }
+}
+
+static bool time_gap(const ky_class_cfg *c, const ky_stream *s, const ky_record *r)
+{
+    if (c->max_gap_us == 0 || s->ts_us == KY_NONE || r->ts_us <= s->ts_us || r->flags & KY_LATE)
+        return false;
+    /* Timed by arrival, a restart of ours is not a gap of theirs. */
+    if (r->flags & KY_RESUMED && r->time_source == KY_TIME_ARRIVAL)
+        return false;
+    return (uint64_t)r->ts_us - (uint64_t)s->ts_us > (uint64_t)c->max_gap_us;
+}
+
+/* What the stream's first record will do, and the version it needs; changes nothing yet. */
+static void decide(ky_lane *l, ky_stream *s, ky_slot *t)
+{
+    const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
+    const ky_record *r = t->r;
+    bool skipped = r->flags & KY_COUNTED && ky_window_look(&s->window, r->seq) == KY_SEEN_GAP;
+
+    t->zero = r->flags & (KY_START | KY_RESET) || s->ended || s->state == NULL;
+    bool silent = !t->zero && time_gap(c, s, r);
+
+    t->gap = silent || skipped;
+    t->reset = (silent && c->on_gap == KY_GAP_RESET) ||
+               (t->gap && !t->zero && c->on_gap == KY_GAP_HOLD && r->filled == 0);
+    t->zero |= t->reset;
+    t->works = t->zero ? ky_lane_works_of(l, s->class_, l->current[l->p->class_model[s->class_]])
+                       : s->works;
+}
+
+void ky_lane_leave(ky_lane *l, ky_stream *s)
+{
+    ky_slot *t = ky_lane_slot(l, s->first);
+
+    s->first = t->next;
+    if (s->first == KY_NO_SLOT)
+        s->last = KY_NO_SLOT;
+    slot_done(l, t);
+}
+
+/* -- what records do -- */
+
+static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    ky_lane_touch(l, s);
+    ky_rows_label(ky_lane_unit(l), r, r->n);
+    KY_COUNT(l->p->count.labels);
+    ky_lane_applied(l, s, r);
+}
+
+static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    ky_lane_touch(l, s);
+    if (r->n == s->n && !s->ended) {
+        ky_rows_break(ky_lane_unit(l), s, r, "ended");
+        KY_COUNT(l->p->count.ended);
+        s->ended = true;
+        ky_lane_tell_last(l, s, r);
+    }
+    ky_lane_applied(l, s, r);
+}
+
+/* The stream is as if it had never sent anything, but for its numbers. */
+static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
+{
+    int64_t epoch = s->window.epoch;
+
+    ky_lane_touch(l, s);
+    ky_rows_break(ky_lane_unit(l), s, r, "forgotten");
+    KY_COUNT(l->p->count.forgotten);
+    ky_works_zero(ky_lane_works(l, s), s);
+    ky_window_init(&s->window);
+    s->window.epoch = epoch;
+    s->ended = true;
+    s->cut = s->bad = false;
+    s->ts_us = KY_NONE;
+    s->label = KY_EXTRA_NONE;
+    free(s->held);
+    free(s->final);
+    s->held = NULL;
+    s->final = NULL;
+    ky_lane_applied(l, s, r);
+}
+
+void ky_lane_next(ky_lane *l, ky_stream *s)
+{
+    if (s->away && s->first != KY_NO_SLOT)
+        ky_pager_in(l->pager, s);
+    while (s->first != KY_NO_SLOT) {
+        ky_slot *t = ky_lane_slot(l, s->first);
+
+        if (t->r->type == KY_REC_SAMPLE) {
+            decide(l, s, t);
+            ky_works_ready(t->works, s);
+            return;
+        }
+        if (t->r->type == KY_REC_LABEL)
+            apply_label(l, s, t->r);
+        else if (t->r->type == KY_REC_END)
+            apply_end(l, s, t->r);
+        else
+            apply_forget(l, s, t->r);
+        ky_lane_leave(l, s);
+    }
+}
+
+static void admit_record(ky_lane *l, const ky_record *r)
+{
+    uint32_t i = l->tail++;
+    ky_slot *t = ky_lane_slot(l, i);
+
+    *t = (ky_slot){ .r = r, .next = KY_NO_SLOT };
+    if (r->type == KY_REC_MARK) {
+        slot_done(l, t);
+        return;
+    }
+    t->s = ky_lane_stream(l, r);
+    if (r->pos < t->s->pos) { /* replayed, and its row has it already */
+        slot_done(l, t);
+        return;
+    }
+    bool alone = t->s->first == KY_NO_SLOT;
+
+    if (alone)
+        t->s->first = i;
+    else
+        ky_lane_slot(l, t->s->last)->next = i;
+    t->s->last = i;
+    if (alone)
+        ky_lane_next(l, t->s);
+}
+
+bool ky_lane_admit(ky_lane *l)
+{
+    bool any = false;
+    size_t size;
+    const ky_record *r;
+
+    while (l->fence == NULL && l->tail - l->head < KY_SLOTS &&
+           (r = ky_queue_next(&l->in, &size)) != NULL) {
+        if (r->type == KY_REC_CONFIG || r->type == KY_REC_SWAP)
+            l->fence = r;
+        else
+            admit_record(l, r);
+        any = true;
+    }
+    return any;
+}

@@ -1,0 +1,120 @@
+/*
+ * What the files of the lane share. lane.c is its thread, its streams and its fences; lane_line.c
+ * the records in line; lane_wave.c the waves; lane_tell.c what goes to the publisher;
+ * lane_commit.c what goes to the writer. Only these include it, and all of it runs on the lane's
+ * thread (or before that has started).
+ */
+#ifndef KY_LANE_OWN_H
+#define KY_LANE_OWN_H
+
+#include "daemon/lane.h"
+#include "daemon/pager.h"
+#include "daemon/publish.h"
+#include "daemon/stream.h"
+#include "daemon/works.h"
+#include "models/clock.h"
+
+enum {
+    KY_SLOTS = 1 << 13, /* records waiting in line at once, a power of two */
+    KY_NO_SLOT = UINT32_MAX,
+};
+
+/* A record in line, and what was decided about it when it became its stream's first. */
+typedef struct ky_slot {
+    const ky_record *r;
+    ky_stream *s;
+    ky_works *works; /* the version it will be stepped by */
+    uint32_t step, next;
+    bool done, zero, gap, reset; /* reset: zero because of a gap in time */
+} ky_slot;
+
+struct ky_lane {
+    ky_pipeline *p;
+    int number;
+    ky_queue in;
+    ky_bell bell;
+    pthread_t thread;
+    bool started;
+    ky_outbox out;
+    ky_queue *told; /* to the publisher; NULL without one */
+    bool told_any;
+    ky_stream **chunks; /* [n_chunks] of CHUNK streams: their addresses stay */
+    size_t n_chunks;
+    ky_works **works;           /* [classes] lists */
+    const ky_version **current; /* [models] */
+    ky_slot *slots;             /* [KY_SLOTS] */
+    uint32_t head, tail;        /* of slots, counting on */
+    int midway;                 /* streams in the middle of a record */
+    const ky_record *fence;
+    ky_pager *pager;
+    int64_t paged_ns; /* when it was last asked */
+    uint64_t file_first, done, handed, needed;
+    ky_stream **dirty;
+    size_t n_dirty, cap_dirty;
+    size_t dirty_bytes;
+    int64_t since_ns; /* when the oldest thing not handed over was done; 0: nothing */
+    /* a wave */
+    ky_stream **rows;
+    const float **x;
+    void **state;
+    float **y;
+    bool *answered;
+};
+
+/* -- lane.c -- */
+
+ky_works *ky_lane_works_of(ky_lane *l, int class_, const ky_version *v);
+/** The version that new starts use. */
+ky_works *ky_lane_works(ky_lane *l, const ky_stream *s);
+/** The record's stream, made if it is new. */
+ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r);
+
+/* -- lane_line.c -- */
+
+static inline ky_slot *ky_lane_slot(ky_lane *l, uint32_t i)
+{
+    return &l->slots[i % KY_SLOTS];
+}
+
+/** Takes records from the queue, up to a fence. @return whether there were any */
+bool ky_lane_admit(ky_lane *l);
+/** The stream's first record is applied: it leaves the line. */
+void ky_lane_leave(ky_lane *l, ky_stream *s);
+/** Goes through the stream's line up to its next sample, which makes it ready. */
+void ky_lane_next(ky_lane *l, ky_stream *s);
+
+/* -- lane_wave.c -- */
+
+/** A wave of each version that has streams ready; with midway only of those in the middle of a
+ *  record. @return whether there was any */
+bool ky_lane_waves(ky_lane *l, bool midway);
+
+/* -- lane_tell.c -- */
+
+void ky_lane_tell(ky_lane *l, const ky_said *a, const float *y);
+/** What a sequence that silence ends publishes, emit = end: its last answer. */
+void ky_lane_keep_last(ky_stream *s, const ky_said *a, const float *y);
+void ky_lane_tell_last(ky_lane *l, ky_stream *s, const ky_record *r);
+
+/* -- lane_commit.c -- */
+
+static inline ky_unit *ky_lane_unit(ky_lane *l)
+{
+    return ky_outbox_unit(&l->out);
+}
+
+/** Something was done that is to be committed. */
+void ky_lane_begin_clock(ky_lane *l);
+/** Before a stream's row changes: it has a row, a state to save, and its state0 in this file. */
+void ky_lane_touch(ky_lane *l, ky_stream *s);
+/** The stream's position goes behind the record. */
+void ky_lane_applied(ky_lane *l, ky_stream *s, const ky_record *r);
+void ky_lane_wait_for_writer(ky_lane *l);
+void ky_lane_hand_over(ky_lane *l);
+/** When it is due and the writer is free, or when the unit is too large to grow. */
+void ky_lane_commit_if_due(ky_lane *l);
+int64_t ky_lane_until_due_us(ky_lane *l);
+/** States leave memory when the last unit is committed, so that results.db has them. */
+void ky_lane_page_out(ky_lane *l);
+
+#endif
