@@ -7,8 +7,6 @@
 
 #include "daemon/lane_own.h"
 
-enum { CHUNK = 1024 }; /* streams allocated at a time */
-
 ky_works *ky_lane_works_of(ky_lane *l, int class_, const ky_version *v)
 {
     return ky_works_of(&l->works[class_], v, class_, l->p->cfg->max_wave);
@@ -19,65 +17,21 @@ ky_works *ky_lane_works(ky_lane *l, const ky_stream *s)
     return ky_lane_works_of(l, s->class_, l->current[l->p->class_model[s->class_]]);
 }
 
-/* -- streams -- */
-
-static ky_stream *stream_at(ky_lane *l, uint32_t id)
-{
-    size_t i = id / (uint32_t)l->p->n_lanes, chunk = i / CHUNK;
-
-    if (chunk >= l->n_chunks) {
-        ky_stream **chunks = realloc(l->chunks, (chunk + 1) * sizeof(ky_stream *));
-
-        if (chunks == NULL)
-            ky_core_die(EX_OSERR, "lane", "no memory for more streams");
-        l->chunks = chunks;
-        while (l->n_chunks <= chunk)
-            l->chunks[l->n_chunks++] = NULL;
-    }
-    if (l->chunks[chunk] == NULL && (l->chunks[chunk] = calloc(CHUNK, sizeof(ky_stream))) == NULL)
-        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
-    return &l->chunks[chunk][i % CHUNK];
-}
-
-static ky_stream *stream_make(ky_lane *l, uint32_t id, int class_, const char *name, size_t len)
-{
-    ky_stream *s = stream_at(l, id);
-
-    s->id = id;
-    s->class_ = (uint16_t)class_;
-    s->name = malloc(len + 1);
-    if (s->name == NULL)
-        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
-    memcpy(s->name, name, len);
-    s->name[len] = 0;
-    s->name_len = (uint8_t)len;
-    s->ended = true;
-    s->ts_us = KY_NONE;
-    s->label = KY_EXTRA_NONE;
-    s->told = KY_EXTRA_NONE;
-    s->first = s->last = KY_NO_SLOT;
-    ky_window_init(&s->window);
-    return s;
-}
-
 ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
 {
-    ky_stream *s = stream_at(l, r->stream);
+    ky_stream *s = ky_streams_find(&l->streams, r->stream);
 
-    return s->name != NULL
-               ? s
-               : stream_make(l, r->stream, r->class_, ky_record_stream(r), r->stream_len);
+    return s != NULL ? s
+                     : ky_streams_add(&l->streams, r->stream, r->class_, ky_record_stream(r),
+                                      r->stream_len);
 }
 
 /* -- fences -- */
 
 static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
 {
-    for (size_t i = 0; i < l->n_chunks * CHUNK; i++) {
-        ky_stream *s = l->chunks[i / CHUNK] != NULL ? &l->chunks[i / CHUNK][i % CHUNK] : NULL;
-
-        if (s == NULL || s->name == NULL || s->works == NULL || s->pos > r->pos ||
-            s->works->v->model != v->model)
+    for (ky_stream *s = NULL; (s = ky_streams_next(&l->streams, s)) != NULL;) {
+        if (s->works == NULL || s->pos > r->pos || s->works->v->model != v->model)
             continue;
         if (s->away)
             ky_pager_in(l->pager, s);
@@ -184,7 +138,8 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const 
                     ky_err *err)
 {
     const ky_row_state *row = &saved->row;
-    ky_stream *s = stream_make(l, row->stream, class_, saved->name, strlen(saved->name));
+    ky_stream *s =
+        ky_streams_add(&l->streams, row->stream, class_, saved->name, strlen(saved->name));
     ky_works *w = v != NULL ? ky_lane_works_of(l, class_, v) : NULL;
     int rc = KY_OK;
 
@@ -227,6 +182,7 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory");
     l->p = p;
     l->number = number;
+    ky_streams_init(&l->streams, p->n_lanes);
     l->paged_ns = ky_clock_mono_ns();
     l->works = calloc((size_t)p->cfg->n_classes + 1, sizeof(*l->works));
     l->current = calloc((size_t)p->cfg->n_models + 1, sizeof(*l->current));
@@ -283,24 +239,11 @@ void ky_lane_join(ky_lane *l)
     l->started = false;
 }
 
-static void streams_free(ky_lane *l)
-{
-    for (size_t i = 0; i < l->n_chunks; i++) {
-        for (int k = 0; l->chunks[i] != NULL && k < CHUNK; k++) {
-            free(l->chunks[i][k].name);
-            free(l->chunks[i][k].held);
-            free(l->chunks[i][k].final);
-        }
-        free(l->chunks[i]);
-    }
-    free(l->chunks);
-}
-
 void ky_lane_free(ky_lane *l)
 {
     if (l == NULL)
         return;
-    streams_free(l);
+    ky_streams_done(&l->streams);
     for (int c = 0; l->works != NULL && c < l->p->cfg->n_classes; c++)
         ky_works_free(l->works[c]);
     for (int i = 0; i < 2; i++)

@@ -10,7 +10,7 @@
 #include "daemon/lane.h"
 #include "daemon/pager.h"
 #include "daemon/publish.h"
-#include "daemon/stream.h"
+#include "daemon/streams.h"
 #include "daemon/works.h"
 #include "models/clock.h"
 
@@ -38,8 +38,7 @@ struct ky_lane {
     ky_outbox out;
     ky_queue *told; /* to the publisher; NULL without one */
     bool told_any;
-    ky_stream **chunks; /* [n_chunks] of CHUNK streams: their addresses stay */
-    size_t n_chunks;
+    ky_streams streams;
     ky_works **works;           /* [classes] lists */
     const ky_version **current; /* [models] */
     ky_slot *slots;             /* [KY_SLOTS] */

@@ -36,6 +36,7 @@ libkydaemon_la_SOURCES = \
 	daemon/shelf.c daemon/shelf.h \
 	daemon/status.c \
 	daemon/stream.c daemon/stream.h \
+	daemon/streams.c daemon/streams.h \
 	daemon/works.c daemon/works.h
 libkydaemon_la_CPPFLAGS = $(AM_CPPFLAGS) -DKY_BINDIR='"$(bindir)"'
 libkydaemon_la_CFLAGS = $(AM_CFLAGS) $(SYSTEMD_CFLAGS)
