@@ -56,6 +56,7 @@ struct ky_accept {
     int64_t apart_us; /* the two clocks, when they were last compared */
     uint64_t handed;
     _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
+    ky_complaint full;       /* the disk under the journal is */
     ky_requests requests;
 };
 
@@ -229,6 +230,55 @@ static enum ky_verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_r
     return is;
 }
 
+/* -- the journal -- */
+
+/* Says once that the disk is full, and once that it no longer is. */
+static void show_full(ky_accept *a, bool full, const char *detail)
+{
+    _Atomic bool *shown = &a->p->waits.journal;
+
+    if (full == atomic_load_explicit(shown, memory_order_relaxed))
+        return;
+    atomic_store(shown, full);
+    event(a, full ? "warn" : "info", "journal", full ? "full" : "room", detail);
+    if (!full)
+        ky_complaint_over(&a->full, "journal", NULL, "%s", detail);
+}
+
+/* Whether a call to it is to be made again, as the disk is full: after a while. Nothing is taken
+ * meanwhile, so the sources wait, and nobody is told that a record is on disk which is not. The
+ * writer gets on with what is: then the archiver can make room. */
+static bool again(ky_accept *a, int rc, ky_err *err)
+{
+    enum { RETRY_US = 100000 };
+    ky_journal *j = a->p->journal;
+
+    if (rc == KY_OK) {
+        show_full(a, false, "it is being written again");
+        return false;
+    }
+    if (ky_journal_full(rc) && atomic_load(&a->wanted) > ky_journal_durable(j))
+        rc = ky_journal_sync(j, err);
+    if (rc < 0 && !ky_journal_full(rc))
+        ky_core_die(EX_IOERR, "journal", "%s", err->text);
+    ky_bell_ring(&a->p->writer->bell);
+    if (rc == KY_OK)
+        return true;
+    show_full(a, true, err->text);
+    KY_COUNT(a->p->count.journal_retries);
+    ky_complain(&a->full, KY_WARN, "journal", NULL, "%s; the sources wait", err->text);
+    ky_bell_wait(&a->bell, ky_bell_listen(&a->bell), RETRY_US);
+    return true;
+}
+
+static void sync_journal(ky_accept *a)
+{
+    ky_err err;
+
+    while (again(a, ky_journal_sync(a->p->journal, &err), &err))
+        continue;
+}
+
 /* -- the stage -- */
 
 static staged *stage_new(ky_accept *a, size_t record)
@@ -271,8 +321,8 @@ static void stage_append(ky_accept *a, staged *s)
     ky_record *r = record_of(s);
     ky_err err;
 
-    if (ky_journal_append(a->p->journal, r, &err) < 0)
-        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    while (again(a, ky_journal_append(a->p->journal, r, &err), &err))
+        continue;
     s->file_first = ky_journal_file_first(a->p->journal);
     s->new_file = s->file_first != a->file_first;
     a->file_first = s->file_first;
@@ -392,12 +442,10 @@ static void add_swap(ky_accept *a, const ky_record *r)
 static void serve_writer(ky_accept *a)
 {
     uint64_t wanted = atomic_load(&a->wanted);
-    ky_err err;
 
     if (a->p->cfg->journal == KY_JOURNAL_NO || wanted <= ky_journal_durable(a->p->journal))
         return;
-    if (ky_journal_sync(a->p->journal, &err) < 0)
-        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    sync_journal(a);
     KY_COUNT(a->p->count.syncs);
     ky_bell_ring(&a->p->writer->bell);
 }
@@ -500,14 +548,11 @@ static void finish_batch(ky_accept *a)
 {
     enum ky_journal_mode mode = a->p->cfg->journal;
     ky_err err;
-    int rc = KY_OK;
 
     if (mode == KY_JOURNAL_SYNC)
-        rc = ky_journal_sync(a->p->journal, &err);
-    else if (mode == KY_JOURNAL_ASYNC)
-        rc = ky_journal_flush(a->p->journal, &err);
-    if (rc < 0)
-        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+        sync_journal(a);
+    while (mode == KY_JOURNAL_ASYNC && again(a, ky_journal_flush(a->p->journal, &err), &err))
+        continue;
     KY_COUNT(a->p->count.batches);
     for (size_t at = 0; at < a->stage_len; at += staged_size(a, at))
         acknowledge(a, staged_at(a, at));
@@ -687,7 +732,6 @@ static int64_t tick_us(const ky_accept *a)
 static void tick(ky_accept *a)
 {
     int64_t now = ky_clock_mono_ns();
-    ky_err err;
 
     if (unit(a)->bytes.n > UNIT_BYTES ||
         (a->since_ns != 0 && now - a->since_ns >= a->p->cfg->commit_interval_us * 1000 &&
@@ -697,18 +741,16 @@ static void tick(ky_accept *a)
         return;
     a->ticked_ns = now;
     mark_idle(a);
-    if (a->p->cfg->journal != KY_JOURNAL_NO && ky_journal_sync(a->p->journal, &err) < 0)
-        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    if (a->p->cfg->journal != KY_JOURNAL_NO)
+        sync_journal(a);
 }
 
 static void drain(ky_accept *a)
 {
-    ky_err err;
-
     ky_requests_close(&a->requests);
     serve_requests(a);
-    if (a->p->cfg->journal != KY_JOURNAL_NO && ky_journal_sync(a->p->journal, &err) < 0)
-        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    if (a->p->cfg->journal != KY_JOURNAL_NO)
+        sync_journal(a);
     mark_idle(a);
     hand_over(a);
     for (int i = 0; i < a->p->n_lanes; i++)

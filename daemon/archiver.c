@@ -181,6 +181,22 @@ static int go_round(ky_archiver *a, ky_err *err)
     return rc < 0 ? rc : KY_OK;
 }
 
+/* A failure is told when it begins and when it is over. */
+static void tell(ky_archiver *a, int rc, const ky_err *err)
+{
+    bool was = a->complaint.times > 0;
+
+    if (a->o.event != NULL && was != (rc < 0))
+        a->o.event(rc < 0 ? "warn" : "info", rc < 0 ? "waits" : "goes on",
+                   rc < 0 ? err->text : "archiving goes on", a->o.arg);
+    if (rc < 0) {
+        atomic_fetch_add(&a->failures, 1);
+        ky_complain(&a->complaint, KY_ERROR, "archive", NULL, "%s", err->text);
+    } else {
+        ky_complaint_over(&a->complaint, "archive", NULL, "archiving goes on");
+    }
+}
+
 static void *run(void *arg)
 {
     ky_archiver *a = arg;
@@ -196,13 +212,9 @@ static void *run(void *arg)
 
         pthread_mutex_unlock(&a->lock);
         rc = go_round(a, &err);
-        if (rc < 0) {
-            atomic_fetch_add(&a->failures, 1);
-            ky_complain(&a->complaint, KY_ERROR, "archive", NULL, "%s", err.text);
-        } else {
+        tell(a, rc, &err);
+        if (rc == KY_OK)
             err.code = KY_OK;
-            ky_complaint_over(&a->complaint, "archive", NULL, "archiving goes on");
-        }
         pthread_mutex_lock(&a->lock);
         a->failure = err;
         pthread_cond_broadcast(&a->wake);

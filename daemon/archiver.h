@@ -20,6 +20,8 @@ typedef struct ky_archiver_opts {
     /** Names of the classes that a configured model tells apart, by number, [*ret_n]; NULL if it
      *  names none. Called by the archive thread. */
     const char *const *(*labels)(const char *model, int *ret_n, void *arg);
+    /** What is worth a row in `events`; may be NULL. Called by the archive thread. */
+    void (*event)(const char *level, const char *what, const char *detail, void *arg);
     void *arg;
     int64_t interval_us; /* how often it looks; 0: once a second */
 } ky_archiver_opts;

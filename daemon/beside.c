@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "daemon/accept.h"
 #include "daemon/archiver.h"
 #include "daemon/control.h"
 #include "daemon/core.h"
@@ -27,6 +28,11 @@ static const char *const *labels(const char *model, int *ret_n, void *arg)
 
     *ret_n = v != NULL ? v->facts->n_labels : 0;
     return v != NULL ? v->facts->labels : NULL;
+}
+
+static void event(const char *level, const char *what, const char *detail, void *arg)
+{
+    ky_accept_event(((ky_beside *)arg)->p->accept, level, "archive", what, detail);
 }
 
 /* -- for retraining -- */
@@ -77,7 +83,11 @@ int ky_beside_start(const ky_config *cfg, ky_pipeline *p, ky_watchdog *w, ky_bes
     b->p = p;
 
     const ky_archiver_opts archive = {
-        .state_dir = cfg->state_dir, .journal = ky_pipeline_journal(p), .labels = labels, .arg = b
+        .state_dir = cfg->state_dir,
+        .journal = ky_pipeline_journal(p),
+        .labels = labels,
+        .event = event,
+        .arg = b,
     };
     const ky_control_ops ops = { .status = status, .retrain = retrain, .arg = b };
 

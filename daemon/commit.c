@@ -92,10 +92,16 @@ static void commit(ky_writer *w, ky_unit *u)
         if (!worth_waiting(rc))
             ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "commit", "%s", err.text);
         KY_COUNT(w->p->count.commit_retries);
+        if (trouble.times == 0)
+            ky_accept_event(w->p->accept, "warn", "results", "waits", err.text);
+        atomic_store(&w->p->waits.results, true);
         ky_complain(&trouble, KY_WARN, "commit", NULL, "%s; everything waits", err.text);
         ky_bell_wait(&w->bell, ky_bell_listen(&w->bell), RETRY_US);
     }
+    if (trouble.times > 0)
+        ky_accept_event(w->p->accept, "info", "results", "goes on", "committing again");
     ky_complaint_over(&trouble, "commit", NULL, "committing again");
+    atomic_store(&w->p->waits.results, false);
     KY_COUNT(w->p->count.commits);
     atomic_fetch_add_explicit(&w->p->count.commit_rows, u->predictions.n, memory_order_relaxed);
     atomic_store(&w->low_water, u->low_water);

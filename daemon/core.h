@@ -19,7 +19,7 @@ typedef struct ky_counters {
     _Atomic uint64_t acks, acks_dropped, batches, syncs;
     _Atomic uint64_t steps, answers, quarantined, gaps, resets, swaps, labels;
     _Atomic uint64_t published, unpublished;
-    _Atomic uint64_t commits, commit_rows, commit_retries, stalls;
+    _Atomic uint64_t commits, commit_rows, commit_retries, journal_retries, stalls;
     _Atomic uint64_t recovered; /* journal records that results.db did not include at the start */
     _Atomic uint64_t streams, paged_out, paged_in;
     _Atomic uint64_t *waves; /* [max_wave + 1] by size */
@@ -27,6 +27,11 @@ typedef struct ky_counters {
 
 #define KY_COUNT(counter)      atomic_fetch_add_explicit(&(counter), 1, memory_order_relaxed)
 #define KY_COUNTED_AT(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
+
+/* What waits for a disk with room, or for a lock that another process holds. */
+typedef struct ky_waits {
+    _Atomic bool journal, results;
+} ky_waits;
 
 enum { KY_MAX_REASONS = 64 };
 
@@ -62,6 +67,7 @@ struct ky_pipeline {
     struct ky_results *results; /* the writer's while it runs */
     char uuid[37];
     ky_counters count;
+    ky_waits waits;
     ky_reasons reasons;
     struct ky_intake **intakes; /* [sources] */
     struct ky_accept *accept;

@@ -179,8 +179,14 @@ static void say_status(ky_pipeline *p)
 {
     ky_json *status = ky_pipeline_status(p);
     const ky_json *counters = ky_json_get(status, "counters");
+    const ky_json *waits = ky_json_get(status, "waits");
+    const char *what = ky_json_bool(ky_json_get(waits, "journal"), false)
+                           ? "waiting for room on the journal's disk"
+                       : ky_json_bool(ky_json_get(waits, "results"), false)
+                           ? "waiting to write results.db"
+                           : "serving";
 
-    ky_notify_status("serving: %lld streams, %lld answers, %lld messages refused",
+    ky_notify_status("%s: %lld streams, %lld answers, %lld messages refused", what,
                      (long long)ky_json_int(ky_json_get(counters, "streams"), 0),
                      (long long)ky_json_int(ky_json_get(counters, "answers"), 0),
                      (long long)ky_json_int(ky_json_get(counters, "rejected"), 0));

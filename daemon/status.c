@@ -51,6 +51,7 @@ static ky_json *counters(const ky_counters *c)
         { "commits", &c->commits },
         { "committed", &c->commit_rows },
         { "commit_retries", &c->commit_retries },
+        { "journal_retries", &c->journal_retries },
         { "stalls", &c->stalls },
         { "recovered", &c->recovered },
         { "streams", &c->streams },
@@ -158,6 +159,15 @@ static ky_json *journal(const ky_pipeline *p)
     return o;
 }
 
+static ky_json *waits(const ky_waits *w)
+{
+    ky_json *o = ky_json_object();
+
+    ky_json_set(o, "journal", ky_json_of_bool(atomic_load(&w->journal)));
+    ky_json_set(o, "results", ky_json_of_bool(atomic_load(&w->results)));
+    return o;
+}
+
 ky_json *ky_pipeline_status(ky_pipeline *p)
 {
     ky_json *o = ky_json_object();
@@ -165,6 +175,7 @@ ky_json *ky_pipeline_status(ky_pipeline *p)
 
     ky_json_set(o, "counters", counters(&p->count));
     ky_json_set(o, "rejects", reasons(&p->reasons));
+    ky_json_set(o, "waits", waits(&p->waits));
     ky_json_set(o, "waves", waves(p, &sizes));
     ky_json_set(o, "wave_sizes", ky_json_of_int(sizes));
     ky_json_set(o, "journal", journal(p));

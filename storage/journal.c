@@ -30,13 +30,13 @@ struct ky_journal {
     uint64_t file_bytes;
     int64_t file_age_us;
     ky_journal_found found;
-    int failed; /* a write or sync that failed; everything fails with it from then on */
+    int failed; /* a write or sync that failed for good; everything fails with it from then on */
 
     /* the file being written: the appending thread's */
     int fd; /* -1: none */
     ky_jheader header;
-    uint8_t *buf;
-    size_t buffered;
+    uint8_t *buf; /* [cap] of which the first `buffered` are to be written, `written` of them are */
+    size_t cap, buffered, written;
     ky_record *config;     /* CONFIG record of the next file */
     uint64_t whole;        /* position behind the last record with KY_LAST */
     uint64_t records_from; /* position behind the file's CONFIG record */
@@ -76,12 +76,26 @@ static int fail_errno(ky_err *err, const ky_journal *j, const char *name, const 
     return ky_fail(err, -e, "journal '%s/%s': %s: %s", j->dir, name, what, strerror(e));
 }
 
-/* The first failure stays: the page cache no longer tells what is on disk. */
+bool ky_journal_full(int rc)
+{
+    return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+/* The first failure stays: the page cache no longer tells what is on disk. A sync that found no
+ * room is of that kind, too. */
 static int broken(ky_journal *j, int rc, const char *what, ky_err *err)
 {
-    j->failed = rc;
-    return ky_fail(err, rc, "journal '%s': %s at position %" PRIu64 ": %s", j->dir, what,
+    j->failed = ky_journal_full(rc) ? KY_EIO : rc;
+    return ky_fail(err, j->failed, "journal '%s': %s at position %" PRIu64 ": %s", j->dir, what,
                    atomic_load(&j->end), ky_strerror(rc));
+}
+
+/* What could not be written for lack of room is written later, from where it stopped. */
+static int write_failed(ky_journal *j, int rc, const char *what, ky_err *err)
+{
+    return ky_journal_full(rc)
+               ? ky_fail(err, rc, "journal '%s': %s: %s", j->dir, what, ky_strerror(rc))
+               : broken(j, rc, what, err);
 }
 
 static int sync_dir(ky_journal *j, ky_err *err)
@@ -342,7 +356,7 @@ static int open_directory(ky_journal *j, ky_err *err)
         return fail_errno(err, j, "", "open");
     if ((rc = sync_parent(j, err)) != KY_OK)
         return rc;
-    j->buf = malloc(BUFFER);
+    j->buf = malloc(j->cap = BUFFER);
     if (j->buf == NULL)
         return ky_fail(err, KY_ENOMEM, "journal '%s': no memory for its buffer", j->dir);
     return learn_files(j, err);
@@ -466,27 +480,33 @@ int ky_journal_read_file(const char *path, ky_record_fn *fn, void *arg, ky_err *
 
 /* -- writing -- */
 
+/* The bytes that a full disk took are in the file: the next attempt goes on behind them. */
 static int flush(ky_journal *j, ky_err *err)
 {
-    int rc = KY_OK;
+    while (j->written < j->buffered) {
+        ssize_t n = write(j->fd, j->buf + j->written, j->buffered - j->written);
 
-    if (j->buffered > 0) {
-        rc = ky_write_all(j->fd, j->buf, j->buffered);
-        j->buffered = 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return write_failed(j, -errno, "write", err);
+        j->written += (size_t)n;
     }
-    return rc == KY_OK ? rc : broken(j, rc, "write", err);
+    j->buffered = j->written = 0;
+    return KY_OK;
 }
 
+/* What is in the file is made durable even if not all would go in. */
 static int sync_file(ky_journal *j, ky_err *err)
 {
     int rc = flush(j, err);
 
-    if (rc != KY_OK)
+    if (j->failed)
         return rc;
     if (fdatasync(j->fd) != 0)
         return broken(j, -errno, "fdatasync", err);
-    atomic_store(&j->durable, atomic_load(&j->end));
-    return KY_OK;
+    atomic_store(&j->durable, atomic_load(&j->end) - (j->buffered - j->written));
+    return rc;
 }
 
 /* Adds the file just begun. A predecessor that holds only its CONFIG record kept the journal's end
@@ -539,16 +559,35 @@ static int write_beginning(ky_journal *j, const char *temporary, const char *nam
     rc = ky_write_all(j->fd, &j->header, sizeof(j->header));
     if (rc == KY_OK)
         rc = ky_write_all(j->fd, j->config, j->config->size);
-    if (rc == KY_OK && (fdatasync(j->fd) != 0 ||
-                        renameat(j->dirfd, temporary, j->dirfd, name) != 0 || fsync(j->dirfd) != 0))
+    if (rc == KY_OK &&
+        (fdatasync(j->fd) != 0 || renameat(j->dirfd, temporary, j->dirfd, name) != 0))
         rc = -errno;
     return rc;
+}
+
+/* A beginning that found no room is as if it had never been: nothing relies on it yet. */
+static int create_file(ky_journal *j, const char *name, ky_err *err)
+{
+    char temporary[NAME_LEN + 5];
+    int rc;
+
+    snprintf(temporary, sizeof(temporary), "%s.new", name);
+    j->fd = openat(j->dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, OPEN_MODE);
+    if (j->fd < 0)
+        return write_failed(j, -errno, "create a file", err);
+    rc = write_beginning(j, temporary, name);
+    if (rc == KY_OK)
+        return fsync(j->dirfd) == 0 ? KY_OK : broken(j, -errno, "begin a file", err);
+    close(j->fd);
+    j->fd = -1;
+    unlinkat(j->dirfd, temporary, 0);
+    return write_failed(j, rc, "begin a file", err);
 }
 
 static int begin_file(ky_journal *j, ky_err *err)
 {
     uint64_t first = atomic_load(&j->end);
-    char name[NAME_LEN + 1], temporary[NAME_LEN + 5];
+    char name[NAME_LEN + 1];
     int rc;
 
     j->header = (ky_jheader){ .first = first, .begun_us = ky_clock_wall_us() };
@@ -557,13 +596,9 @@ static int begin_file(ky_journal *j, ky_err *err)
         return broken(j, KY_EIO, "getrandom", err);
     ky_jheader_seal(&j->header);
     file_name(first, name);
-    snprintf(temporary, sizeof(temporary), "%s.new", name);
-    j->fd = openat(j->dirfd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, OPEN_MODE);
-    if (j->fd < 0)
-        return broken(j, -errno, "create a file", err);
-    rc = write_beginning(j, temporary, name);
+    rc = create_file(j, name, err);
     if (rc != KY_OK)
-        return broken(j, rc, "begin a file", err);
+        return rc;
     j->records_from = first + j->config->size;
     rc = list_begun(j, j->records_from);
     if (rc != KY_OK)
@@ -605,19 +640,25 @@ static bool due(const ky_journal *j)
     return j->file_age_us > 0 && ky_clock_wall_us() - j->header.begun_us >= j->file_age_us;
 }
 
+/* Into the buffer, which grows once for a record that is larger. */
 static int put(ky_journal *j, const ky_record *r, ky_err *err)
 {
     int rc;
 
-    if (r->size > BUFFER - j->buffered && (rc = flush(j, err)) != KY_OK)
+    if (r->size > j->cap - j->buffered && (rc = flush(j, err)) != KY_OK)
         return rc;
-    if (r->size <= BUFFER) {
-        memcpy(j->buf + j->buffered, r, r->size);
-        j->buffered += r->size;
-        return KY_OK;
+    if (r->size > j->cap) {
+        uint8_t *buf = realloc(j->buf, r->size);
+
+        if (buf == NULL)
+            return ky_fail(err, KY_ENOMEM, "journal '%s': no memory for a record of %u bytes",
+                           j->dir, r->size);
+        j->buf = buf;
+        j->cap = r->size;
     }
-    rc = ky_write_all(j->fd, r, r->size);
-    return rc == KY_OK ? rc : broken(j, rc, "write", err);
+    memcpy(j->buf + j->buffered, r, r->size);
+    j->buffered += r->size;
+    return KY_OK;
 }
 
 int ky_journal_append(ky_journal *j, ky_record *r, ky_err *err)

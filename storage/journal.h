@@ -63,6 +63,11 @@ int ky_journal_replay(ky_journal *j, uint64_t from,
                       int (*fn)(const ky_record *r, void *arg, ky_err *err), void *arg,
                       ky_err *err);
 
+/** Whether the disk had no room (-ENOSPC, -EDQUOT). The four calls below that end so have left
+ *  the journal whole and may be called again: an append has not happened, what was appended before
+ *  waits in memory for the next flush or sync. Any other failure of theirs is final. */
+bool ky_journal_full(int rc);
+
 /** Takes a record with everything but pos and crc set, fills those in, copies it into the buffer
  *  (writes when that is full; never syncs but to seal). Begins a new file, with its CONFIG record,
  *  when there is none or the present one is full or old, and the record begins a message. */
@@ -72,7 +77,9 @@ int ky_journal_append(ky_journal *j, ky_record *r, ky_err *err);
 int ky_journal_flush(ky_journal *j, ky_err *err);
 
 /** Writes and fdatasyncs what was appended, then seals the file if it is old enough; call it now
- *  and then on an idle journal too. A failure is final: every later call fails, end the process. */
+ *  and then on an idle journal too. When the disk is full what has found room is durable all the
+ *  same. A failed fdatasync is final, whatever its reason: every later call fails, end the process.
+ */
 int ky_journal_sync(ky_journal *j, ky_err *err);
 
 uint64_t ky_journal_end(const ky_journal *j);     /* position behind the last append */

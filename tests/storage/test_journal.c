@@ -19,14 +19,14 @@ int __wrap_fdatasync(int fd);
 ssize_t __real_write(int fd, const void *p, size_t n);
 ssize_t __wrap_write(int fd, const void *p, size_t n);
 
-static int fdatasync_fails, syncs;
+static int fdatasync_fails, syncs;   /* an errno; 0: it does not */
 static size_t write_room = SIZE_MAX; /* bytes until the disk is full */
 
 int __wrap_fdatasync(int fd)
 {
     syncs++;
     if (fdatasync_fails) {
-        errno = EIO;
+        errno = fdatasync_fails;
         return -1;
     }
     return __real_fdatasync(fd);
@@ -91,7 +91,7 @@ static void abandon(fixture *f)
     ky_err err = { 0 };
 
     assert_ok(ky_journal_flush(f->j, &err), err);
-    fdatasync_fails = 1; /* so that close cannot seal */
+    fdatasync_fails = EIO; /* so that close cannot seal */
     ky_journal_sync(f->j, NULL);
     ky_journal_close(f->j);
     fdatasync_fails = 0;
@@ -631,7 +631,7 @@ static void a_failed_sync_is_final(void **state)
     append_to(f, 0, 5);
     durable = ky_journal_durable(f->j);
     append(f, 5, true);
-    fdatasync_fails = 1;
+    fdatasync_fails = EIO;
     assert_int_equal(ky_journal_sync(f->j, &err), -EIO);
     assert_non_null(strstr(err.text, "fdatasync"));
     fdatasync_fails = 0;
@@ -672,11 +672,85 @@ static void a_full_disk_is_called_so_and_loses_nothing_synced(void **state)
     append(f, 5, true);
     write_room = 20;
     assert_int_equal(ky_journal_sync(f->j, &err), -ENOSPC);
-    write_room = SIZE_MAX;
     assert_non_null(strstr(err.text, "No space left on device"));
-    reopen(f);
+    ky_journal_close(f->j);
+    write_room = SIZE_MAX;
+    open_journal(f, 0);
     assert_int_equal(replay(f, 0, 0).next, 5);
     assert_int_equal(ky_journal_was(f->j)->cut_bytes, 20);
+}
+
+/* Wherever in a file's beginning or in a record the disk fills, and however often. */
+static void a_full_disk_is_waited_for(void **state)
+{
+    enum { RECORDS = 100 };
+    fixture *f = *state;
+    ky_err err = { 0 };
+    int waits = 0, rc;
+
+    f->opts.file_bytes = 700;
+    open_journal(f, 0);
+    for (int k = 0; k < RECORDS; k++) {
+        ky_record *r = sample(k);
+
+        for (size_t room = (size_t)k * 7 % 97;; room += 11) {
+            write_room = room;
+            if ((rc = ky_journal_append(f->j, r, &err)) != -ENOSPC)
+                break;
+            waits++;
+        }
+        assert_ok(rc, err);
+        write_room = 0;
+        for (; (rc = ky_journal_sync(f->j, &err)) == -ENOSPC; waits++)
+            write_room = 1 + (size_t)k % 50;
+        assert_ok(rc, err);
+        assert_int_equal(ky_journal_durable(f->j), ky_journal_end(f->j));
+        free(r);
+    }
+    write_room = SIZE_MAX;
+    assert_true(waits > RECORDS);
+    reopen(f);
+    assert_int_equal(ky_journal_was(f->j)->cut_bytes, 0);
+    assert_int_equal(replay(f, 0, 0).next, RECORDS);
+}
+
+static void what_found_room_is_durable(void **state)
+{
+    fixture *f = *state;
+    uint64_t durable, whole;
+    int before;
+
+    open_journal(f, 0);
+    append_to(f, 0, 5);
+    durable = ky_journal_durable(f->j);
+    append(f, 5, true);
+    whole = ky_journal_end(f->j);
+    append(f, 6, true);
+    before = syncs;
+    write_room = whole - durable + 20;
+    assert_int_equal(ky_journal_sync(f->j, NULL), -ENOSPC);
+    assert_int_equal(syncs, before + 1);
+    assert_int_equal(ky_journal_durable(f->j), whole + 20);
+    ky_journal_close(f->j);
+    write_room = SIZE_MAX;
+    open_journal(f, 0);
+    assert_int_equal(replay(f, 0, 0).next, 6);
+}
+
+/* What the kernel did not bring to disk it may call clean: no second attempt would tell. */
+static void a_sync_without_room_is_final(void **state)
+{
+    fixture *f = *state;
+    ky_err err;
+
+    open_journal(f, 0);
+    append_to(f, 0, 5);
+    append(f, 5, true);
+    fdatasync_fails = ENOSPC;
+    assert_int_equal(ky_journal_sync(f->j, &err), KY_EIO);
+    assert_non_null(strstr(err.text, "No space left on device"));
+    fdatasync_fails = 0;
+    assert_int_equal(ky_journal_sync(f->j, NULL), KY_EIO);
 }
 
 static void mode_no_only_counts_positions(void **state)
@@ -933,6 +1007,9 @@ int main(void)
         TEST(a_failed_sync_is_final),
         TEST(the_tail_found_after_a_crash_is_written_anew),
         TEST(a_full_disk_is_called_so_and_loses_nothing_synced),
+        TEST(a_full_disk_is_waited_for),
+        TEST(what_found_room_is_durable),
+        TEST(a_sync_without_room_is_final),
         TEST(mode_no_only_counts_positions),
         TEST(no_position_is_given_twice),
         TEST(the_first_position_is_behind_what_the_database_knows),
