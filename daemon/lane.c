@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "daemon/health.h"
 #include "daemon/lane_own.h"
 
 ky_works *ky_lane_works_of(ky_lane *l, int class_, const ky_version *v)
@@ -37,7 +38,6 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
             ky_pager_in(l->pager, s);
         ky_lane_touch(l, s);
         ky_works_zero(ky_lane_works_of(l, s->class_, v), s);
-        s->zero_n = s->n + 1;
         s->cut = !s->ended;
         ky_lane_applied(l, s, r);
         KY_COUNT(l->p->count.resets);
@@ -168,6 +168,7 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const 
             ky_fail(err, KY_EFORMAT, "its state is not one of %s@%u's", saved->model, row->version);
     }
     restore_extra(l, s, saved);
+    ky_health_restore(s, &row->health);
     return rc;
 }
 

@@ -81,10 +81,10 @@ void ky_lane_hand_over(ky_lane *l)
     ky_lane_wait_for_writer(l);
     while (l->midway > 0)
         ky_lane_waves(l, true);
-    int64_t now_ns = ky_clock_mono_ns();
+    int64_t now_ns = ky_clock_mono_ns(), now_us = ky_clock_wall_us();
 
     for (size_t i = 0; i < l->n_dirty; i++) {
-        ky_rows_state(u, l->dirty[i]);
+        ky_rows_state(u, l->dirty[i], now_us);
         l->dirty[i]->dirty = false;
         ky_pager_used(l->pager, l->dirty[i], now_ns);
     }

@@ -90,13 +90,15 @@ static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
     ky_window_init(&s->window);
     s->window.epoch = epoch;
     s->ended = true;
-    s->cut = s->bad = false;
+    s->cut = false;
     s->ts_us = KY_NONE;
     s->label = KY_EXTRA_NONE;
     free(s->held);
     free(s->final);
+    free(s->sick);
     s->held = NULL;
     s->final = NULL;
+    s->sick = NULL;
     ky_lane_applied(l, s, r);
 }
 

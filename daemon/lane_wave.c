@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "daemon/health.h"
 #include "daemon/rows.h"
 
 /* The record's first step: what was decided is done. */
@@ -24,7 +25,6 @@ static void begin(ky_lane *l, ky_stream *s, ky_slot *t)
         if (r->flags & KY_START || s->ended)
             s->start_n = s->n + 1;
         ky_works_zero(t->works, s);
-        s->zero_n = s->n + 1;
         if (s->final != NULL)
             s->final->end = false; /* of another sequence */
         s->cut = t->reset;
@@ -70,27 +70,24 @@ static void answer(ky_lane *l, ky_stream *s, const ky_slot *t, const float *y, i
         ky_lane_tell(l, &a, y);
 }
 
-static bool finite_all(const float *y, int n)
+static void quarantine(ky_lane *l, ky_stream *s, const char *before, const ky_record *r)
 {
-    for (int i = 0; i < n; i++)
-        if (!(y[i] - y[i] == 0.0f))
-            return false;
-    return true;
-}
-
-/* The step ran away to infinity: the stream goes on from the state before it. */
-static void quarantine(ky_lane *l, ky_stream *s, const char *backup)
-{
+    static const struct {
+        const char *what, *detail;
+    } events[] = {
+        [KY_UNDONE_FIRST] = { "quarantine", "a step gave an answer or a state that is not finite; "
+                                            "it was undone" },
+        [KY_UNDONE_ALL] = { "reset", "no step from its state was finite any more; it begins from "
+                                     "zeros" },
+    };
     char object[KY_STREAM_MAX + 16];
+    enum ky_undone undone = ky_health_undo(s, before, r->arrival_us);
 
-    memcpy(s->state, backup, s->works->state_bytes);
     KY_COUNT(l->p->count.quarantined);
-    if (!s->bad) {
-        snprintf(object, sizeof(object), "stream %s", s->name);
-        ky_outbox_event(&l->out, "warn", object, "quarantine",
-                        "a step gave an answer or a state that is not finite; it was undone");
-    }
-    s->bad = true;
+    if (undone == KY_UNDONE)
+        return;
+    snprintf(object, sizeof(object), "stream %s", s->name);
+    ky_outbox_event(&l->out, "warn", object, events[undone].what, events[undone].detail);
 }
 
 static void end_record(ky_lane *l, ky_stream *s, const ky_slot *t)
@@ -123,17 +120,12 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
 {
     ky_stream *s = l->rows[row];
     ky_slot *t = ky_lane_slot(l, s->first);
-    const char *backup = w->backup + (size_t)row * w->block;
 
     s->n++;
-    if ((l->answered[row] && !finite_all(l->y[row], w->v->facts->outputs)) ||
-        !ky_plan_state_ok(w->plan, s->state, w->state_bytes)) {
-        quarantine(l, s, backup);
-    } else {
-        s->bad = false;
-        if (l->answered[row] && t->step >= t->r->filled)
-            answer(l, s, t, l->y[row], now_us);
-    }
+    if (!ky_health_stands(w, s->state, l->answered[row] ? l->y[row] : NULL))
+        quarantine(l, s, w->backup + (size_t)row * w->block, t->r);
+    else if (l->answered[row] && t->step >= t->r->filled)
+        answer(l, s, t, l->y[row], now_us);
     if (++t->step < t->r->steps) {
         ky_works_ready(w, s);
         return;

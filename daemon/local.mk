@@ -17,6 +17,7 @@ libkydaemon_la_SOURCES = \
 	daemon/commit.c daemon/commit.h \
 	daemon/control.c daemon/control.h \
 	daemon/core.c daemon/core.h \
+	daemon/health.c daemon/health.h \
 	daemon/intake.c daemon/intake.h \
 	daemon/lane.c daemon/lane.h daemon/lane_own.h \
 	daemon/lane_commit.c daemon/lane_line.c daemon/lane_tell.c daemon/lane_wave.c \

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "daemon/health.h"
 #include "daemon/works.h"
 
 ky_span ky_rows_text(ky_unit *u, const char *s)
@@ -47,10 +48,35 @@ static ky_row_state row_of(ky_unit *u, const ky_stream *s)
     return row;
 }
 
-void ky_rows_state(ky_unit *u, const ky_stream *s)
+/* What the bytes of states are, before the first of its works. */
+static void describe(ky_unit *u, ky_works *w)
+{
+    const ky_plan_part *part;
+    int n = ky_plan_parts(w->plan, &part);
+
+    for (int i = 0; i < n; i++, part++) {
+        ky_row_part row = { .model = (uint16_t)w->v->model,
+                            .layout = ky_plan_layout(w->plan),
+                            .part = i,
+                            .at = part->at,
+                            .bytes = part->bytes,
+                            .units = part->units,
+                            .hidden = part->hidden };
+
+        row.layer = ky_rows_text(u, part->layer);
+        row.what = ky_rows_text(u, part->what);
+        *KY_ADD(&u->parts) = row;
+    }
+    w->described = true;
+}
+
+void ky_rows_state(ky_unit *u, const ky_stream *s, int64_t now_us)
 {
     ky_row_state row = row_of(u, s);
 
+    if (!s->works->described)
+        describe(u, s->works);
+    ky_health_row(s, now_us, &row.health);
     *KY_ADD(&u->states) = row;
 }
 

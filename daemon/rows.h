@@ -15,7 +15,7 @@ ky_span ky_rows_text(ky_unit *u, const char *s);
 /** A stream seen for the first time. */
 void ky_rows_stream(ky_unit *u, const ky_stream *s);
 /** A stream's whole row; it has a state. */
-void ky_rows_state(ky_unit *u, const ky_stream *s);
+void ky_rows_state(ky_unit *u, const ky_stream *s, int64_t now_us);
 /** The same, as it was before the first record of a journal file. */
 void ky_rows_state0(ky_unit *u, const ky_stream *s, uint64_t file_first);
 /** The record comes after a gap; `what` was done about it. */

@@ -35,6 +35,7 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq);
 
 struct ky_works;
 struct ky_said;
+struct ky_sick;
 
 typedef struct ky_stream {
     uint32_t id;
@@ -44,7 +45,6 @@ typedef struct ky_stream {
     bool ended; /* the next sample starts from zeros */
     bool dirty; /* its state is newer than what was handed to the writer */
     bool away;  /* its state is in results.db alone; works says whose it is */
-    bool bad;   /* its last answer was not finite */
     bool cut;   /* its state lost the beginning of the present sequence */
     int label;  /* of the last answer */
     char *name;
@@ -52,6 +52,7 @@ typedef struct ky_stream {
     void *state;
     float *held;           /* the last values, where a source fills holes with them; else NULL */
     struct ky_said *final; /* the last answer, where the end of a sequence may come by silence */
+    struct ky_sick *sick;  /* its steps that were undone; NULL: none */
     int64_t n, start_n, ts_us;
     int64_t zero_n; /* the first step since the state was zeros */
     ky_window window;

@@ -19,6 +19,7 @@ void ky_streams_done(ky_streams *t)
         free(s->name);
         free(s->held);
         free(s->final);
+        free(s->sick);
     }
     for (size_t i = 0; i < t->n_slabs; i++)
         free(t->slabs[i]);

@@ -98,4 +98,5 @@ void ky_works_zero(ky_works *w, ky_stream *s)
         s->state = ky_works_block(w);
     }
     ky_plan_zero(w->plan, s->state);
+    s->zero_n = s->n + 1;
 }

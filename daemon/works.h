@@ -19,6 +19,7 @@ typedef struct ky_works {
     ky_stream *first, *last; /* ready streams */
     float *y;                /* [max_wave, outputs] */
     char *backup;            /* [max_wave] states before the step */
+    bool described;          /* the unit being filled, or one before, says what its states are */
     char *extra;             /* ky_extra and [features] values, on their way into a unit */
     struct ky_works *next;
 } ky_works;

@@ -76,6 +76,7 @@ libkymo_la_SOURCES = $(kymo_sources) \
 	models/dataset.c models/dataset.h \
 	models/evaluate.c models/evaluate.h \
 	models/gradient.c models/gradient.h \
+	models/health.c models/health.h \
 	models/loader.c models/loader.h \
 	models/metrics.c models/metrics.h \
 	models/moments.c models/moments.h \

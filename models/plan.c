@@ -47,7 +47,8 @@ int ky_plan_add_part(ky_plan *p, const char *layer, const char *what, size_t byt
     if (parts == NULL)
         return ky_fail(err, KY_ENOMEM, "out of memory");
     p->parts = parts;
-    parts[p->n_parts++] = (ky_plan_part){ layer, what, p->state_bytes, bytes };
+    parts[p->n_parts++] =
+        (ky_plan_part){ .layer = layer, .what = what, .at = p->state_bytes, .bytes = bytes };
     if (bytes > KY_MAX_STATE || p->state_bytes + bytes > KY_MAX_STATE)
         return ky_fail(err, KY_EFULL, "each stream would keep %zu bytes, at most %d",
                        p->state_bytes + bytes, KY_MAX_STATE);

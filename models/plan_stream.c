@@ -95,6 +95,31 @@ static const char *obstacle(const ky_layer *l)
     return NULL;
 }
 
+/* Its outputs end at 1. */
+static bool is_bounded(enum ky_activation a)
+{
+    return a == KY_TANH || a == KY_SIGMOID || a == KY_HARD_SIGMOID_K2 || a == KY_HARD_SIGMOID_K3;
+}
+
+/* What the stream remembers for a layer. */
+static int add_part(ky_plan *p, const ky_layer *l, ky_err *err)
+{
+    bool hidden = l->form == KY_RECURRENT;
+    int rc;
+
+    if (l->state_reals == 0)
+        return KY_OK;
+    rc = ky_plan_add_part(p, l->name, hidden ? "hidden state" : "its last inputs",
+                          l->state_reals * sizeof(ky_real), err);
+    if (rc == KY_OK && hidden) {
+        ky_plan_part *part = &p->parts[p->n_parts - 1];
+
+        part->hidden = true;
+        part->units = is_bounded(l->cfg.activation) ? ky_shape_step(&l->out) : 0;
+    }
+    return rc;
+}
+
 static int plan_call(ky_plan *p, int i, ky_err *err)
 {
     const ky_model *m = p->m;
@@ -117,11 +142,7 @@ static int plan_call(ky_plan *p, int i, ky_err *err)
         return rc;
     c->sieves = out->first != in.first || out->every != in.every;
     c->at = p->state_bytes;
-    return l->state_reals == 0
-               ? KY_OK
-               : ky_plan_add_part(p, l->name,
-                                  l->form == KY_LOCAL ? "its last inputs" : "hidden state",
-                                  l->state_reals * sizeof(ky_real), err);
+    return add_part(p, l, err);
 }
 
 /* Multiply-adds of a sample: of each call's output, as often as there is one. */

@@ -14,6 +14,9 @@
 #define STATE_COLUMNS                                                                              \
     "stream, model, version, n, start_n, epoch, pos, seq_high, seq_mask, ts, ended, layout,"       \
     " state, extra, file_first"
+#define HEALTH_COLUMNS                                                                             \
+    "rms, largest, saturated, steps, written, quarantines, quarantined, quarantined_n,"            \
+    " quarantined_from"
 
 static const char *const statements[KY_SQL_N] = {
     [KY_SQL_BEGIN] = "BEGIN IMMEDIATE",
@@ -24,10 +27,12 @@ static const char *const statements[KY_SQL_N] = {
         "INSERT INTO predictions (stream, n, model, role, version, seq, ts, label, score, probs,"
         " quality, time_source, kernel_abi, answered, latency_us)"
         " VALUES (?,?,?,'live',?,?,?,?,?,?,?,?,?,?,?)",
-    [KY_SQL_STATE] =
-        "INSERT OR REPLACE INTO states (" STATE_COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_STATE] = "INSERT OR REPLACE INTO states (" STATE_COLUMNS ", " HEALTH_COLUMNS ")"
+                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [KY_SQL_STATE0] =
         "INSERT INTO states0 (" STATE_COLUMNS ", file) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_PART] = "INSERT OR REPLACE INTO state_parts (model, layout, part, layer, what, at,"
+                    " bytes, hidden, units) VALUES (?,?,?,?,?,?,?,?,?)",
     /* A second label for a step corrects the first. */
     [KY_SQL_LABEL] =
         "INSERT INTO labels (stream, n, seq, ts, label, at, late) VALUES (?,?,?,?,?,?,?)"
@@ -302,11 +307,26 @@ static void bind_state(const commit *c, sqlite3_stmt *s, const ky_row_state *p)
     sqlite3_bind_int64(s, 15, p->file_first);
 }
 
+static void bind_health(sqlite3_stmt *s, const ky_row_health *p)
+{
+    sqlite3_bind_double(s, 16, (double)p->rms); /* NaN becomes NULL */
+    sqlite3_bind_double(s, 17, (double)p->largest);
+    sqlite3_bind_double(s, 18, (double)p->saturated);
+    sqlite3_bind_int64(s, 19, p->steps);
+    sqlite3_bind_int64(s, 20, p->written_us);
+    sqlite3_bind_int64(s, 21, p->quarantines);
+    ky_bind_time(s, 22, p->quarantines > 0 ? p->quarantined_us : KY_NONE);
+    ky_bind_time(s, 23, p->quarantines > 0 ? p->quarantined_n : KY_NONE);
+    ky_bind_time(s, 24, p->quarantines > 0 ? p->quarantined_from : KY_NONE);
+}
+
 static int put_state(const commit *c, const void *row)
 {
+    const ky_row_state *p = row;
     sqlite3_stmt *s = kept(c->r, KY_SQL_STATE);
 
-    bind_state(c, s, row);
+    bind_state(c, s, p);
+    bind_health(s, &p->health);
     return ky_results_run(c->r, s, "writing a state", c->err);
 }
 
@@ -318,6 +338,23 @@ static int put_state0(const commit *c, const void *row)
     bind_state(c, s, &p->row);
     sqlite3_bind_int64(s, 16, (int64_t)p->file_first);
     return ky_results_run(c->r, s, "writing a state before a journal file", c->err);
+}
+
+static int put_part(const commit *c, const void *row)
+{
+    const ky_row_part *p = row;
+    sqlite3_stmt *s = kept(c->r, KY_SQL_PART);
+
+    ky_bind_text(s, 1, c->u->models[p->model]);
+    sqlite3_bind_int64(s, 2, (int64_t)p->layout);
+    sqlite3_bind_int(s, 3, p->part);
+    bind_span(c, s, 4, p->layer);
+    bind_span(c, s, 5, p->what);
+    sqlite3_bind_int64(s, 6, (int64_t)p->at);
+    sqlite3_bind_int64(s, 7, (int64_t)p->bytes);
+    sqlite3_bind_int(s, 8, p->hidden);
+    sqlite3_bind_int64(s, 9, (int64_t)p->units);
+    return ky_results_run(c->r, s, "saying what a state is", c->err);
 }
 
 /* Looks back over the newest steps, which most late labels mean, for the last with this seq or ts.
@@ -512,9 +549,10 @@ static int put_rows(const commit *c)
         size_t size;
     } tables[] = {
 #define ROWS(put, field) { put, c->u->field.row, c->u->field.n, sizeof(*c->u->field.row) }
-        ROWS(put_stream, streams), ROWS(put_swap, swaps),   ROWS(put_state0, states0),
-        ROWS(put_state, states),   ROWS(put_label, labels), ROWS(put_gap, gaps),
-        ROWS(put_reject, rejects), ROWS(put_event, events), ROWS(put_source, sources),
+        ROWS(put_stream, streams), ROWS(put_swap, swaps),     ROWS(put_state0, states0),
+        ROWS(put_part, parts),     ROWS(put_state, states),   ROWS(put_label, labels),
+        ROWS(put_gap, gaps),       ROWS(put_reject, rejects), ROWS(put_event, events),
+        ROWS(put_source, sources),
 #undef ROWS
     };
     int rc = put_predictions(c); /* before the labels, which look for them */

@@ -38,6 +38,16 @@ typedef struct ky_row_prediction {
     ky_span name, y; /* label text; outputs as little-endian f32 */
 } ky_row_prediction;
 
+/* What is to be seen of a state without reading it: columns of `states`. */
+typedef struct ky_row_health {
+    float rms, largest, saturated;           /* models/health.h; NaN -> NULL */
+    int64_t steps;                           /* since the state was zeros */
+    int64_t written_us;                      /* the host's time when the row was made */
+    int64_t quarantines;                     /* steps that were undone; 0: what follows is NULL */
+    int64_t quarantined_us;                  /* when the last of their samples arrived */
+    int64_t quarantined_n, quarantined_from; /* its step, and the first of those in a row */
+} ky_row_health;
+
 typedef struct ky_row_state { /* a stream's whole row: state, position, numbers */
     uint32_t stream;
     uint16_t model;
@@ -51,10 +61,20 @@ typedef struct ky_row_state { /* a stream's whole row: state, position, numbers 
     int64_t ts_us; /* of the last sample */
     bool ended;    /* the next sample starts from zeros */
     uint64_t layout;
-    ky_span blob;       /* model state, bytes as the plan defines them */
-    ky_span extra;      /* the lane's own, opaque: last answer's label, last values */
-    int64_t file_first; /* journal file in which state0 was last taken */
+    ky_span blob;         /* model state, bytes as the plan defines them */
+    ky_span extra;        /* the lane's own, opaque: last answer's label, last values */
+    int64_t file_first;   /* journal file in which state0 was last taken */
+    ky_row_health health; /* not of a ky_row_state0 */
 } ky_row_state;
+
+typedef struct ky_row_part { /* what a stretch of a model's states is, by their layout */
+    uint16_t model;
+    bool hidden; /* float32 values of a recurrent layer: h first, then what else it carries */
+    int part;
+    uint64_t layout;
+    size_t at, bytes, units; /* units: of models/plan.h */
+    ky_span layer, what;
+} ky_row_part;
 
 typedef struct ky_row_state0 { /* the stream's row as it was before the first record of a journal
                                   file */
@@ -116,6 +136,7 @@ typedef struct ky_unit {
     KY_ROWS(ky_row_prediction) predictions;
     KY_ROWS(ky_row_state) states;
     KY_ROWS(ky_row_state0) states0;
+    KY_ROWS(ky_row_part) parts;
     KY_ROWS(ky_row_label) labels;
     KY_ROWS(ky_row_gap) gaps;
     KY_ROWS(ky_row_reject) rejects;

@@ -11,6 +11,10 @@
     "t.model, t.version, t.n, t.start_n, t.epoch, t.pos, t.seq_high, t.seq_mask, t.ts, t.ended,"   \
     " t.layout, t.state, t.extra, t.file_first"
 
+/* Behind them: what the lane needs of its health. */
+#define HEALTH_COLUMNS                                                                             \
+    "coalesce(t.quarantines, 0), t.quarantined, t.quarantined_n, t.quarantined_from"
+
 /* -- rows -- */
 
 /* Steps through a statement, which is finalized; each row goes to `row`. */
@@ -71,7 +75,7 @@ typedef struct stream_fn {
     void *arg;
 } stream_fn;
 
-/* Columns: id, class, name, then STATE_COLUMNS. */
+/* Columns: id, class, name, then STATE_COLUMNS, and HEALTH_COLUMNS where they are kept. */
 static int stream_row(sqlite3_stmt *s, void *arg, ky_err *err)
 {
     const stream_fn *f = arg;
@@ -93,6 +97,11 @@ static int stream_row(sqlite3_stmt *s, void *arg, ky_err *err)
     v.extra = sqlite3_column_blob(s, 15);
     v.extra_len = (size_t)sqlite3_column_bytes(s, 15);
     v.row.file_first = sqlite3_column_int64(s, 16);
+    if (sqlite3_column_count(s) > 17)
+        v.row.health = (ky_row_health){ .quarantines = sqlite3_column_int64(s, 17),
+                                        .quarantined_us = ky_column_time(s, 18),
+                                        .quarantined_n = sqlite3_column_int64(s, 19),
+                                        .quarantined_from = sqlite3_column_int64(s, 20) };
     return f->fn(&v, f->arg, err);
 }
 
@@ -103,7 +112,7 @@ int ky_results_each_stream(ky_results *r,
     stream_fn f = { fn, arg };
     sqlite3_stmt *s;
     int rc = prepare(r,
-                     "SELECT s.id, s.class, s.name, " STATE_COLUMNS
+                     "SELECT s.id, s.class, s.name, " STATE_COLUMNS ", " HEALTH_COLUMNS
                      " FROM streams s LEFT JOIN states t ON t.stream = s.id ORDER BY s.id",
                      &s, err);
 

@@ -155,11 +155,46 @@ static const char views_1[] =
     " FROM states t"
     " JOIN streams s ON s.id = t.stream;";
 
+/* How a state is, without reading it; and what its bytes are, so that one can. */
+static const char health_2[] =
+    "ALTER TABLE states ADD COLUMN rms REAL;"       /* of h and c of recurrent layers */
+    "ALTER TABLE states ADD COLUMN largest REAL;"   /* magnitude among them */
+    "ALTER TABLE states ADD COLUMN saturated REAL;" /* share of units: |h| > 0.95 */
+    "ALTER TABLE states ADD COLUMN steps INTEGER;"  /* since the state was zeros */
+    "ALTER TABLE states ADD COLUMN written INTEGER;"
+    "ALTER TABLE states ADD COLUMN quarantines INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE states ADD COLUMN quarantined INTEGER;"      /* when last */
+    "ALTER TABLE states ADD COLUMN quarantined_n INTEGER;"    /* that step */
+    "ALTER TABLE states ADD COLUMN quarantined_from INTEGER;" /* the first of those in a row */
+
+    /* at, bytes: the stretch of `state`, float32 if hidden; units: those of them, from the first
+     * on, that are outputs of tanh or a sigmoid */
+    "CREATE TABLE state_parts ("
+    " model TEXT NOT NULL, layout INTEGER NOT NULL, part INTEGER NOT NULL, layer TEXT NOT NULL,"
+    " what TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, hidden INTEGER NOT NULL,"
+    " units INTEGER NOT NULL, PRIMARY KEY (model, layout, part)) STRICT, WITHOUT ROWID;"
+
+    "DROP VIEW state_health;"
+    "CREATE VIEW state_health AS"
+    " SELECT s.class, s.name AS stream, t.model, t.version, t.n,"
+    "        t.n - t.start_n + 1 AS sequence_steps, t.steps AS state_steps, " ISO("t.ts")
+    "        AS time,"
+    "        round(strftime('%s', 'now') - t.ts / 1000000.0, 1) AS age_s,"
+    "        round(strftime('%s', 'now') - t.written / 1000000.0, 1) AS idle_s,"
+    "        CASE WHEN t.quarantined_n = t.n THEN 'quarantined'"
+    "             WHEN t.saturated > 0.5 THEN 'saturated' ELSE 'ok' END AS health,"
+    "        t.rms, t.largest, t.saturated, t.quarantines, " ISO("t.quarantined")
+    "        AS quarantined, t.quarantined_n,"
+    "        length(t.state) AS bytes, t.ended, t.epoch, t.pos"
+    " FROM states t"
+    " JOIN streams s ON s.id = t.stream;";
+
 /* clang-format on */
 
 /* Migration i brings version i to i + 1: each is a list of scripts. */
 static const char *const migrations[][3] = {
     { tables_1, views_1, NULL },
+    { health_2, NULL },
 };
 
 enum { SCHEMA = sizeof(migrations) / sizeof(*migrations) };

@@ -20,6 +20,7 @@ enum ky_statement {
     KY_SQL_PREDICTION,
     KY_SQL_STATE,
     KY_SQL_STATE0,
+    KY_SQL_PART,
     KY_SQL_LABEL,
     KY_SQL_GAP,
     KY_SQL_REJECT,

@@ -11,14 +11,14 @@ typedef struct rows {
 } rows;
 
 /* All row tables of a unit, the bytes last. */
-enum { TABLES = 11 };
+enum { TABLES = 12 };
 
 static void tables_of(ky_unit *u, rows *ret[TABLES])
 {
     rows *all[TABLES] = {
         (rows *)&u->streams, (rows *)&u->predictions, (rows *)&u->states,  (rows *)&u->states0,
         (rows *)&u->labels,  (rows *)&u->gaps,        (rows *)&u->rejects, (rows *)&u->events,
-        (rows *)&u->sources, (rows *)&u->swaps,       (rows *)&u->bytes,
+        (rows *)&u->sources, (rows *)&u->swaps,       (rows *)&u->parts,   (rows *)&u->bytes,
     };
 
     memcpy(ret, all, sizeof(all));
@@ -86,7 +86,7 @@ void ky_unit_done(ky_unit *u)
 bool ky_unit_empty(const ky_unit *u)
 {
     return u->streams.n + u->predictions.n + u->states.n + u->states0.n + u->labels.n + u->gaps.n +
-                   u->rejects.n + u->events.n + u->sources.n + u->swaps.n ==
+                   u->rejects.n + u->events.n + u->sources.n + u->swaps.n + u->parts.n ==
                0 &&
            u->low_water == 0;
 }

@@ -104,6 +104,11 @@ tests_models_test_values_SOURCES = tests/models/test_values.c tests/models/net.h
 tests_models_test_values_CFLAGS = $(KY_TEST_CFLAGS)
 tests_models_test_values_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/models/test_health
+tests_models_test_health_SOURCES = tests/models/test_health.c
+tests_models_test_health_CFLAGS = $(KY_TEST_CFLAGS)
+tests_models_test_health_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/models/test_plan
 tests_models_test_plan_SOURCES = tests/models/test_plan.c tests/models/net.h
 tests_models_test_plan_CFLAGS = $(KY_TEST_CFLAGS)

@@ -105,12 +105,17 @@ const char *ky_scene_write(const ky_scene *s, const char *name, const char *text
 
 void ky_scene_model(const char *path, int F, uint64_t seed)
 {
+    ky_scene_model_of(path, "lstm:64, dense", F, seed);
+}
+
+void ky_scene_model_of(const char *path, const char *arch, int F, uint64_t seed)
+{
     static const char *const labels[] = { "walk", "up", "down", "sit", "stand", "lie" };
     ky_shape in = { .rank = 2, .d = { KY_ANY, F }, .timed = true };
     ky_model *m = NULL;
     ky_err err;
 
-    KY_WANT(ky_arch_build("lstm:64, dense", &in, 6, false, &m, &err) == KY_OK, "%s", err.text);
+    KY_WANT(ky_arch_build(arch, &in, 6, false, &m, &err) == KY_OK, "%s", err.text);
     ky_model_init(m, seed);
     KY_WANT(ky_model_pack(m, &err) == KY_OK, "%s", err.text);
     KY_WANT(ky_model_set_labels(m, labels, 6, &err) == KY_OK, "%s", err.text);

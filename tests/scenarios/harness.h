@@ -50,6 +50,8 @@ typedef struct ky_windows {
 
 /** An LSTM with random weights, six answers. */
 void ky_scene_model(const char *path, int F, uint64_t seed);
+/** The same of another architecture (ky_arch_build). */
+void ky_scene_model_of(const char *path, const char *arch, int F, uint64_t seed);
 /** Random windows, or those of KYMO_DATA's HAR recording, and the scene's model. */
 void ky_windows_make(ky_windows *w, ky_scene *s, int n, int T, bool har);
 /** Another interleaving: sequences of one stream stay in order. */

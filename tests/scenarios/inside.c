@@ -528,12 +528,15 @@ int ky_inside_x(char *buf, size_t size, int from, int to)
     return len;
 }
 
-ky_inside_model *ky_inside_model_new(const char *path)
+ky_inside_model *ky_inside_model_new(const char *path, const char *arch)
 {
     ky_inside_model *m = calloc(1, sizeof(*m));
     ky_err err;
 
-    ky_scene_model(path, KY_INSIDE_F, 11);
+    if (arch != NULL)
+        ky_scene_model_of(path, arch, KY_INSIDE_F, 11);
+    else
+        ky_scene_model(path, KY_INSIDE_F, 11);
     KY_WANT(ky_model_load(path, &m->m, &err) == KY_OK &&
                 ky_plan_new(m->m, KY_MEMORY_STREAM, 0, 1, &m->plan, &err) == KY_OK,
             "%s", err.text);

@@ -52,8 +52,8 @@ int ky_inside_x(char *buf, size_t size, int from, int to);
 
 typedef struct ky_inside_model ky_inside_model;
 
-/** Makes the model's file, too. */
-ky_inside_model *ky_inside_model_new(const char *path);
+/** Makes the model's file, too. @param arch  NULL: the scene's usual LSTM */
+ky_inside_model *ky_inside_model_new(const char *path, const char *arch);
 void ky_inside_model_free(ky_inside_model *m);
 /** The answer to the last of these values, one after the other from zeros, as SQLite's hex()
  *  prints it. */

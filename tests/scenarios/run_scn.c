@@ -4,6 +4,7 @@
  * start, or a kill and a start; answers, gaps, labels and states must be the same in all nine, bit
  * for bit.
  *
+ *     model ARCH                 first of all: another model than the usual one
  *     config                     up to `end`: the settings; the state directory, the file of
  *                                [model:m] and the endpoint of [publish:out] are given
  *     send SOURCE STREAM WORD..  a sample: x=I or x=I..J (values number I; so many steps), seq=,
@@ -288,6 +289,8 @@ static void act(run *r, char *line)
 
     if (word == NULL || *word == '#')
         return;
+    if (r->m == NULL)
+        r->m = ky_inside_model_new(r->scene.model, NULL);
     if (!r->running)
         start(r);
     for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
@@ -324,7 +327,8 @@ static const char *const same[] = {
     "ORDER BY 1, 2, g.id",
     "SELECT stream, reason FROM rejects ORDER BY pos",
     "SELECT s.name, t.n, t.start_n, t.epoch, t.ended, t.seq_high, t.seq_mask, t.layout, t.state, "
-    "t.extra FROM states t JOIN streams s ON s.id = t.stream ORDER BY 1",
+    "t.extra, t.rms, t.largest, t.saturated, t.steps, t.quarantines, t.quarantined_n, "
+    "t.quarantined_from FROM states t JOIN streams s ON s.id = t.stream ORDER BY 1",
 };
 
 enum { SAME = sizeof(same) / sizeof(*same) };
@@ -337,12 +341,13 @@ static void run_once(const char *file, int lanes, enum again again, uint64_t ret
 
     KY_WANT(f != NULL, "%s cannot be read", file);
     ky_scene_open(&r.scene, "scn");
-    r.m = ky_inside_model_new(r.scene.model);
     ky_inside_set_clock(1800000000000000);
     while (fgets(line, sizeof(line), f) != NULL) {
         r.line++;
         line[strcspn(line, "\n")] = 0;
-        if (strcmp(line, "config") == 0)
+        if (strncmp(line, "model ", 6) == 0)
+            r.m = ky_inside_model_new(r.scene.model, line + 6);
+        else if (strcmp(line, "config") == 0)
             read_config(&r, f);
         else
             act(&r, line);

@@ -421,7 +421,7 @@ static void run(uint64_t seed)
     w->seed = seed;
     ky_rng_seed(&w->rng, seed);
     ky_scene_open(&w->scene, "random");
-    w->m = ky_inside_model_new(w->scene.model);
+    w->m = ky_inside_model_new(w->scene.model, NULL);
     draw_settings(w);
     snprintf(w->ini, sizeof(w->ini), "%s", ky_scene_write(&w->scene, "kymod.ini", w->text));
     for (int k = 0; k < STREAMS; k++)

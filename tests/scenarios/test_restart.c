@@ -94,7 +94,8 @@ static outcome run(const char *name, const char *program, enum how how, int time
                                       "score, probs, quality, time_source, kernel_abi FROM "
                                       "predictions ORDER BY stream, n");
     o.states = ky_scene_hash(&s, "SELECT stream, model, version, n, start_n, epoch, seq_high, "
-                                 "ts, ended, layout, state, extra FROM states ORDER BY stream");
+                                 "ts, ended, layout, state, extra, rms, largest, saturated, steps, "
+                                 "quarantines, quarantined_n FROM states ORDER BY stream");
     printf("RESULT restart %s times=%d answers=%llu missing_or_wrong=%lld recovered=%lld "
            "predictions=%016llx states=%016llx\n",
            name, how == NEVER ? 0 : times, (unsigned long long)total, (long long)o.wrong,

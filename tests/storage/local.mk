@@ -8,6 +8,7 @@ tests_storage_test_journal_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
 
 check_PROGRAMS += tests/storage/test_results
 tests_storage_test_results_SOURCES = tests/storage/test_results.c tests/storage/tools.h
+EXTRA_DIST += tests/storage/schema-1.sql
 tests_storage_test_results_CFLAGS = $(KY_TEST_CFLAGS)
 tests_storage_test_results_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
 

@@ -555,6 +555,54 @@ static void history_and_hourly_and_state_health_answer(void **state)
                   "pump-2,other,7,42,11\n");
 }
 
+static int see_health(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    (void)err;
+    *(ky_row_health *)arg = s->row.health;
+    return 0;
+}
+
+static void health_is_in_columns_and_what_the_lane_needs_comes_back(void **state)
+{
+    const ky_row_health health = {
+        .rms = 0.5f,
+        .largest = 0.75f,
+        .saturated = 0.625f,
+        .steps = 3,
+        .written_us = 1700000000000000,
+        .quarantines = 2,
+        .quarantined_us = 1700000000500000,
+        .quarantined_n = 42,
+        .quarantined_from = 41,
+    };
+    static const char ask_all[] =
+        "SELECT health, rms, largest, saturated, state_steps, quarantines, quarantined,"
+        " quarantined_n, idle_s > 0 FROM state_health";
+    fixture *f = *state;
+    ky_row_health back;
+    ky_row_state *t;
+
+    add_stream(f, 1, "pump-1");
+    fill_state(f, t = KY_ADD(&f->u.states), 1, 42);
+    t->health = health;
+    commit(f);
+    assert_answer(f, ask_all, "quarantined,0.5,0.75,0.625,3,2,2023-11-14T22:13:20.500Z,42,1\n");
+    assert_int_equal(ky_results_each_stream(f->r, see_health, &back, NULL), KY_OK);
+    assert_int_equal(back.quarantines, 2);
+    assert_true(back.quarantined_us == health.quarantined_us);
+    assert_int_equal(back.quarantined_n, 42);
+    assert_int_equal(back.quarantined_from, 41);
+
+    fill_state(f, t = KY_ADD(&f->u.states), 1, 43);
+    t->health = health;
+    commit(f);
+    assert_answer(f, "SELECT health FROM state_health", "saturated\n");
+    fill_state(f, t = KY_ADD(&f->u.states), 1, 44);
+    t->health = (ky_row_health){ .rms = NAN, .largest = NAN, .saturated = NAN };
+    commit(f);
+    assert_answer(f, "SELECT health, rms, quarantined, quarantined_n FROM state_health", "ok,,,\n");
+}
+
 static void times_before_1970_read_right(void **state)
 {
     fixture *f = *state;
@@ -575,7 +623,7 @@ static void the_schema_is_strict_and_has_its_version(void **state)
                   "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
                   " AND NOT strict AND name NOT LIKE 'sqlite_%'",
                   "0\n");
-    assert_answer(f, "SELECT max(version) FROM schema_version", "1\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "2\n");
 }
 
 static void the_identity_stays(void **state)
@@ -617,6 +665,35 @@ static void a_newer_schema_is_refused_by_name(void **state)
     assert_int_equal(shell(f->path, "INSERT INTO schema_version VALUES (99, 0, '9.9')"), 0);
     assert_int_equal(ky_results_open(f->path, true, &r, &err), KY_EFORMAT);
     assert_non_null(strstr(err.text, "schema 99"));
+}
+
+/* The file was dumped from what kymod wrote then; the shell makes a database of it again. */
+static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
+{
+    fixture *f = *state;
+    const char *src = getenv("KY_SRCDIR");
+    char command[9000];
+
+    need_shell();
+    ky_results_close(f->r);
+    f->r = NULL;
+    snprintf(f->path, sizeof(f->path), "%s/first.db", f->dir);
+    snprintf(command, sizeof(command), "sqlite3 '%s' < '%s/tests/storage/schema-1.sql' >/dev/null",
+             f->path, src != NULL ? src : ".");
+    assert_int_equal(system(command), 0);
+    char *states = ask(f, "SELECT stream, n, hex(state), hex(extra) FROM states");
+
+    open_results(f);
+    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n");
+    assert_answer(f, "SELECT stream, n, hex(state), hex(extra) FROM states", states);
+    assert_answer(f,
+                  "SELECT stream, n, bytes, health, rms IS NULL, state_steps IS NULL, quarantines"
+                  " FROM state_health",
+                  "pump-1,2,192,ok,1,1,0\npump-2,1,192,ok,1,1,0\n");
+    ky_results_close(f->r);
+    open_results(f); /* there is nothing left to do */
+    assert_answer(f, "SELECT max(version) FROM schema_version", "2\n");
+    free(states);
 }
 
 static void a_foreign_database_is_refused_and_left_alone(void **state)
@@ -1017,10 +1094,12 @@ int main(void)
         TEST(transitions_shows_changes_of_the_label),
         TEST(accuracy_counts_labelled_steps_by_version),
         TEST(history_and_hourly_and_state_health_answer),
+        TEST(health_is_in_columns_and_what_the_lane_needs_comes_back),
         TEST(times_before_1970_read_right),
         TEST(the_schema_is_strict_and_has_its_version),
         TEST(the_identity_stays),
         TEST(a_newer_schema_is_refused_by_name),
+        TEST(a_database_of_the_first_schema_is_brought_up_to_date),
         TEST(a_foreign_database_is_refused_and_left_alone),
         TEST(bytes_that_are_no_database_are_refused),
         TEST(a_full_disk_is_called_so_and_the_unit_has_no_half),

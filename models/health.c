@@ -1,0 +1,57 @@
+#include "models/health.h"
+
+#include <math.h>
+
+/* Lanes of their own, so that the sum is the same whatever the vectors' width. */
+enum { LANES = 16 };
+
+void ky_health_add(ky_health *h, const float *v, size_t values, size_t units)
+{
+    double sum[LANES] = { 0 };
+    float top[LANES] = { 0 };
+    size_t i = 0;
+
+    for (; i + LANES <= values; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            float a = fabsf(v[i + (size_t)k]);
+
+            sum[k] += (double)a * (double)a;
+            top[k] = a > top[k] ? a : top[k];
+        }
+    for (int k = 0; i < values; i++, k++) {
+        float a = fabsf(v[i]);
+
+        sum[k] += (double)a * (double)a;
+        top[k] = a > top[k] ? a : top[k];
+    }
+    for (int k = 0; k < LANES; k++) {
+        h->squares += sum[k];
+        h->largest = top[k] > h->largest ? top[k] : h->largest;
+    }
+    for (i = 0; i < units; i++)
+        h->saturated += fabsf(v[i]) > KY_SATURATED;
+    h->values += values;
+    h->units += units;
+}
+
+ky_health ky_health_of(const ky_plan *p, const void *state)
+{
+    const ky_plan_part *part;
+    ky_health h = { 0 };
+
+    for (int n = ky_plan_parts(p, &part); n > 0; n--, part++)
+        if (part->hidden)
+            ky_health_add(&h, (const float *)((const char *)state + part->at),
+                          part->bytes / sizeof(float), part->units);
+    return h;
+}
+
+double ky_health_rms(const ky_health *h)
+{
+    return h->values > 0 ? sqrt(h->squares / (double)h->values) : NAN;
+}
+
+double ky_health_saturated(const ky_health *h)
+{
+    return h->units > 0 ? (double)h->saturated / (double)h->units : NAN;
+}
