@@ -524,12 +524,12 @@ static int put_predictions(const commit *c)
     int rc = KY_OK;
 
     if (n > r->cap_order) {
-        uint64_t *grown = realloc(r->order, n * sizeof(*grown));
+        uint64_t *grown = realloc(r->order, 2 * (size_t)n * sizeof(*grown));
 
         if (grown == NULL)
             return ky_fail(c->err, KY_ENOMEM, "no memory to order %u predictions", n);
         r->order = grown;
-        r->cap_order = n;
+        r->cap_order = 2 * n;
     }
     for (uint32_t i = 0; i < n; i++)
         r->order[i] = (uint64_t)c->u->predictions.row[i].stream << 32 | i;

@@ -45,6 +45,13 @@ tests_scenarios_test_disk_LDADD = libkyscene.la libkymo.la
 tests_scenarios_test_tail_SOURCES = tests/scenarios/test_tail.c
 tests_scenarios_test_tail_LDADD = libkyscene.la libkymo.la
 
+# What our own objects ask for is counted: libkymo's too, where it is linked in (--disable-shared).
+check_PROGRAMS += tests/scenarios/test_alloc
+tests_scenarios_test_alloc_SOURCES = tests/scenarios/test_alloc.c $(ky_tsan_threads)
+tests_scenarios_test_alloc_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc -Wl,--wrap=calloc \
+	-Wl,--wrap=realloc -Wl,--wrap=aligned_alloc -Wl,--wrap=strdup
+tests_scenarios_test_alloc_LDADD = libkyscene.la libkydaemon.la libkymo.la
+
 # Scripts that turn the clock, on the pipeline in a process of the test; its sources are memory.
 check_PROGRAMS += tests/scenarios/run_scn
 tests_scenarios_run_scn_SOURCES = tests/scenarios/run_scn.c tests/scenarios/inside.c \
