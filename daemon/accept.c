@@ -190,7 +190,7 @@ static void watch_clock(ky_accept *a)
     a->apart_us = apart;
     if (step > -STEP_US && step < STEP_US)
         return;
-    a->books.era++;
+    a->books.streams.era = a->books.streams.era % KY_ERA_MAX + 1;
     snprintf(detail, sizeof(detail), "the time of day was set by %.3f s", (double)step / 1e6);
     event(a, "warn", "clock", "step", detail);
     KY_COUNT(a->p->count.clock_steps);
@@ -209,14 +209,14 @@ static void tell_order(ky_accept *a, const ky_record *r, enum ky_seen seen)
 }
 
 static enum ky_verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_record *r,
-                             char *reason)
+                             ky_known **ret, char *reason)
 {
     bool counted = a->ports[source].delivery == KY_AT_MOST_ONCE;
     enum ky_seen seen;
 
     if (r->type == KY_REC_SAMPLE && r->time_source == KY_TIME_ARRIVAL)
         watch_clock(a);
-    enum ky_verdict is = ky_books_judge(&a->books, counted, v->holes, r, &seen, reason);
+    enum ky_verdict is = ky_books_judge(&a->books, counted, v->holes, r, ret, &seen, reason);
 
     if (seen == KY_SEEN_DUPLICATE)
         KY_COUNT(a->p->count.duplicates);
@@ -333,6 +333,7 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
 {
     char reason[KY_REASON];
     ky_peer *from;
+    ky_known *k = NULL;
 
     KY_COUNT(a->p->count.received);
     if (!next_of(a, source, v, in, &from))
@@ -342,7 +343,7 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
 
     memcpy(r, in, in->size);
     if (r->type != KY_REC_REJECT) {
-        enum ky_verdict is = judge(a, source, v, r, reason);
+        enum ky_verdict is = judge(a, source, v, r, &k, reason);
 
         if (is == KY_SKIP)
             return;
@@ -352,7 +353,7 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
     if (r->type != KY_REC_REJECT)
         KY_COUNT(a->p->count.accepted);
     if (r->type == KY_REC_SAMPLE)
-        ky_books_heard(&a->books, &a->books.streams[r->stream], a->now_ns);
+        ky_roster_heard(&a->books.streams, k, a->now_ns);
     if (from != NULL) {
         ky_books_took(&a->books, from, r);
         begin_clock(a);
@@ -360,18 +361,16 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
         s->cookie = v->cookie;
     }
     stage_append(a, s);
+    if (k != NULL)
+        ky_roster_used(&a->books.streams, k, ky_record_end(r));
 }
 
 /* -- silence -- */
 
-static const ky_name *stream_name(const ky_accept *a, const ky_known *k)
-{
-    return &a->books.stream_names.row[k->name];
-}
-
 static void stage_end(ky_accept *a, ky_known *k)
 {
-    const ky_name *name = stream_name(a, k);
+    const ky_names *names = &a->books.streams.names;
+    const ky_name *name = &names->row[ky_roster_row(&a->books.streams, k)];
     size_t size = ky_record_size(0, name->len, 0, 0);
     staged *s = stage_new(a, size);
     ky_record *r = record_of(s);
@@ -381,15 +380,16 @@ static void stage_end(ky_accept *a, ky_known *k)
     r->type = KY_REC_END;
     r->flags = KY_LAST;
     r->source = UINT16_MAX;
-    r->class_ = k->class_;
-    r->stream = (uint32_t)(k - a->books.streams);
+    r->class_ = name->group;
+    r->stream = k->id;
     r->n = k->n;
     r->seq = r->ts_us = KY_NONE;
     r->arrival_us = ky_clock_wall_us();
     r->stream_len = name->len;
-    memcpy(r + 1, name->text, name->len);
+    memcpy(r + 1, ky_names_text(names, ky_roster_row(&a->books.streams, k)), name->len);
     ky_books_end(&a->books, k);
     stage_append(a, s);
+    ky_roster_used(&a->books.streams, k, ky_record_end(r));
 }
 
 /* Ends the sequences of those that were silent for too long. */
@@ -398,7 +398,7 @@ static void end_silent(ky_accept *a)
     ky_known *k;
 
     while (a->stage_len < BATCH_BYTES &&
-           (k = ky_books_silent(&a->books, a->now_ns, &a->left_ns)) != NULL)
+           (k = ky_roster_silent(&a->books.streams, a->now_ns, &a->left_ns)) != NULL)
         stage_end(a, k);
 }
 
@@ -578,11 +578,12 @@ static void add_sources(ky_accept *a)
     ky_unit *u = unit(a);
 
     for (uint32_t i = 0; i < a->books.n_dirty; i++) {
-        ky_peer *s = &a->books.peers[a->books.dirty[i]];
-        const ky_name *n = &a->books.peer_names.row[s->name];
+        uint32_t row = a->books.dirty[i];
+        ky_peer *s = &a->books.peers[row];
 
-        ky_rows_source(u, a->p->cfg->sources[s->source].name, n->text, n->len, s->session,
-                       (int64_t)s->last);
+        ky_rows_source(u, a->p->cfg->sources[s->source].name,
+                       ky_names_text(&a->books.peer_names, row), a->books.peer_names.row[row].len,
+                       s->session, (int64_t)s->last);
         s->dirty = false;
     }
     a->books.n_dirty = 0;
@@ -800,15 +801,22 @@ static int features_now(const ky_accept *a, int class_)
         ->facts->features;
 }
 
+static void number_taken(ky_accept *a, uint32_t id)
+{
+    if (id >= a->books.streams.next_id)
+        a->books.streams.next_id = id + 1;
+}
+
 int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, ky_err *err)
 {
+    ky_roster *t = &a->books.streams;
+
+    (void)err;
     if (class_ < 0) { /* no longer configured: its number stays its own */
-        ky_books_stream(&a->books, s->row.stream);
+        number_taken(a, s->row.stream);
         return KY_OK;
     }
-    if (ky_books_stream(&a->books, s->row.stream)->there)
-        return ky_fail(err, KY_ECORRUPT, "stream number %u is given twice", s->row.stream);
-    ky_known *k = ky_books_add_stream(&a->books, s->row.stream, class_, s->name, strlen(s->name));
+    ky_known *k = ky_roster_add(t, s->row.stream, class_, s->name, strlen(s->name));
 
     if (s->model == NULL)
         return KY_OK;
@@ -816,16 +824,14 @@ int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_,
     k->pos = s->row.pos;
     k->ts_us = s->row.ts_us;
     k->ended = s->row.ended;
-    k->window = (ky_window){ s->row.seq_high, s->row.seq_mask, s->row.epoch };
+    k->high = s->row.seq_high;
+    k->mask = s->row.seq_mask;
     int features = features_now(a, class_);
     ky_extra extra;
     const void *held = ky_extra_read(s->extra, s->extra_len, features, &extra);
 
-    if (!a->p->holds[class_] || held == NULL)
-        return KY_OK;
-    if ((k->held = malloc((size_t)features * sizeof(float))) == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory");
-    memcpy(k->held, held, (size_t)features * sizeof(float));
+    if (a->p->holds[class_] && held != NULL)
+        memcpy(ky_roster_hold(t, k, (size_t)features), held, (size_t)features * sizeof(float));
     return KY_OK;
 }
 
@@ -868,23 +874,24 @@ static void replay_sender(ky_accept *a, const ky_record *r)
 
 static void replay_stream(ky_accept *a, const ky_record *r)
 {
-    ky_known *k = ky_books_stream(&a->books, r->stream);
+    ky_roster *t = &a->books.streams;
+    ky_known *k = ky_roster_find(t, r->class_, ky_record_stream(r), r->stream_len);
 
-    if (!k->there)
-        k = ky_books_add_stream(&a->books, r->stream, r->class_, ky_record_stream(r),
-                                r->stream_len);
+    if (k == NULL)
+        k = ky_roster_add(t, r->stream, r->class_, ky_record_stream(r), r->stream_len);
     if (r->pos < k->pos)
         return;
     KY_COUNT(a->p->count.recovered);
     if (r->type == KY_REC_SAMPLE) {
         if (r->pos >= a->booked)
-            tell_order(a, r, ky_books_look(&a->books, r));
-        ky_books_sample(&a->books, r);
+            tell_order(a, r, ky_books_look(&a->books, k, r));
+        ky_books_sample(&a->books, k, r);
     } else if (r->type == KY_REC_END && r->n == k->n) {
         ky_books_end(&a->books, k);
     } else if (r->type == KY_REC_FORGET) {
         ky_books_forget(&a->books, k);
     }
+    ky_roster_used(t, k, ky_record_end(r));
 }
 
 /* Its row is committed, but not all lanes have passed it. */
@@ -930,7 +937,7 @@ void ky_accept_leave_out(ky_accept *a, const ky_record *r)
 {
     if (r->pos >= a->booked)
         replay_sender(a, r);
-    ky_books_stream(&a->books, r->stream);
+    number_taken(a, r->stream);
     replayed(a, r);
 }
 
@@ -1008,7 +1015,7 @@ int ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *ans
 int ky_accept_start(ky_accept *a, ky_err *err)
 {
     a->now_ns = ky_clock_mono_ns();
-    ky_books_hear_all(&a->books, a->now_ns);
+    ky_roster_hear_all(&a->books.streams, a->now_ns);
     int rc = ky_core_thread(&a->thread, "kymod-accept", run, a, err);
 
     a->started = rc == KY_OK;

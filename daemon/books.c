@@ -18,27 +18,14 @@ int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds)
     memset(b, 0, sizeof(*b));
     b->cfg = cfg;
     b->holds = holds;
-    b->era = 1;
-    ky_names_init(&b->stream_names);
     ky_names_init(&b->peer_names);
-    b->per_class = calloc((size_t)cfg->n_classes + 1, sizeof(*b->per_class));
-    b->hearing = calloc((size_t)cfg->n_classes + 1, sizeof(*b->hearing));
-    if (b->per_class == NULL || b->hearing == NULL)
-        return KY_ENOMEM;
-    for (int i = 0; i < cfg->n_classes; i++)
-        b->hearing[i] = (ky_hearing){ KY_NO_STREAM, KY_NO_STREAM };
-    return KY_OK;
+    return ky_roster_init(&b->streams, cfg, holds);
 }
 
 void ky_books_done(ky_books *b)
 {
-    for (uint32_t i = 0; i < b->cap_streams; i++)
-        free(b->streams[i].held);
-    ky_names_done(&b->stream_names);
+    ky_roster_done(&b->streams);
     ky_names_done(&b->peer_names);
-    free(b->streams);
-    free(b->per_class);
-    free(b->hearing);
     free(b->peers);
     free(b->dirty);
     free(b->owed);
@@ -64,20 +51,20 @@ ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const ch
             no_memory();
         b->cap_peers = cap;
     }
-    if (ky_names_add(&b->peer_names, (uint16_t)source, name, len, b->n_peers) == NULL)
+    if (ky_names_add(&b->peer_names, (uint16_t)source, name, len) == KY_NO_NAME)
         no_memory();
-    ky_peer *p = &b->peers[b->n_peers];
+    ky_peer *p = &b->peers[b->n_peers++];
 
-    *p = (ky_peer){ .name = b->n_peers++, .source = source };
+    *p = (ky_peer){ .source = source };
     b->n_senders += d == KY_ACKNOWLEDGED;
     return p;
 }
 
 ky_peer *ky_books_peer(const ky_books *b, int source, const char *name, size_t len)
 {
-    const ky_name *n = ky_names_find(&b->peer_names, (uint16_t)source, name, len);
+    uint32_t row = ky_names_find(&b->peer_names, (uint16_t)source, name, len);
 
-    return n != NULL ? &b->peers[n->value] : NULL;
+    return row != KY_NO_NAME ? &b->peers[row] : NULL;
 }
 
 /* A1: of a session only last + 1 is taken. */
@@ -137,66 +124,38 @@ void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie)
 
 /* -- streams -- */
 
-ky_known *ky_books_stream(ky_books *b, uint32_t id)
+static ky_window window_of(const ky_known *k)
 {
-    if (id >= b->cap_streams) {
-        uint32_t cap = b->cap_streams ? b->cap_streams : 256;
-
-        while (cap <= id)
-            cap *= 2;
-        ky_known *more = realloc(b->streams, cap * sizeof(*more));
-
-        if (more == NULL)
-            no_memory();
-        memset(more + b->cap_streams, 0, (cap - b->cap_streams) * sizeof(*more));
-        b->streams = more;
-        b->cap_streams = cap;
-    }
-    if (id >= b->n_streams)
-        b->n_streams = id + 1;
-    return &b->streams[id];
+    return (ky_window){ .high = k->high, .mask = k->mask };
 }
 
-ky_known *ky_books_add_stream(ky_books *b, uint32_t id, int class_, const char *name, size_t len)
+static void take_number(ky_known *k, int64_t seq)
 {
-    ky_known *k = ky_books_stream(b, id);
+    ky_window w = window_of(k);
 
-    if (ky_names_add(&b->stream_names, (uint16_t)class_, name, len, id) == NULL)
-        no_memory();
-    k->name = b->stream_names.n - 1;
-    k->there = true;
-    k->class_ = (uint16_t)class_;
-    k->ts_us = KY_NONE;
-    k->prev = k->next = KY_NO_STREAM;
-    k->heard_ns = 0;
-    ky_window_init(&k->window);
-    b->per_class[class_]++;
-    return k;
+    ky_window_take(&w, seq);
+    k->high = w.high;
+    k->mask = w.mask;
 }
 
-void ky_books_sample(ky_books *b, const ky_record *r)
+void ky_books_sample(ky_books *b, ky_known *k, const ky_record *r)
 {
-    ky_known *k = &b->streams[r->stream];
-    size_t len = r->features * sizeof(float);
-
     k->n = r->n + r->steps - 1;
     if (r->flags & KY_COUNTED)
-        ky_window_take(&k->window, r->seq);
+        take_number(k, r->seq);
     if (!(r->flags & KY_LATE))
         k->ts_us = r->ts_us;
     if (r->flags & KY_END)
         ky_books_end(b, k);
     else
         k->ended = false;
-    if (!b->holds[k->class_])
-        return;
-    if (k->held == NULL && (k->held = malloc(len)) == NULL)
-        no_memory();
-    memcpy(k->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
+    if (b->holds[ky_roster_class(&b->streams, k)])
+        memcpy(ky_roster_hold(&b->streams, k, r->features),
+               ky_record_x(r) + (size_t)(r->steps - 1) * r->features, r->features * sizeof(float));
 }
 
 /* Holes take the value of the step before. */
-static bool fill_holes(const ky_known *k, ky_record *r)
+static bool fill_holes(const float *held, ky_record *r)
 {
     float *x = (float *)(uintptr_t)ky_record_x(r);
 
@@ -206,9 +165,9 @@ static bool fill_holes(const ky_known *k, ky_record *r)
 
             if (!isnan(*v))
                 continue;
-            if (t == 0 && k->held == NULL)
+            if (t == 0 && held == NULL)
                 return false;
-            *v = t > 0 ? v[-(ptrdiff_t)r->features] : k->held[f];
+            *v = t > 0 ? v[-(ptrdiff_t)r->features] : held[f];
         }
     return true;
 }
@@ -216,20 +175,16 @@ static bool fill_holes(const ky_known *k, ky_record *r)
 static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **ret, char *reason)
 {
     const ky_class_cfg *c = &b->cfg->classes[r->class_];
-    const ky_name *name =
-        ky_names_find(&b->stream_names, r->class_, ky_record_stream(r), r->stream_len);
 
-    if (name != NULL) {
-        *ret = &b->streams[name->value];
+    *ret = ky_roster_find(&b->streams, r->class_, ky_record_stream(r), r->stream_len);
+    if (*ret != NULL)
         return KY_TAKE;
-    }
-    *ret = NULL;
     if (r->type != KY_REC_SAMPLE) {
         snprintf(reason, KY_REASON, "%s a stream that never sent a sample",
                  r->type == KY_REC_LABEL ? "a label for" : "to forget");
         return KY_REFUSE;
     }
-    if (b->per_class[r->class_] >= c->max_streams) {
+    if (ky_roster_count(&b->streams, r->class_) >= c->max_streams) {
         snprintf(reason, KY_REASON, "class '%s' has max_streams streams already: %lld", c->name,
                  (long long)c->max_streams);
         return KY_REFUSE;
@@ -237,72 +192,18 @@ static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **r
     return KY_TAKE;
 }
 
-/* -- silence -- */
-
-static void unhear(ky_books *b, ky_known *k)
-{
-    ky_hearing *h = &b->hearing[k->class_];
-
-    if (k->heard_ns == 0)
-        return;
-    *(k->prev == KY_NO_STREAM ? &h->first : &b->streams[k->prev].next) = k->next;
-    *(k->next == KY_NO_STREAM ? &h->last : &b->streams[k->next].prev) = k->prev;
-    k->prev = k->next = KY_NO_STREAM;
-    k->heard_ns = 0;
-}
-
-void ky_books_heard(ky_books *b, ky_known *k, int64_t now_ns)
-{
-    ky_hearing *h = &b->hearing[k->class_];
-
-    if (b->cfg->classes[k->class_].end_after_us == 0 || k->ended)
-        return;
-    unhear(b, k);
-    k->heard_ns = now_ns > 0 ? now_ns : 1;
-    k->prev = h->last;
-    *(h->last == KY_NO_STREAM ? &h->first : &b->streams[h->last].next) = (uint32_t)(k - b->streams);
-    h->last = (uint32_t)(k - b->streams);
-}
-
-void ky_books_hear_all(ky_books *b, int64_t now_ns)
-{
-    for (uint32_t i = 0; i < b->n_streams; i++)
-        if (b->streams[i].there && b->streams[i].n > 0)
-            ky_books_heard(b, &b->streams[i], now_ns);
-}
-
-ky_known *ky_books_silent(const ky_books *b, int64_t now_ns, int64_t *ret_left_ns)
-{
-    for (int i = 0; i < b->cfg->n_classes; i++) {
-        if (b->hearing[i].first == KY_NO_STREAM)
-            continue;
-        ky_known *k = &b->streams[b->hearing[i].first];
-        int64_t left = k->heard_ns + b->cfg->classes[i].end_after_us * 1000 - now_ns;
-
-        if (left <= 0)
-            return k;
-        if (left < *ret_left_ns)
-            *ret_left_ns = left;
-    }
-    return NULL;
-}
-
 void ky_books_end(ky_books *b, ky_known *k)
 {
     k->ended = true;
-    unhear(b, k);
+    ky_roster_unheard(&b->streams, k);
 }
 
 void ky_books_forget(ky_books *b, ky_known *k)
 {
-    int64_t epoch = k->window.epoch;
-
     ky_books_end(b, k);
-    k->ts_us = KY_NONE;
-    ky_window_init(&k->window);
-    k->window.epoch = epoch;
-    free(k->held);
-    k->held = NULL;
+    k->ts_us = k->high = KY_NONE;
+    k->mask = 0;
+    ky_roster_let_go(&b->streams, k);
 }
 
 /* -- order and time -- */
@@ -316,8 +217,10 @@ static uint64_t apart(int64_t later, int64_t earlier)
  * An arrival is never late: it is the host's clock that was set. */
 static enum ky_seen look(const ky_class_cfg *c, const ky_known *k, const ky_record *r, bool counted)
 {
+    ky_window w = window_of(k);
+
     if (counted)
-        return ky_window_look(&k->window, r->seq);
+        return ky_window_look(&w, r->seq);
     if (r->time_source == KY_TIME_ARRIVAL || k->ts_us == KY_NONE || r->ts_us >= k->ts_us ||
         k->ended || r->flags & KY_START)
         return KY_SEEN_NEXT;
@@ -326,11 +229,9 @@ static enum ky_seen look(const ky_class_cfg *c, const ky_known *k, const ky_reco
                : KY_SEEN_LATE;
 }
 
-enum ky_seen ky_books_look(const ky_books *b, const ky_record *r)
+enum ky_seen ky_books_look(const ky_books *b, const ky_known *k, const ky_record *r)
 {
-    const ky_known *k = &b->streams[r->stream];
-
-    return look(&b->cfg->classes[k->class_], k, r, r->flags & KY_COUNTED);
+    return look(&b->cfg->classes[ky_roster_class(&b->streams, k)], k, r, r->flags & KY_COUNTED);
 }
 
 /* A host whose own clock stands before kymo was written does not know what is ahead. */
@@ -361,7 +262,7 @@ static enum ky_verdict judge_order(const ky_class_cfg *c, const ky_known *k, ky_
     }
     if (counted)
         snprintf(reason, KY_REASON, "late: seq %lld came after %lld", (long long)r->seq,
-                 (long long)k->window.high);
+                 (long long)k->high);
     else
         snprintf(reason, KY_REASON, "late: %.3f s older than one taken before",
                  (double)apart(k->ts_us, r->ts_us) / 1e6);
@@ -370,16 +271,17 @@ static enum ky_verdict judge_order(const ky_class_cfg *c, const ky_known *k, ky_
 
 /* Samples that are missing before this one, by its number and by its time; 0 where they are not to
  * be filled in. */
-static uint32_t missing(const ky_class_cfg *c, const ky_known *k, const ky_record *r, bool counted)
+static uint32_t missing(const ky_class_cfg *c, const ky_known *k, const float *held,
+                        const ky_record *r, bool counted)
 {
     uint64_t n = 0, most = KY_FILL_BYTES / (r->features * sizeof(float));
     bool arrival = r->flags & KY_RESUMED && r->time_source == KY_TIME_ARRIVAL;
 
-    if (c->on_gap != KY_GAP_HOLD || k->held == NULL || k->ended ||
+    if (c->on_gap != KY_GAP_HOLD || held == NULL || k->ended ||
         r->flags & (KY_START | KY_RESET | KY_LATE))
         return 0;
-    if (counted && k->window.high != KY_NONE && r->seq > k->window.high)
-        n = apart(r->seq, k->window.high) - 1;
+    if (counted && k->high != KY_NONE && r->seq > k->high)
+        n = apart(r->seq, k->high) - 1;
     if (n == 0 && c->max_gap_us > 0 && k->ts_us != KY_NONE && r->ts_us > k->ts_us && !arrival &&
         apart(r->ts_us, k->ts_us) > (uint64_t)c->max_gap_us)
         n = (apart(r->ts_us, k->ts_us) + (uint64_t)c->period_us / 2) / (uint64_t)c->period_us - 1;
@@ -397,7 +299,7 @@ size_t ky_books_room(const ky_books *b, const ky_record *r)
 }
 
 /* The last values, n times, before the record's own. */
-static void fill_in(const ky_known *k, ky_record *r, uint32_t n)
+static void fill_in(const float *held, ky_record *r, uint32_t n)
 {
     float *x = (float *)(uintptr_t)ky_record_x(r);
     size_t row = r->features * sizeof(float);
@@ -406,7 +308,7 @@ static void fill_in(const ky_known *k, ky_record *r, uint32_t n)
         return;
     memmove(x + (size_t)n * r->features, x, r->body_len);
     for (uint32_t i = 0; i < n; i++)
-        memcpy(x + (size_t)i * r->features, k->held, row);
+        memcpy(x + (size_t)i * r->features, held, row);
     r->filled = n;
     r->steps += n;
     r->body_len += (uint32_t)(n * row);
@@ -416,17 +318,20 @@ static void fill_in(const ky_known *k, ky_record *r, uint32_t n)
 
 static void take_sample(ky_books *b, ky_known *k, ky_record *r, bool counted)
 {
-    r->flags |= (uint16_t)((counted ? KY_COUNTED : 0) | (k->era == b->era ? 0 : KY_RESUMED));
-    fill_in(k, r, missing(&b->cfg->classes[r->class_], k, r, counted));
+    const float *held = ky_roster_held(&b->streams, k);
+    uint32_t era = b->streams.era;
+
+    r->flags |= (uint16_t)((counted ? KY_COUNTED : 0) | (k->era == era ? 0 : KY_RESUMED));
+    fill_in(held, r, missing(&b->cfg->classes[r->class_], k, held, r, counted));
     r->n = k->n + 1;
-    k->era = b->era;
-    ky_books_sample(b, r);
+    k->era = era & KY_ERA_MAX;
+    ky_books_sample(b, k, r);
 }
 
 enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_record *r,
-                               enum ky_seen *ret_seen, char *ret_reason)
+                               ky_known **ret, enum ky_seen *ret_seen, char *ret_reason)
 {
-    static const ky_known nobody = { .ts_us = KY_NONE, .window = { .high = KY_NONE } };
+    static const ky_known nobody = { .ts_us = KY_NONE, .high = KY_NONE };
     ky_known *k;
     enum ky_verdict is = find_stream(b, r, &k, ret_reason);
     const ky_known *was = k != NULL ? k : &nobody;
@@ -435,7 +340,8 @@ enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_rec
     counted = counted && r->type == KY_REC_SAMPLE && r->seq != KY_NONE;
     if (is == KY_TAKE && r->type == KY_REC_SAMPLE)
         is = judge_order(&b->cfg->classes[r->class_], was, r, counted, ret_seen, ret_reason);
-    if (is == KY_TAKE && holes > 0 && !fill_holes(was, r)) {
+    if (is == KY_TAKE && holes > 0 &&
+        !fill_holes(k != NULL ? ky_roster_held(&b->streams, k) : NULL, r)) {
         snprintf(ret_reason, KY_REASON, "%u values are missing and there are no earlier ones",
                  holes);
         is = KY_REFUSE;
@@ -443,8 +349,10 @@ enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_rec
     if (is != KY_TAKE)
         return is;
     if (k == NULL)
-        k = ky_books_add_stream(b, b->n_streams, r->class_, ky_record_stream(r), r->stream_len);
-    r->stream = (uint32_t)(k - b->streams);
+        k = ky_roster_add(&b->streams, b->streams.next_id, r->class_, ky_record_stream(r),
+                          r->stream_len);
+    r->stream = k->id;
+    *ret = k;
     if (r->type == KY_REC_SAMPLE) {
         take_sample(b, k, r, counted);
     } else if (r->type == KY_REC_FORGET) {

@@ -8,36 +8,14 @@
 
 #include "connectors/source.h"
 #include "daemon/config.h"
-#include "daemon/names.h"
-#include "daemon/stream.h"
+#include "daemon/roster.h"
 #include "storage/record.h"
 
-enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX, KY_NO_STREAM = UINT32_MAX };
+enum { KY_REASON = 256, KY_NO_PEER = UINT32_MAX };
 enum { KY_FILL_BYTES = 1 << 18 };
-
-/* A stream. */
-typedef struct ky_known {
-    bool there, ended; /* ended: the next sample starts from zeros */
-    uint16_t class_;
-    uint32_t name;       /* row in stream_names */
-    uint32_t era;        /* of the books when its last sample came; 0: before the start */
-    int64_t n;           /* its last step number */
-    int64_t ts_us;       /* of its last sample that was not late */
-    int64_t heard_ns;    /* the host's clock at its last sample */
-    uint32_t prev, next; /* in its class's line of those that silence may end; KY_NO_STREAM */
-    uint64_t pos;        /* recovery: records before this are in its row */
-    ky_window window;
-    float *held; /* the last values, where holes are filled with them */
-} ky_known;
-
-/* Streams of a class in the order in which they were last heard. */
-typedef struct ky_hearing {
-    uint32_t first, last;
-} ky_hearing;
 
 /* A sender of acknowledged messages, or a Kafka partition. */
 typedef struct ky_peer {
-    uint32_t name; /* row in peer_names */
     int source;
     bool begun, dirty, owed; /* dirty: newer than results.db; owed: an acknowledgement */
     uint8_t session[KY_SESSION];
@@ -47,12 +25,8 @@ typedef struct ky_peer {
 typedef struct ky_books {
     const ky_config *cfg;
     const bool *holds; /* [classes] */
-    ky_names stream_names, peer_names;
-    ky_known *streams;
-    uint32_t n_streams, cap_streams; /* n_streams: the next stream's number */
-    uint32_t era;                    /* from 1; arrivals of different eras are not to be compared */
-    int64_t *per_class;              /* [classes] how many streams */
-    ky_hearing *hearing;             /* [classes] */
+    ky_roster streams;
+    ky_names peer_names; /* by source; rows are those of `peers` */
     ky_peer *peers;
     uint32_t n_peers, cap_peers, n_senders; /* n_senders: those of acknowledged messages */
     uint32_t *dirty, *owed;                 /* rows of peers */
@@ -100,39 +74,27 @@ enum ky_verdict { KY_TAKE, KY_SKIP, KY_REFUSE };
  *
  * @param counted     its seq says whether it was seen (sources that promise nothing)
  * @param holes       values that are NaN
+ * @param ret         its stream, if it is taken
  * @param ret_seen    what the seq said
  * @param ret_reason  [KY_REASON] why it is refused
  * @return KY_SKIP: seen before
  */
 enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_record *r,
-                               enum ky_seen *ret_seen, char *ret_reason);
+                               ky_known **ret, enum ky_seen *ret_seen, char *ret_reason);
 
 /** What a taken record's place in its stream's order is: for telling of it again. */
-enum ky_seen ky_books_look(const ky_books *b, const ky_record *r);
+enum ky_seen ky_books_look(const ky_books *b, const ky_known *k, const ky_record *r);
 
 /** What judging may add to a record at most, bytes. */
 size_t ky_books_room(const ky_books *b, const ky_record *r);
 
 /** Books a sample as taken: recovery, and judge itself. */
-void ky_books_sample(ky_books *b, const ky_record *r);
+void ky_books_sample(ky_books *b, ky_known *k, const ky_record *r);
 
 /** Its memory is gone, its numbers are not. */
 void ky_books_forget(ky_books *b, ky_known *k);
 /** Its sequence is over. */
 void ky_books_end(ky_books *b, ky_known *k);
-
-/** Something was heard of the stream now; it counts where the class has an end_after. */
-void ky_books_heard(ky_books *b, ky_known *k, int64_t now_ns);
-/** All streams that are in a sequence count as heard now: the start. */
-void ky_books_hear_all(ky_books *b, int64_t now_ns);
-/** A stream whose silence has ended its sequence, NULL: there is none now; then *ret_left_ns is the
- *  time until there may be one, if that is less. */
-ky_known *ky_books_silent(const ky_books *b, int64_t now_ns, int64_t *ret_left_ns);
-
-/** The stream of this number; makes room for it. */
-ky_known *ky_books_stream(ky_books *b, uint32_t id);
-/** Gives a number its name. */
-ky_known *ky_books_add_stream(ky_books *b, uint32_t id, int class_, const char *name, size_t len);
 
 /** Turns a record into the REJECT that stands in its place; needs KY_REASON + 8 bytes of room
  * behind. */

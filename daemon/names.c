@@ -58,9 +58,14 @@ uint64_t ky_names_siphash(const uint64_t key[2], const void *data, size_t len)
 
 /* -- the table -- */
 
+enum { NO_TEXT = UINT32_MAX };
+
 void ky_names_init(ky_names *t)
 {
     memset(t, 0, sizeof(*t));
+    t->free = KY_NO_NAME;
+    for (int i = 0; i <= KY_NAME_WORDS; i++)
+        t->gone[i] = NO_TEXT;
     if (getrandom(t->key, sizeof(t->key), 0) != sizeof(t->key)) {
         t->key[0] = (uint64_t)ky_clock_mono_ns();
         t->key[1] = (uint64_t)(uintptr_t)t;
@@ -69,86 +74,180 @@ void ky_names_init(ky_names *t)
 
 void ky_names_done(ky_names *t)
 {
-    for (uint32_t i = 0; i < t->n; i++)
-        free(t->row[i].text);
     free(t->row);
     free(t->slot);
+    free(t->text);
     memset(t, 0, sizeof(*t));
 }
 
-static uint64_t hash_of(const ky_names *t, uint16_t group, const char *text, size_t len)
+static uint32_t hash_of(const ky_names *t, uint16_t group, const char *text, size_t len)
 {
     uint64_t key[2] = { t->key[0], t->key[1] ^ group };
 
-    return ky_names_siphash(key, text, len);
+    return (uint32_t)ky_names_siphash(key, text, len);
 }
 
-static ky_name *find(const ky_names *t, uint64_t hash, uint16_t group, const char *text, size_t len)
+/* Where the search for a hash begins. */
+static uint32_t home(const ky_names *t, uint32_t hash)
 {
-    for (uint32_t i = (uint32_t)hash; t->n_slots > 0; i++) {
-        uint32_t at = t->slot[i & (t->n_slots - 1)];
+    return (uint32_t)((uint64_t)hash * t->n_slots >> 32);
+}
 
-        if (at == 0)
-            return NULL;
-        ky_name *n = &t->row[at - 1];
+static uint32_t after(const ky_names *t, uint32_t slot)
+{
+    return slot + 1 < t->n_slots ? slot + 1 : 0;
+}
+
+uint32_t ky_names_find(const ky_names *t, uint16_t group, const char *text, size_t len)
+{
+    uint32_t hash = hash_of(t, group, text, len);
+
+    for (uint32_t i = home(t, hash); t->live > 0 && t->slot[i] != 0; i = after(t, i)) {
+        uint32_t row = t->slot[i] - 1;
+        const ky_name *n = &t->row[row];
 
         if (n->hash == hash && n->group == group && n->len == len &&
-            memcmp(n->text, text, len) == 0)
-            return n;
+            memcmp(ky_names_text(t, row), text, len) == 0)
+            return row;
     }
-    return NULL;
-}
-
-ky_name *ky_names_find(const ky_names *t, uint16_t group, const char *text, size_t len)
-{
-    return find(t, hash_of(t, group, text, len), group, text, len);
+    return KY_NO_NAME;
 }
 
 static void place(ky_names *t, uint32_t row)
 {
-    uint32_t i = (uint32_t)t->row[row].hash;
+    uint32_t i = home(t, t->row[row].hash);
 
-    while (t->slot[i & (t->n_slots - 1)] != 0)
-        i++;
-    t->slot[i & (t->n_slots - 1)] = row + 1;
+    while (t->slot[i] != 0)
+        i = after(t, i);
+    t->slot[i] = row + 1;
 }
 
-/* Half of the slots stay free. */
-static int grow(ky_names *t)
+/* A quarter of the slots at least stays free. */
+static int more_slots(ky_names *t)
 {
-    uint32_t cap = t->cap ? 2 * t->cap : 64;
-    ky_name *row = realloc(t->row, cap * sizeof(*row));
+    uint32_t n = t->n_slots > 0 ? t->n_slots + t->n_slots / 2 : 64;
 
-    if (row == NULL)
-        return -1;
-    t->row = row;
-    uint32_t *slot = calloc(2 * (size_t)cap, sizeof(*slot));
+    if ((uint64_t)t->live * 4 + 4 <= (uint64_t)t->n_slots * 3)
+        return 0;
+    uint32_t *slot = calloc(n, sizeof(*slot));
 
     if (slot == NULL)
         return -1;
     free(t->slot);
     t->slot = slot;
-    t->cap = cap;
-    t->n_slots = 2 * cap;
+    t->n_slots = n;
     for (uint32_t i = 0; i < t->n; i++)
-        place(t, i);
+        if (t->row[i].len != KY_NAME_GONE)
+            place(t, i);
     return 0;
 }
 
-ky_name *ky_names_add(ky_names *t, uint16_t group, const char *text, size_t len, uint32_t value)
+/* Words are not zeroed when there are more: what is not used stays out of memory. */
+static void *grown(void *p, uint32_t *cap, uint64_t need, size_t size)
 {
-    if (t->n == t->cap && grow(t) < 0)
-        return NULL;
-    char *copy = malloc(len + 1);
+    uint64_t n = *cap > 0 ? *cap : 64;
 
-    if (copy == NULL)
-        return NULL;
-    memcpy(copy, text, len);
-    t->row[t->n] = (ky_name){ .hash = hash_of(t, group, text, len),
-                              .text = copy,
-                              .value = value,
-                              .group = group,
-                              .len = (uint16_t)len };
-    place(t, t->n);
-    return &t->row[t->n++];
+    while (n < need)
+        n *= 2;
+    void *more = n < UINT32_MAX ? realloc(p, n * size) : NULL;
+
+    if (more != NULL)
+        *cap = (uint32_t)n;
+    return more;
+}
+
+static uint32_t words(size_t len)
+{
+    return len > 0 ? (uint32_t)(len + 3) / 4 : 1;
+}
+
+/* Room for a text; NO_TEXT: no memory. */
+static uint32_t text_room(ky_names *t, size_t len)
+{
+    uint32_t n = words(len), at = t->gone[n];
+
+    if (at != NO_TEXT) {
+        t->gone[n] = t->text[at];
+        return at;
+    }
+    if ((uint64_t)t->n_text + n > t->cap_text) {
+        uint32_t *text = grown(t->text, &t->cap_text, (uint64_t)t->n_text + n, sizeof(*text));
+
+        if (text == NULL)
+            return NO_TEXT;
+        t->text = text;
+    }
+    at = t->n_text;
+    t->n_text += n;
+    return at;
+}
+
+static uint32_t free_row(ky_names *t)
+{
+    uint32_t row = t->free;
+
+    if (row != KY_NO_NAME) {
+        t->free = t->row[row].at;
+        return row;
+    }
+    if (t->n == t->cap) {
+        ky_name *rows = grown(t->row, &t->cap, (uint64_t)t->n + 1, sizeof(*rows));
+
+        if (rows == NULL)
+            return KY_NO_NAME;
+        t->row = rows;
+    }
+    return t->n++;
+}
+
+uint32_t ky_names_add(ky_names *t, uint16_t group, const char *text, size_t len)
+{
+    uint32_t at, row;
+
+    if (len > 4 * KY_NAME_WORDS || more_slots(t) < 0 || (at = text_room(t, len)) == NO_TEXT ||
+        (row = free_row(t)) == KY_NO_NAME)
+        return KY_NO_NAME;
+    memcpy(t->text + at, text, len);
+    t->row[row] = (ky_name){
+        .hash = hash_of(t, group, text, len), .at = at, .group = group, .len = (uint16_t)len
+    };
+    place(t, row);
+    t->live++;
+    return row;
+}
+
+/* Whether slot b lies on the way from a (inclusive) up to but not including the end, going round.
+ */
+static int between(uint32_t a, uint32_t b, uint32_t end)
+{
+    return a <= end ? a <= b && b < end : a <= b || b < end;
+}
+
+/* Closes the hole: what stood behind it and could have stood in it moves up. */
+static void close_hole(ky_names *t, uint32_t hole)
+{
+    for (uint32_t i = after(t, hole); t->slot[i] != 0; i = after(t, i)) {
+        uint32_t from = home(t, t->row[t->slot[i] - 1].hash);
+
+        if (between(from, hole, i)) {
+            t->slot[hole] = t->slot[i];
+            hole = i;
+        }
+    }
+    t->slot[hole] = 0;
+}
+
+void ky_names_remove(ky_names *t, uint32_t row)
+{
+    ky_name *n = &t->row[row];
+    uint32_t i = home(t, n->hash);
+
+    while (t->slot[i] != row + 1)
+        i = after(t, i);
+    close_hole(t, i);
+    t->text[n->at] = t->gone[words(n->len)];
+    t->gone[words(n->len)] = n->at;
+    *n = (ky_name){ .at = t->free, .len = KY_NAME_GONE };
+    t->free = row;
+    t->live--;
 }

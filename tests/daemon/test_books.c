@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "daemon/books.h"
+#include "models/rng.h"
 
 typedef struct fixture {
     ky_class_cfg classes[2];
@@ -27,7 +28,8 @@ static int setup(void **state)
     static fixture f;
 
     memset(&f, 0, sizeof(f));
-    f.classes[0] = (ky_class_cfg){ .name = (char *)(uintptr_t) "pumps", .max_streams = 3 };
+    f.classes[0] =
+        (ky_class_cfg){ .name = (char *)(uintptr_t) "pumps", .max_streams = 3, .end_after_us = 1 };
     f.classes[1] = (ky_class_cfg){ .name = (char *)(uintptr_t) "fans", .max_streams = 3 };
     f.cfg = (ky_config){ .classes = f.classes, .n_classes = 2, .max_senders = 2 };
     f.holds[1] = true;
@@ -67,8 +69,9 @@ static ky_record *sample(fixture *f, int class_, const char *stream, int64_t seq
 static enum ky_verdict judge(fixture *f, bool counted, uint32_t holes, char *reason)
 {
     enum ky_seen seen;
+    ky_known *k;
 
-    return ky_books_judge(&f->b, counted, holes, &f->u.r, &seen, reason);
+    return ky_books_judge(&f->b, counted, holes, &f->u.r, &k, &seen, reason);
 }
 
 static ky_record *message(fixture *f, const char *sender, int session, uint64_t number)
@@ -197,7 +200,7 @@ static void too_many_streams_are_refused(void **state)
     sample(f, 0, "p3", KY_NONE, 1, 2);
     assert_int_equal(judge(f, false, 0, reason), KY_REFUSE);
     assert_non_null(strstr(reason, "max_streams"));
-    assert_int_equal(f->b.n_streams, 3);
+    assert_int_equal(ky_roster_count(&f->b.streams, 0), 3);
 }
 
 static enum ky_seen timed(fixture *f, int64_t ts_us, uint8_t source, unsigned flags)
@@ -205,12 +208,13 @@ static enum ky_seen timed(fixture *f, int64_t ts_us, uint8_t source, unsigned fl
     ky_record *r = sample(f, 0, "t", KY_NONE, 1, 2);
     char reason[KY_REASON];
     enum ky_seen seen;
+    ky_known *k;
 
     r->ts_us = ts_us;
     r->arrival_us = INT64_C(1800000000000000);
     r->time_source = source;
     r->flags |= (uint16_t)flags;
-    ky_books_judge(&f->b, false, 0, r, &seen, reason);
+    ky_books_judge(&f->b, false, 0, r, &k, &seen, reason);
     return seen;
 }
 
@@ -231,30 +235,62 @@ static void times_of_any_size_have_an_order(void **state)
     assert_int_equal(f->u.r.n, KY_NONE); /* refused: no number was given */
 }
 
+static ky_known *stream(fixture *f, const char *name)
+{
+    return ky_roster_find(&f->b.streams, 0, name, strlen(name));
+}
+
 static void the_stream_that_was_silent_longest_comes_first(void **state)
 {
     fixture *f = *state;
+    ky_roster *t = &f->b.streams;
     char reason[KY_REASON], name[2] = "a";
     int64_t left = INT64_MAX;
 
-    f->classes[0].end_after_us = 1;
     for (int i = 0; i < 3; i++, name[0]++) {
         sample(f, 0, name, 1, 0, 0);
         assert_int_equal(judge(f, true, 0, reason), KY_TAKE);
-        ky_books_heard(&f->b, &f->b.streams[i], 100 * i);
+        ky_roster_heard(t, stream(f, name), 100 * i);
     }
-    assert_ptr_equal(ky_books_silent(&f->b, 5000, &left), &f->b.streams[0]);
-    ky_books_heard(&f->b, &f->b.streams[0], 5000); /* heard again: the last */
-    assert_ptr_equal(ky_books_silent(&f->b, 5000, &left), &f->b.streams[1]);
-    ky_books_end(&f->b, &f->b.streams[2]); /* from the middle */
-    ky_books_end(&f->b, &f->b.streams[1]);
-    assert_null(ky_books_silent(&f->b, 5100, &left));
+    assert_ptr_equal(ky_roster_silent(t, 5000, &left), stream(f, "a"));
+    ky_roster_heard(t, stream(f, "a"), 5000); /* heard again: the last */
+    assert_ptr_equal(ky_roster_silent(t, 5000, &left), stream(f, "b"));
+    ky_books_end(&f->b, stream(f, "c")); /* from the middle */
+    ky_books_end(&f->b, stream(f, "b"));
+    assert_null(ky_roster_silent(t, 5100, &left));
     assert_int_equal(left, 900);
-    ky_books_forget(&f->b, &f->b.streams[0]);
+    ky_books_forget(&f->b, stream(f, "a"));
     left = INT64_MAX;
-    assert_null(ky_books_silent(&f->b, INT64_MAX / 2, &left));
+    assert_null(ky_roster_silent(t, INT64_MAX / 2, &left));
     assert_true(left == INT64_MAX);
-    assert_int_equal(f->b.streams[0].n, 1);
+    assert_int_equal(stream(f, "a")->n, 1);
+}
+
+static void the_stream_used_longest_ago_is_the_first_to_go(void **state)
+{
+    fixture *f = *state;
+    ky_roster *t = &f->b.streams;
+    char name[2] = "a";
+
+    for (int i = 0; i < 4; i++, name[0]++)
+        ky_roster_used(t, ky_roster_add(t, (uint32_t)i, 0, name, 1), 1);
+    assert_ptr_equal(ky_roster_oldest(t, 0), stream(f, "a"));
+    ky_roster_used(t, stream(f, "a"), 2);
+    ky_roster_used(t, stream(f, "b"), 3);
+    assert_ptr_equal(ky_roster_oldest(t, 0), stream(f, "c")); /* those used once go before */
+    ky_roster_remove(t, stream(f, "c"));
+    ky_roster_remove(t, stream(f, "d"));
+    assert_ptr_equal(ky_roster_oldest(t, 0), stream(f, "a"));
+    ky_roster_used(t, stream(f, "a"), 4);
+    assert_ptr_equal(ky_roster_oldest(t, 0), stream(f, "b"));
+    assert_null(stream(f, "c"));
+    assert_int_equal(ky_roster_count(t, 0), 2);
+    assert_null(ky_roster_oldest(t, 1));
+    ky_known *e = ky_roster_add(t, 9, 0, "e", 1); /* in a place that became free */
+
+    assert_true(ky_roster_row(t, e) < 4);
+    assert_int_equal(e->n, 0);
+    assert_int_equal(t->next_id, 10);
 }
 
 static void what_is_missing_is_filled_in_up_to_a_bound(void **state)
@@ -309,7 +345,7 @@ static void holes_take_the_last_values(void **state)
     ky_record *r = sample(f, 1, "fan", KY_NONE, 1, NAN);
 
     assert_int_equal(judge(f, false, 1, reason), KY_REFUSE);
-    assert_int_equal(f->b.n_streams, 0); /* a refused sample makes no stream */
+    assert_int_equal(ky_roster_count(&f->b.streams, 1), 0); /* a refused sample makes no stream */
     sample(f, 1, "fan", KY_NONE, 1, 2);
     assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
     sample(f, 1, "fan", KY_NONE, 3, NAN);
@@ -371,6 +407,7 @@ static void siphash_is_siphash(void **state)
 
 static void every_name_is_found_again(void **state)
 {
+    uint32_t row[5000];
     ky_names t;
     char name[16];
 
@@ -378,14 +415,51 @@ static void every_name_is_found_again(void **state)
     ky_names_init(&t);
     for (uint32_t i = 0; i < 5000; i++) {
         snprintf(name, sizeof(name), "n%u", i / 2);
-        assert_non_null(ky_names_add(&t, (uint16_t)(i % 2), name, strlen(name), i));
+        row[i] = ky_names_add(&t, (uint16_t)(i % 2), name, strlen(name));
+        assert_int_not_equal(row[i], KY_NO_NAME);
     }
     for (uint32_t i = 0; i < 5000; i++) {
         snprintf(name, sizeof(name), "n%u", i / 2);
-        assert_int_equal(ky_names_find(&t, (uint16_t)(i % 2), name, strlen(name))->value, i);
+        assert_int_equal(ky_names_find(&t, (uint16_t)(i % 2), name, strlen(name)), row[i]);
+        assert_memory_equal(ky_names_text(&t, row[i]), name, strlen(name));
     }
-    assert_null(ky_names_find(&t, 2, "n1", 2));
-    assert_null(ky_names_find(&t, 0, "n1", 1));
+    assert_int_equal(ky_names_find(&t, 2, "n1", 2), KY_NO_NAME);
+    assert_int_equal(ky_names_find(&t, 0, "n1", 1), KY_NO_NAME);
+    ky_names_done(&t);
+}
+
+/* Names come and go; the table is held against an array of which are there. */
+static void names_that_are_removed_are_gone_and_no_others(void **state)
+{
+    enum { NAMES = 600, TURNS = 60000 };
+    static uint32_t row[NAMES];
+    uint32_t live = 0;
+    char name[300];
+    ky_rng rng;
+    ky_names t;
+
+    (void)state;
+    ky_rng_seed(&rng, 5);
+    ky_names_init(&t);
+    for (int i = 0; i < NAMES; i++)
+        row[i] = KY_NO_NAME;
+    for (int turn = 0; turn < TURNS; turn++) {
+        uint32_t i = (uint32_t)ky_rng_below(&rng, NAMES);
+        size_t len = (size_t)snprintf(name, sizeof(name), "%u%*s", i, (int)(i * 7 % 250), "");
+
+        assert_int_equal(ky_names_find(&t, 3, name, len), row[i]);
+        if (row[i] == KY_NO_NAME) {
+            row[i] = ky_names_add(&t, 3, name, len);
+            live++;
+        } else if (ky_rng_below(&rng, 3) > 0) {
+            ky_names_remove(&t, row[i]);
+            row[i] = KY_NO_NAME;
+            live--;
+        }
+        assert_int_equal(t.live, live);
+    }
+    assert_in_range(t.n, 1, NAMES);           /* rows were used again, */
+    assert_in_range(t.n_text, 1, NAMES * 65); /* and their texts */
     ky_names_done(&t);
 }
 
@@ -404,6 +478,7 @@ int main(void)
         TEST(too_many_streams_are_refused),
         TEST(times_of_any_size_have_an_order),
         TEST(the_stream_that_was_silent_longest_comes_first),
+        TEST(the_stream_used_longest_ago_is_the_first_to_go),
         TEST(what_is_missing_is_filled_in_up_to_a_bound),
         TEST(repeated_and_late_numbers_are_not_taken),
         TEST(holes_take_the_last_values),
@@ -411,6 +486,7 @@ int main(void)
         TEST(a_refused_record_keeps_its_envelope),
         cmocka_unit_test(siphash_is_siphash),
         cmocka_unit_test(every_name_is_found_again),
+        cmocka_unit_test(names_that_are_removed_are_gone_and_no_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
