@@ -1,4 +1,5 @@
 /* Retraining behind the gate: the child that kymod runs. */
+#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,8 +57,8 @@ static int hold_out(gate *g, ky_err *err)
                        "too little data: %d labelled windows of %d steps, at least %lld are wanted "
                        "(%d sequences read, %d without label, %d of unknown class, %d too short, "
                        "%d of another number of values)",
-                       s->set.N, s->set.T, (long long)g->t->least_rows, s->sequences, s->unlabelled,
-                       s->unknown, s->too_short, s->misfits);
+                       s->set.N, s->set.T, (long long)g->t->least_rows, s->count.sequences,
+                       s->count.unlabelled, s->count.unknown, s->count.too_short, s->count.misfits);
     side = malloc((size_t)s->set.N);
     if (side == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory to part %d windows", s->set.N);
@@ -91,25 +92,49 @@ static void judge(gate *g)
              g->better ? "no worse" : "not better", g->t->margin);
 }
 
-static uint64_t hash_values(const ky_dataset *d)
+/* Of the values in their order, wherever they are. */
+static int hash_values(const ky_dataset *d, uint64_t *ret, ky_err *err)
 {
-    uint64_t h = KY_HASH0;
+    size_t bytes = ky_dataset_len(d) * sizeof(float);
+    ky_walk w;
+    int n, rc = n = ky_walk_begin(&w, d, err);
 
-    for (int i = 0; i < d->N; i++)
-        h = ky_hash(h, ky_dataset_row(d, i), ky_dataset_len(d) * sizeof(float));
-    return h;
+    *ret = KY_HASH0;
+    while (rc >= 0 && (rc = n = ky_walk_next(&w, err)) > 0)
+        for (int i = 0; i < n; i++)
+            *ret = ky_hash(*ret, w.x[i], bytes);
+    ky_walk_done(&w);
+    return rc;
 }
 
 static int train_candidate(gate *g, ky_err *err)
 {
     ky_train_result r = { 0 };
-    int rc = ky_training_run(g->t, g->candidate, &g->train.d, false, &r, err);
+    uint64_t hash;
+    int rc = hash_values(&g->train.d, &hash, err);
 
-    if (rc < 0)
+    if (rc < 0 || (rc = ky_training_run(g->t, g->candidate, &g->train.d, false, &r, err)) < 0)
         return rc;
-    ky_training_note(g->t, g->candidate, &r, hash_values(&g->train.d), g->train.d.N);
+    ky_training_note(g->t, g->candidate, &r, hash, g->train.d.N);
     ky_json_free(r.history);
     return KY_OK;
+}
+
+/* Rows beyond --buffer are put by where the candidate is going to be. */
+static int load(gate *g, ky_err *err)
+{
+    const ky_training *t = g->t;
+    char dir[4096];
+    ky_segments_opts o = { .from = t->segments.item,
+                           .n_from = t->segments.n,
+                           .results = t->results,
+                           .class_name = t->class_name,
+                           .memory = (size_t)t->buffer };
+
+    if (snprintf(dir, sizeof dir, "%s", t->out) >= (int)sizeof dir)
+        return ky_fail(err, KY_EINVAL, "'%.60s...': the name is too long", t->out);
+    o.dir = dirname(dir);
+    return ky_segments_load(&o, g->champion, &g->s, err);
 }
 
 static int run(gate *g, ky_err *err)
@@ -118,13 +143,9 @@ static int run(gate *g, ky_err *err)
     int rc;
 
     if ((rc = ky_model_load(t->model, &g->champion, err)) < 0 ||
-        (rc = ky_model_load(t->model, &g->candidate, err)) < 0)
-        return rc;
-    rc = ky_segments_load(t->segments.item, t->segments.n, t->results, t->class_name, g->champion,
-                          &g->s, err);
-    if (rc < 0 || (rc = hold_out(g, err)) < 0 ||
-        (rc = score(g, g->champion, &g->before, err)) < 0 || (rc = train_candidate(g, err)) < 0 ||
-        (rc = score(g, g->candidate, &g->after, err)) < 0)
+        (rc = ky_model_load(t->model, &g->candidate, err)) < 0 || (rc = load(g, err)) < 0 ||
+        (rc = hold_out(g, err)) < 0 || (rc = score(g, g->champion, &g->before, err)) < 0 ||
+        (rc = train_candidate(g, err)) < 0 || (rc = score(g, g->candidate, &g->after, err)) < 0)
         return rc;
     judge(g);
     return ky_model_save(g->candidate, t->out, err);
@@ -132,6 +153,7 @@ static int run(gate *g, ky_err *err)
 
 static void print_json(const gate *g, const ky_err *err, bool failed)
 {
+    const ky_windows_count *n = &g->s.count;
     ky_json *o = ky_json_object();
     char *text;
 
@@ -142,11 +164,11 @@ static void print_json(const gate *g, const ky_err *err, bool failed)
     ky_json_set(o, "candidate", failed ? ky_json_of_null() : ky_json_of_num(g->after));
     ky_json_set(o, "verdict", ky_json_of_str(failed ? "failed" : g->better ? "better" : "worse"));
     ky_json_set(o, "reason", ky_json_of_str(failed ? err->text : g->reason));
-    ky_json_set(o, "sequences", ky_json_of_int(g->s.sequences));
-    ky_json_set(o, "unlabelled", ky_json_of_int(g->s.unlabelled));
-    ky_json_set(o, "unknown_labels", ky_json_of_int(g->s.unknown));
-    ky_json_set(o, "too_short", ky_json_of_int(g->s.too_short));
-    ky_json_set(o, "misfits", ky_json_of_int(g->s.misfits));
+    ky_json_set(o, "sequences", ky_json_of_int(n->sequences));
+    ky_json_set(o, "unlabelled", ky_json_of_int(n->unlabelled));
+    ky_json_set(o, "unknown_labels", ky_json_of_int(n->unknown));
+    ky_json_set(o, "too_short", ky_json_of_int(n->too_short));
+    ky_json_set(o, "misfits", ky_json_of_int(n->misfits));
     text = ky_json_text(o, 0);
     ky_json_free(o);
     if (text != NULL)
@@ -164,7 +186,7 @@ int ky_training_gate(const ky_training *t)
         print_json(&g, &err, rc < 0);
     else if (rc >= 0)
         printf("%s: %s (%d windows learned from, %d labels unknown)\n",
-               g.better ? "better" : "worse", g.reason, g.train.d.N, g.s.unknown);
+               g.better ? "better" : "worse", g.reason, g.train.d.N, g.s.count.unknown);
     ky_subset_done(&g.train);
     ky_subset_done(&g.held);
     ky_segments_free(&g.s);

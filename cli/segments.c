@@ -11,46 +11,34 @@
 #include "storage/results.h"
 
 typedef struct late {
-    char *stream, *label;
+    const char *stream;
     int64_t n;
     size_t order; /* the latest of several wins */
+    int class;
 } late;
 
-/* The class of one step; -1: a label that the model does not know. */
-typedef struct mark {
-    int step, class;
-} mark;
-
-typedef struct sequence {
-    float *x; /* [steps, F] */
-    mark *marks;
-    int steps, n_marks;
-    bool uniform;         /* whole, and all its labels are one: it is that of every step */
-    int64_t first_ts, ts; /* of the first sample and of the last */
-} sequence;
-
+/* Sequences that are being read: of one stream class at a time. */
 typedef struct reading {
+    const ky_segments_opts *o;
     const ky_model_info *model;
-    const char *results;
+    ky_windows *windows;
     ky_segments *out;
     char **paths;
     size_t n_paths;
     late *late;
     size_t n_late;
-    sequence *seq;
-    size_t n_seq;
+    char **streams; /* the names in `late` */
+    size_t n_streams;
+    int put; /* windows whose values have come */
 } reading;
 
-/* Room for one more of n, growing by doubling. */
+/* One more behind the n of an array of `size` each. */
 static int grow(void **array, size_t n, size_t size, ky_err *err)
 {
-    void *p;
+    void *p = ky_grow(*array, n, size);
 
-    if (n != 0 && (n < 16 || (n & (n - 1)) != 0))
-        return KY_OK;
-    p = realloc(*array, (n < 16 ? 16 : 2 * n) * size);
     if (p == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for the archive's sequences");
+        return ky_fail(err, KY_ENOMEM, "no memory for the archive's labels");
     *array = p;
     return KY_OK;
 }
@@ -96,19 +84,49 @@ static int add_folder(reading *r, const char *path, ky_err *err)
 
 /* ---- labels that came late ---- */
 
+static int class_of(const ky_model_info *f, const char *label)
+{
+    char *end;
+    long v;
+
+    for (int c = 0; c < f->n_labels; c++)
+        if (strcmp(f->labels[c], label) == 0)
+            return c;
+    v = strtol(label, &end, 10);
+    if (f->n_labels > 0 || *label == 0 || *end != 0 || v < 0 ||
+        v >= (f->outputs == 1 ? 2 : f->outputs))
+        return -1;
+    return (int)v;
+}
+
+/* A copy of the name; labels come stream by stream, so that the last is mostly it. */
+static int keep_name(reading *r, const char *stream, ky_err *err)
+{
+    int rc;
+
+    if (r->n_streams > 0 && strcmp(r->streams[r->n_streams - 1], stream) == 0)
+        return KY_OK;
+    if ((rc = grow((void **)&r->streams, r->n_streams, sizeof *r->streams, err)) < 0)
+        return rc;
+    r->streams[r->n_streams] = strdup(stream);
+    return r->streams[r->n_streams++] != NULL
+               ? KY_OK
+               : ky_fail(err, KY_ENOMEM, "no memory for '%s'", stream);
+}
+
 static int take_late(const char *stream, int64_t n, const char *label, void *arg, ky_err *err)
 {
     reading *r = arg;
-    int rc = grow((void **)&r->late, r->n_late, sizeof *r->late, err);
-    late *l;
+    int rc = keep_name(r, stream, err);
 
-    if (rc < 0)
+    if (rc < 0 || (rc = grow((void **)&r->late, r->n_late, sizeof *r->late, err)) < 0)
         return rc;
-    l = r->late + r->n_late;
-    *l = (late){ .stream = strdup(stream), .label = strdup(label), .n = n, .order = r->n_late };
+    r->late[r->n_late] = (late){ .stream = r->streams[r->n_streams - 1],
+                                 .n = n,
+                                 .order = r->n_late,
+                                 .class = class_of(r->model, label) };
     r->n_late++;
-    return l->stream != NULL && l->label != NULL ? KY_OK
-                                                 : ky_fail(err, KY_ENOMEM, "no memory for labels");
+    return KY_OK;
 }
 
 static int compare_late(const void *a, const void *b)
@@ -138,7 +156,7 @@ static void class_of_folder(const char *path, char ret[256])
 static int read_late(reading *r, const char *class_name, ky_err *err)
 {
     ky_results *db = NULL;
-    int rc = ky_results_open(r->results, false, &db, err);
+    int rc = ky_results_open(r->o->results, false, &db, err);
 
     if (rc < 0)
         return rc;
@@ -149,11 +167,10 @@ static int read_late(reading *r, const char *class_name, ky_err *err)
     return rc;
 }
 
-/* The last label that came for step n of a stream; NULL without. */
-static const char *late_label(const char *stream, int64_t n, void *arg)
+/* The last label that came for step n of a stream. */
+static const late *late_label(const reading *r, const char *stream, int64_t n)
 {
-    const reading *r = arg;
-    const late key = { .stream = (char *)(uintptr_t)stream, .n = n, .order = SIZE_MAX };
+    const late key = { .stream = stream, .n = n, .order = SIZE_MAX };
     size_t lo = 0, hi = r->n_late;
 
     while (lo < hi) {
@@ -166,229 +183,190 @@ static const char *late_label(const char *stream, int64_t n, void *arg)
     }
     if (lo == 0 || strcmp(r->late[lo - 1].stream, stream) != 0 || r->late[lo - 1].n != n)
         return NULL;
-    return r->late[lo - 1].label;
+    return r->late + lo - 1;
 }
 
 /* ---- sequences ---- */
 
-static int class_of(const ky_model_info *f, const char *label)
-{
-    char *end;
-    long v;
-
-    for (int c = 0; c < f->n_labels; c++)
-        if (strcmp(f->labels[c], label) == 0)
-            return c;
-    v = strtol(label, &end, 10);
-    if (f->n_labels > 0 || *label == 0 || *end != 0 || v < 0 ||
-        v >= (f->outputs == 1 ? 2 : f->outputs))
-        return -1;
-    return (int)v;
-}
-
-/* Copies the steps and the labels as classes. */
-static int copy_sequence(const reading *r, const ky_sequence *s, sequence *q, ky_err *err)
-{
-    size_t values = (size_t)s->steps * (size_t)s->features;
-
-    *q = (sequence){
-        .steps = s->steps, .n_marks = s->n_marks, .first_ts = s->first_ts_us, .ts = s->ts_us
-    };
-    q->x = malloc((values + 1) * sizeof *q->x);
-    q->marks = malloc(((size_t)s->n_marks + 1) * sizeof *q->marks);
-    if (q->x == NULL || q->marks == NULL) {
-        free(q->x);
-        free(q->marks);
-        return ky_fail(err, KY_ENOMEM, "no memory for a sequence of %d steps", s->steps);
-    }
-    memcpy(q->x, s->x, values * sizeof *q->x);
-    q->uniform = s->starts && s->ends;
-    for (int i = 0; i < s->n_marks; i++) {
-        q->marks[i] = (mark){ s->marks[i].step, class_of(r->model, s->marks[i].label) };
-        q->uniform = q->uniform && strcmp(s->marks[i].label, s->marks[0].label) == 0;
-    }
-    return KY_OK;
-}
-
-static int take_sequence(const ky_sequence *s, void *arg, ky_err *err)
+static int label_step(const ky_sequence *s, const char *label, void *arg, ky_err *err)
 {
     reading *r = arg;
-    int rc;
 
-    r->out->sequences++;
-    if (s->n_marks == 0 || s->features != r->model->features) {
-        r->out->unlabelled += s->n_marks == 0;
-        r->out->misfits += s->n_marks > 0;
-        return KY_OK;
-    }
-    if ((rc = grow((void **)&r->seq, r->n_seq, sizeof *r->seq, err)) < 0 ||
-        (rc = copy_sequence(r, s, r->seq + r->n_seq, err)) < 0)
+    return ky_windows_label(r->windows, s, class_of(r->model, label), err);
+}
+
+/* A label that came later takes the place of one that came with the step. */
+static int look_at_step(const ky_sequence *s, const float *x, const char *label, void *arg,
+                        ky_err *err)
+{
+    reading *r = arg;
+    const late *l = r->n_late > 0 ? late_label(r, s->stream, s->last_n) : NULL;
+    int rc = ky_windows_step(r->windows, s, err);
+
+    (void)x;
+    if (rc < 0 || (l == NULL && label == NULL))
         return rc;
-    r->n_seq++;
+    return l != NULL ? ky_windows_label(r->windows, s, l->class, err)
+                     : label_step(s, label, arg, err);
+}
+
+static int end_sequence(const ky_sequence *s, void *arg, ky_err *err)
+{
+    return ky_windows_over(((reading *)arg)->windows, s, err);
+}
+
+static int put_row(int row, const float *x, void *arg, ky_err *err)
+{
+    reading *r = arg;
+    ky_segments *out = r->out;
+    size_t len = ky_dataset_len(&out->set);
+
+    r->put++;
+    if (out->spool != NULL)
+        return ky_spool_put(out->spool, (uint32_t)row, x, err);
+    memcpy(out->x + (size_t)row * len, x, len * sizeof *x);
     return KY_OK;
 }
 
-static int compare_int(const void *a, const void *b)
+static int take_values(const ky_sequence *s, const float *x, const char *label, void *arg,
+                       ky_err *err)
 {
-    int x = *(const int *)a, y = *(const int *)b;
-
-    return x < y ? -1 : x > y;
+    (void)label;
+    return ky_windows_value(((reading *)arg)->windows, s, x, put_row, arg, err);
 }
 
-/* The length most sequences have; the longer of equals. 0: no memory or no sequences. */
-static int usual_length(const reading *r)
-{
-    int *len = malloc((r->n_seq + 1) * sizeof *len), best = 0;
-    size_t most = 0;
-
-    if (len == NULL)
-        return 0;
-    for (size_t i = 0; i < r->n_seq; i++)
-        len[i] = r->seq[i].steps;
-    qsort(len, r->n_seq, sizeof *len, compare_int);
-    for (size_t i = 0, run = 0; i < r->n_seq; i++) {
-        run = i > 0 && len[i] == len[i - 1] ? run + 1 : 1;
-        if (run >= most) {
-            most = run;
-            best = len[i];
-        }
-    }
-    free(len);
-    return best;
-}
-
-/* The class of steps [from,to): that of the last labelled one of them. KY_ENOENT: none is. */
-static int label_within(const sequence *q, int from, int to)
-{
-    int class = KY_ENOENT;
-
-    if (q->uniform)
-        return q->marks[0].class;
-    for (int i = 0; i < q->n_marks && q->marks[i].step < to; i++)
-        if (q->marks[i].step >= from)
-            class = q->marks[i].class;
-    return class;
-}
-
-/*
- * All windows of a whole sequence have its time, so no split parts them. A stream without an end
- * must be parted somewhere: there it is the time of the window's last step.
- */
-static int64_t time_of(const sequence *q, int step)
-{
-    if (q->uniform || q->steps < 2 || q->first_ts > q->ts || q->first_ts == KY_NONE)
-        return q->ts;
-    return q->first_ts + (int64_t)((double)(q->ts - q->first_ts) * step / (q->steps - 1));
-}
-
-/* Windows one behind the other, the last ending where the sequence ends. */
-static void cut_sequence(ky_segments *o, const sequence *q, int T, size_t F)
-{
-    o->too_short += q->steps < T;
-    for (int at = q->steps % T; at + T <= q->steps; at += T) {
-        int class = label_within(q, at, at + T);
-
-        o->unlabelled += class == KY_ENOENT;
-        o->unknown += class == -1;
-        if (class < 0)
-            continue;
-        memcpy(o->x + (size_t)o->set.N * (size_t)T * F, q->x + (size_t)at * F,
-               (size_t)T * F * sizeof *o->x);
-        o->y[o->set.N] = class;
-        o->ts[o->set.N++] = time_of(q, at + T - 1);
-    }
-}
-
-static int cut_windows(reading *r, ky_err *err)
-{
-    ky_segments *o = r->out;
-    int T = r->model->window > 0 ? r->model->window : usual_length(r);
-    size_t F = (size_t)r->model->features, N = 0;
-
-    for (size_t i = 0; i < r->n_seq && T > 0; i++)
-        N += (size_t)(r->seq[i].steps / T);
-    o->x = malloc((N * (size_t)T * F + 1) * sizeof *o->x);
-    o->y = malloc((N + 1) * sizeof *o->y);
-    o->ts = malloc((N + 1) * sizeof *o->ts);
-    if (o->x == NULL || o->y == NULL || o->ts == NULL || N > INT32_MAX)
-        return ky_fail(err, KY_ENOMEM, "no memory for %zu windows of %d steps", N, T);
-    o->set = (ky_dataset){ .T = T, .F = (int)F, .x = o->x, .y = o->y, .ts = o->ts };
-    o->set.C = r->model->outputs == 1 ? 2 : r->model->outputs;
-    for (size_t i = 0; i < r->n_seq && T > 0; i++)
-        cut_sequence(o, r->seq + i, T, F);
-    return KY_OK;
-}
+/* Which windows there are, and then what is in them. */
+static const ky_archive_visitor look = { look_at_step, label_step, end_sequence, true };
+static const ky_archive_visitor take = { take_values, NULL, NULL, false };
 
 /* Paths and late labels are one class's. */
 static void clear_class(reading *r)
 {
     for (size_t i = 0; i < r->n_paths; i++)
         free(r->paths[i]);
-    for (size_t i = 0; i < r->n_late; i++) {
-        free(r->late[i].stream);
-        free(r->late[i].label);
-    }
+    for (size_t i = 0; i < r->n_streams; i++)
+        free(r->streams[i]);
     free(r->paths);
+    free(r->streams);
     free(r->late);
-    r->paths = NULL;
+    r->paths = r->streams = NULL;
     r->late = NULL;
-    r->n_paths = r->n_late = 0;
+    r->n_paths = r->n_streams = r->n_late = 0;
 }
 
 /* The sequences of one stream class; its segments are in r->paths. */
-static int read_class(reading *r, const char *class_name, ky_err *err)
+static int read_class(reading *r, const ky_archive_visitor *v, const char *class_name, ky_err *err)
 {
-    int rc = r->results != NULL ? read_late(r, class_name, err) : KY_OK;
+    int rc = r->o->results != NULL && v == &look ? read_late(r, class_name, err) : KY_OK;
 
     if (rc >= 0)
-        rc = ky_archive_each_sequence((const char *const *)r->paths, (int)r->n_paths,
-                                      r->n_late > 0 ? late_label : NULL, take_sequence, r, err);
+        rc = ky_archive_read((const char *const *)r->paths, (int)r->n_paths, v, r, err);
     clear_class(r);
     return rc;
 }
 
 /* Folders are a class each; files that are named one by one are one class together. */
-static int read_sources(reading *r, const char *const *from, int n_from, const char *class_name,
-                        bool folders, ky_err *err)
+static int read_each(reading *r, const ky_archive_visitor *v, bool folders, ky_err *err)
 {
+    const ky_segments_opts *o = r->o;
     int rc = KY_OK;
 
-    for (int i = 0; i < n_from && rc >= 0; i++) {
+    for (int i = 0; i < o->n_from && rc >= 0; i++) {
         char folder[256];
         struct stat st;
 
-        if (stat(from[i], &st) != 0)
-            return ky_fail(err, errno == ENOENT ? KY_ENOENT : KY_EIO, "'%s': %s", from[i],
+        if (stat(o->from[i], &st) != 0)
+            return ky_fail(err, errno == ENOENT ? KY_ENOENT : KY_EIO, "'%s': %s", o->from[i],
                            strerror(errno));
         if (S_ISDIR(st.st_mode) != folders)
             continue;
-        class_of_folder(from[i], folder);
-        rc = folders ? add_folder(r, from[i], err) : add_path(r, from[i], err);
+        class_of_folder(o->from[i], folder);
+        rc = folders ? add_folder(r, o->from[i], err) : add_path(r, o->from[i], err);
         if (rc >= 0 && folders)
-            rc = read_class(r, class_name != NULL ? class_name : folder, err);
+            rc = read_class(r, v, o->class_name != NULL ? o->class_name : folder, err);
     }
     if (rc >= 0 && r->n_paths > 0)
-        rc = read_class(r, class_name != NULL ? class_name : "", err);
+        rc = read_class(r, v, o->class_name != NULL ? o->class_name : "", err);
     return rc;
 }
 
-int ky_segments_load(const char *const *from, int n_from, const char *results,
-                     const char *class_name, const ky_model *m, ky_segments *ret, ky_err *err)
+static int read_all(reading *r, const ky_archive_visitor *v, ky_err *err)
+{
+    int rc = read_each(r, v, true, err);
+
+    return rc < 0 ? rc : read_each(r, v, false, err);
+}
+
+/* ---- rows ---- */
+
+/* What is known of the rows before their values. */
+static int set_rows(reading *r, ky_err *err)
+{
+    ky_segments *out = r->out;
+    const int32_t *class;
+    const int64_t *ts;
+    size_t N;
+
+    out->set = (ky_dataset){ .F = r->model->features,
+                             .C = r->model->outputs == 1 ? 2 : r->model->outputs };
+    out->set.N = ky_windows_rows(r->windows, &out->set.T, &class, &ts, &out->count);
+    N = (size_t)out->set.N;
+    out->y = malloc(N * sizeof *out->y + 1);
+    out->ts = malloc(N * sizeof *out->ts + 1);
+    if (out->y == NULL || out->ts == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for the labels of %zu windows", N);
+    if (N > 0) {
+        memcpy(out->y, class, N * sizeof *class);
+        memcpy(out->ts, ts, N * sizeof *ts);
+    }
+    out->set.y = out->y;
+    out->set.ts = out->ts;
+    return KY_OK;
+}
+
+/* Where the values go: memory, or a file. */
+static int make_room(reading *r, ky_err *err)
+{
+    ky_segments *out = r->out;
+    ky_dataset *d = &out->set;
+    size_t len = ky_dataset_len(d), bytes;
+    int rc;
+
+    if (ky_size_mul((size_t)d->N, len * sizeof(float), &bytes) == KY_OK && bytes <= r->o->memory) {
+        d->x = out->x = malloc(bytes + 1);
+        return out->x != NULL
+                   ? KY_OK
+                   : ky_fail(err, KY_ENOMEM, "no memory for %d windows of %d steps", d->N, d->T);
+    }
+    rc = ky_spool_open(r->o->dir, (uint32_t)d->N, len, r->o->memory, &out->spool, err);
+    if (rc == KY_OK)
+        d->source = &out->spool->source;
+    return rc;
+}
+
+static int read_rows(reading *r, ky_err *err)
+{
+    int rc;
+
+    if ((rc = read_all(r, &look, err)) < 0 || (rc = ky_windows_settle(r->windows, err)) < 0 ||
+        (rc = set_rows(r, err)) < 0 || (rc = make_room(r, err)) < 0 ||
+        (rc = read_all(r, &take, err)) < 0)
+        return rc;
+    return r->put == r->out->set.N
+               ? KY_OK
+               : ky_fail(err, KY_EFORMAT, "the segments changed while they were read");
+}
+
+int ky_segments_load(const ky_segments_opts *o, const ky_model *m, ky_segments *ret, ky_err *err)
 {
     ky_segments out = { 0 };
-    reading r = { .model = ky_model_facts(m), .out = &out, .results = results };
-    int rc = read_sources(&r, from, n_from, class_name, true, err);
+    reading r = { .o = o, .model = ky_model_facts(m), .out = &out };
+    int rc = ky_windows_new(r.model, &r.windows, err);
 
-    if (rc >= 0)
-        rc = read_sources(&r, from, n_from, class_name, false, err);
-    if (rc >= 0)
-        rc = cut_windows(&r, err);
+    if (rc == KY_OK)
+        rc = read_rows(&r, err);
     clear_class(&r);
-    for (size_t i = 0; i < r.n_seq; i++) {
-        free(r.seq[i].x);
-        free(r.seq[i].marks);
-    }
-    free(r.seq);
+    ky_windows_free(r.windows);
     if (rc < 0) {
         ky_segments_free(&out);
         return rc;
@@ -399,6 +377,7 @@ int ky_segments_load(const char *const *from, int n_from, const char *results,
 
 void ky_segments_free(ky_segments *s)
 {
+    ky_spool_close(s->spool);
     free(s->x);
     free(s->y);
     free(s->ts);

@@ -48,39 +48,42 @@ typedef struct ky_archive_class {
 int ky_archive_seal(const char *dir, const ky_journal_file *file, const ky_archive_class *classes,
                     int n_classes, ky_results *r, ky_err *err);
 
-/* The label of one step of a sequence, 0 being its first. */
-typedef struct ky_mark {
-    int step;
-    const char *label;
-} ky_mark;
-
-/* One sequence found in the archive: the samples from a start to an end of one stream. */
+/* One sequence found in the archive, the samples from a start to an end of one stream, as far as it
+ * has been read. */
 typedef struct ky_sequence {
     const char *stream;
+    uint32_t number; /* of its stream, from 0 in the order of sight */
     int64_t first_n, last_n;
     int64_t first_ts_us, ts_us; /* of its first sample and of its last */
-    const char *label;          /* of its last labelled step; NULL without */
     int steps, features;
-    bool starts, ends;    /* it begins where the stream or sequence began; it is known to be over */
-    const float *x;       /* [steps, features], borrowed for the call */
-    const ky_mark *marks; /* [n_marks] its labelled steps, ascending, borrowed likewise */
-    int n_marks;
+    bool starts, ends; /* it begins where the stream or sequence began; it is known to be over */
 } ky_sequence;
 
 /* Longer sequences are given in parts. */
 enum { KY_SEQUENCE_MAX = 1 << 20 };
 
+/* Who is told of sequences as they are read; those of several streams take turns. Anything but zero
+ * stops the reading. */
+typedef struct ky_archive_visitor {
+    /** Its latest step: x [features], borrowed for the call; the label that came with it, or NULL.
+     */
+    int (*step)(const ky_sequence *s, const float *x, const char *label, void *arg, ky_err *err);
+    /** Its latest step has this label after all. NULL: not asked for. */
+    int (*label)(const ky_sequence *s, const char *label, void *arg, ky_err *err);
+    /** Nothing is to come. NULL: not asked for. */
+    int (*over)(const ky_sequence *s, void *arg, ky_err *err);
+    bool no_values; /* x is not read, and NULL */
+} ky_archive_visitor;
+
 /**
- * Reads segments of one class in the journal's order and gives each sequence: from a start or
+ * Reads segments of one class in the journal's order and tells of each sequence: from a start or
  * reset, or the first step found, to an end, the next start, a hole in the step numbers, or the end
- * of the data. Sequences cross segments. Stops at fn's first nonzero, returned.
+ * of the data. Sequences cross segments. Nothing of them is kept in memory. Read again, the same
+ * segments give the same.
  *
- * @param late_label  asked for every step: a label that came later, which takes the place of one
- * that came with the step; NULL result: none; may be NULL. Gets `arg` too.
+ * @return KY_OK, or what made it stop
  */
-int ky_archive_each_sequence(const char *const *paths, int n_paths,
-                             const char *(*late_label)(const char *stream, int64_t n, void *arg),
-                             int (*fn)(const ky_sequence *s, void *arg, ky_err *err), void *arg,
-                             ky_err *err);
+int ky_archive_read(const char *const *paths, int n_paths, const ky_archive_visitor *visitor,
+                    void *arg, ky_err *err);
 
 #endif

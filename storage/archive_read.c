@@ -21,32 +21,24 @@ typedef struct reader {
     uint32_t *flags, *stream;
     int64_t *n, *ts;
     int32_t *label;
-    float *x;
+    float *x; /* NULL: not wanted */
 } reader;
 
-/* A stream whose sequence is not over. */
+/* A stream and its sequence, if that is not over. */
 typedef struct building {
     char *stream;
-    ky_sequence s; /* x, stream and label are set when it is given away */
-    float *x;
-    size_t room; /* floats */
+    ky_sequence s;
     int64_t next_n;
-    bool open, labelled;
-    char label[KY_LABEL_MAX + 1];
-    ky_mark *marks; /* labels point into `sequences` */
-    size_t marks_room;
+    bool open;
 } building;
 
 typedef struct sequences {
-    const char *(*late_label)(const char *stream, int64_t n, void *arg);
-    int (*fn)(const ky_sequence *s, void *arg, ky_err *err);
+    const ky_archive_visitor *visitor;
     void *arg;
     building *of; /* every stream seen, in the order of sight */
     size_t n, cap;
     uint32_t *table; /* open addressing: index + 1 by name */
     uint32_t n_table;
-    char **labels; /* every label seen, once */
-    size_t n_labels;
 } sequences;
 
 /* -- one segment -- */
@@ -92,7 +84,7 @@ static int open_segment(reader *r, ky_err *err)
     return rc;
 }
 
-static int make_batch(reader *r, ky_err *err)
+static int make_batch(reader *r, bool with_values, ky_err *err)
 {
     size_t values;
 
@@ -104,8 +96,8 @@ static int make_batch(reader *r, ky_err *err)
     r->n = malloc(BATCH * sizeof(*r->n));
     r->ts = malloc(BATCH * sizeof(*r->ts));
     r->label = malloc(BATCH * sizeof(*r->label));
-    r->x = malloc(values * sizeof(*r->x));
-    if (!r->op || !r->flags || !r->stream || !r->n || !r->ts || !r->label || !r->x)
+    r->x = with_values ? malloc(values * sizeof(*r->x)) : NULL;
+    if (!r->op || !r->flags || !r->stream || !r->n || !r->ts || !r->label || (with_values && !r->x))
         return ky_fail(err, KY_ENOMEM, "segment '%s': no memory for a batch of rows", r->path);
     return KY_OK;
 }
@@ -120,11 +112,12 @@ static int read_batch(reader *r, uint64_t first, uint64_t n, ky_err *err)
         { "/op", KY_H5_U8, r->op },          { "/flags", KY_H5_U32, r->flags },
         { "/stream", KY_H5_U32, r->stream }, { "/n", KY_H5_I64, r->n },
         { "/ts", KY_H5_I64, r->ts },         { "/label", KY_H5_I32, r->label },
-        { "/x", KY_H5_F32, r->x },
+        { "/x", KY_H5_F32, r->x }, /* the last: it may not be wanted */
     };
+    size_t n_columns = sizeof(columns) / sizeof(*columns) - (r->x == NULL);
     int rc = KY_OK;
 
-    for (size_t i = 0; rc == KY_OK && i < sizeof(columns) / sizeof(*columns); i++)
+    for (size_t i = 0; rc == KY_OK && i < n_columns; i++)
         rc = ky_h5_read_rows(r->h5, columns[i].path, columns[i].type, first, n, columns[i].to, err);
     for (uint64_t i = 0; rc == KY_OK && i < n; i++)
         if (r->stream[i] >= r->n_streams ||
@@ -209,86 +202,20 @@ static building *building_of(sequences *q, const char *name)
 
 /* -- sequences -- */
 
-/* Gives a sequence away and forgets its steps. */
 static int finish(sequences *q, building *b, bool ends, ky_err *err)
 {
     int rc = KY_OK;
 
-    if (b->open && b->s.steps > 0) {
-        b->s.stream = b->stream;
-        b->s.label = b->labelled ? b->label : NULL;
-        b->s.x = b->x;
-        b->s.marks = b->marks;
-        b->s.ends = ends;
-        rc = q->fn(&b->s, q->arg, err);
-    }
-    b->open = b->labelled = false;
-    b->s = (ky_sequence){ 0 };
+    b->s.ends = ends;
+    if (b->open && q->visitor->over != NULL)
+        rc = q->visitor->over(&b->s, q->arg, err);
+    b->open = false;
     return rc;
-}
-
-static int append_step(building *b, const float *x, uint32_t features)
-{
-    size_t need = ((size_t)b->s.steps + 1) * features;
-
-    if (need > b->room) {
-        size_t room = 2 * need;
-        float *grown = realloc(b->x, room * sizeof(*grown));
-
-        if (grown == NULL)
-            return KY_ENOMEM;
-        b->x = grown;
-        b->room = room;
-    }
-    memcpy(b->x + (size_t)b->s.steps++ * features, x, features * sizeof(*x));
-    return KY_OK;
-}
-
-/* One copy of each label; there are few. NULL: no memory. */
-static const char *keep_label(sequences *q, const char *label)
-{
-    char **grown;
-
-    for (size_t i = 0; i < q->n_labels; i++)
-        if (strcmp(q->labels[i], label) == 0)
-            return q->labels[i];
-    grown = realloc(q->labels, (q->n_labels + 1) * sizeof(*grown));
-    if (grown == NULL)
-        return NULL;
-    q->labels = grown;
-    grown[q->n_labels] = strdup(label);
-    return grown[q->n_labels] != NULL ? grown[q->n_labels++] : NULL;
-}
-
-/* The label of the latest step; a second one corrects the first. */
-static int set_label(sequences *q, building *b, const char *label)
-{
-    bool same = b->s.n_marks > 0 && strcmp(b->marks[b->s.n_marks - 1].label, label) == 0;
-    const char *kept = same ? b->marks[b->s.n_marks - 1].label : keep_label(q, label);
-
-    if (b->s.n_marks > 0 && b->marks[b->s.n_marks - 1].step == b->s.steps - 1)
-        b->s.n_marks--;
-    if ((size_t)b->s.n_marks == b->marks_room) {
-        size_t room = b->marks_room ? 2 * b->marks_room : 16;
-        ky_mark *grown = realloc(b->marks, room * sizeof(*grown));
-
-        if (grown == NULL)
-            return KY_ENOMEM;
-        b->marks = grown;
-        b->marks_room = room;
-    }
-    if (kept == NULL)
-        return KY_ENOMEM;
-    b->marks[b->s.n_marks++] = (ky_mark){ b->s.steps - 1, kept };
-    b->labelled = true;
-    snprintf(b->label, sizeof(b->label), "%s", label);
-    return KY_OK;
 }
 
 /* A step begins a sequence, goes on with one, or shows that some between are missing. */
 static int take_step(sequences *q, building *b, const reader *r, size_t i, ky_err *err)
 {
-    const char *late = NULL;
     bool start = (r->flags[i] & (KY_START | KY_RESET)) != 0 || r->n[i] == 1;
     int rc = KY_OK;
 
@@ -299,22 +226,20 @@ static int take_step(sequences *q, building *b, const reader *r, size_t i, ky_er
         return rc;
     if (!b->open) {
         b->open = true;
-        b->s = (ky_sequence){ .first_n = r->n[i],
+        b->s = (ky_sequence){ .stream = b->stream,
+                              .number = (uint32_t)(b - q->of),
+                              .first_n = r->n[i],
                               .first_ts_us = r->ts[i],
                               .features = (int)r->features,
                               .starts = start };
     }
-    if (append_step(b, r->x + i * r->features, r->features) != KY_OK)
-        return ky_fail(err, KY_ENOMEM, "no memory for a sequence of stream '%s'", b->stream);
+    b->s.steps++;
     b->s.last_n = r->n[i];
     b->s.ts_us = r->ts[i];
-    b->next_n = r->n[i] + 1;
-    if (q->late_label != NULL)
-        late = q->late_label(b->stream, r->n[i], q->arg);
-    if ((late != NULL || r->label[i] >= 0) &&
-        set_label(q, b, late != NULL ? late : r->labels[r->label[i]]) != KY_OK)
-        return ky_fail(err, KY_ENOMEM, "no memory for the labels of stream '%s'", b->stream);
-    return r->flags[i] & KY_END ? finish(q, b, true, err) : KY_OK;
+    b->next_n = (int64_t)((uint64_t)r->n[i] + 1);
+    rc = q->visitor->step(&b->s, r->x != NULL ? r->x + i * r->features : NULL,
+                          r->label[i] >= 0 ? r->labels[r->label[i]] : NULL, q->arg, err);
+    return rc == KY_OK && (r->flags[i] & KY_END) ? finish(q, b, true, err) : rc;
 }
 
 static int take_row(sequences *q, const reader *r, size_t i, ky_err *err)
@@ -330,10 +255,9 @@ static int take_row(sequences *q, const reader *r, size_t i, ky_err *err)
     case KY_REC_FORGET:
         return b->open && r->n[i] == b->next_n - 1 ? finish(q, b, true, err) : KY_OK;
     case KY_REC_LABEL: /* without a step number it is in results.db, where its step was found */
-        if (b->open && r->label[i] >= 0 && r->n[i] == b->s.last_n &&
-            set_label(q, b, r->labels[r->label[i]]) != KY_OK)
-            return ky_fail(err, KY_ENOMEM, "no memory for the labels of stream '%s'", b->stream);
-        return KY_OK;
+        return b->open && r->label[i] >= 0 && r->n[i] == b->s.last_n && q->visitor->label != NULL
+                   ? q->visitor->label(&b->s, r->labels[r->label[i]], q->arg, err)
+                   : KY_OK;
     default:
         return KY_OK;
     }
@@ -345,7 +269,7 @@ static int take_segment(sequences *q, const char *path, ky_err *err)
     int rc = open_segment(&r, err);
 
     if (rc == KY_OK)
-        rc = make_batch(&r, err);
+        rc = make_batch(&r, !q->visitor->no_values, err);
     for (uint64_t at = 0; rc == KY_OK && at < r.rows; at += BATCH) {
         uint64_t n = r.rows - at < BATCH ? r.rows - at : BATCH;
 
@@ -384,12 +308,10 @@ static int order_of(ordered *o, ky_err *err)
     return rc;
 }
 
-int ky_archive_each_sequence(const char *const *paths, int n_paths,
-                             const char *(*late_label)(const char *stream, int64_t n, void *arg),
-                             int (*fn)(const ky_sequence *s, void *arg, ky_err *err), void *arg,
-                             ky_err *err)
+int ky_archive_read(const char *const *paths, int n_paths, const ky_archive_visitor *visitor,
+                    void *arg, ky_err *err)
 {
-    sequences q = { .late_label = late_label, .fn = fn, .arg = arg };
+    sequences q = { .visitor = visitor, .arg = arg };
     ordered *o = calloc((size_t)n_paths + 1, sizeof(*o));
     int rc = KY_OK;
 
@@ -405,14 +327,8 @@ int ky_archive_each_sequence(const char *const *paths, int n_paths,
         rc = take_segment(&q, o[i].path, err);
     for (size_t i = 0; rc == KY_OK && i < q.n; i++)
         rc = finish(&q, &q.of[i], false, err);
-    for (size_t i = 0; i < q.n; i++) {
+    for (size_t i = 0; i < q.n; i++)
         free(q.of[i].stream);
-        free(q.of[i].x);
-        free(q.of[i].marks);
-    }
-    for (size_t i = 0; i < q.n_labels; i++)
-        free(q.labels[i]);
-    free(q.labels);
     free(q.of);
     free(q.table);
     free(o);

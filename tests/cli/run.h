@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -50,24 +52,33 @@ static inline void slurp(const char *path, char *into, size_t size)
     fclose(f);
 }
 
-static inline pid_t start(const char *words, int out, int err)
+/* The program with words between bars, behind the n words of another that runs it. */
+static inline pid_t start_by(char *const *before, int n, const char *words, int out, int err)
 {
     static char text[8192];
-    char *argv[MOST_ARGS + 2] = { kymo };
+    char *argv[MOST_ARGS + 8] = { NULL };
     posix_spawn_file_actions_t io;
     pid_t pid;
-    int n = 1;
 
+    assert_true(n <= 6);
+    for (int i = 0; i < n; i++)
+        argv[i] = before[i];
+    argv[n++] = kymo;
     snprintf(text, sizeof text, "%s", words);
-    for (char *w = strtok(text, "|"); w != NULL && n <= MOST_ARGS; w = strtok(NULL, "|"))
+    for (char *w = strtok(text, "|"); w != NULL && n < MOST_ARGS; w = strtok(NULL, "|"))
         argv[n++] = w;
     posix_spawn_file_actions_init(&io);
     posix_spawn_file_actions_addchdir_np(&io, dir);
     posix_spawn_file_actions_adddup2(&io, out, 1);
     posix_spawn_file_actions_adddup2(&io, err, 2);
-    assert_int_equal(posix_spawn(&pid, kymo, &io, NULL, argv, environ), 0);
+    assert_int_equal(posix_spawn(&pid, argv[0], &io, NULL, argv, environ), 0);
     posix_spawn_file_actions_destroy(&io);
     return pid;
+}
+
+static inline pid_t start(const char *words, int out, int err)
+{
+    return start_by(NULL, 0, words, out, err);
 }
 
 static inline int end_of(pid_t pid)
@@ -104,6 +115,42 @@ static inline void run_well(const char *words)
 
     if (r->code != 0)
         fail_msg("kymo %s: exit %d: %s", words, r->code, r->err);
+}
+
+/* Sanitizers keep what is freed. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool watched __attribute__((unused)) = true;
+#elif defined(__has_feature)
+static const bool watched __attribute__((unused)) = __has_feature(address_sanitizer) ||
+                                                    __has_feature(thread_sanitizer) ||
+                                                    __has_feature(memory_sanitizer);
+#else
+static const bool watched __attribute__((unused)) = false;
+#endif
+
+/* Most memory that the command ever had, KiB. What a program's parent has counts as its own; so its
+ * parent is a shell, and when that is gone it is ours. */
+static inline long memory_of(const char *words)
+{
+    static char sh[] = "/bin/sh", c[] = "-c", run_it[] = "\"$@\" >/dev/null 2>&1 & echo $!";
+    char *const shell[] = { sh, c, run_it, sh };
+    char said[32] = "";
+    struct rusage used;
+    int io[2], status, null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    pid_t pid;
+
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    assert_int_equal(pipe2(io, O_CLOEXEC), 0);
+    pid = start_by(shell, 4, words, io[1], null);
+    close(io[1]);
+    close(null);
+    assert_true(read(io[0], said, sizeof said - 1) > 0);
+    close(io[0]);
+    assert_int_equal(end_of(pid), 0);
+    pid = (pid_t)atoi(said);
+    assert_int_equal(wait4(pid, &status, 0, &used), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return used.ru_maxrss;
 }
 
 /* A command line interrupted when it has said this on stderr, which is read to its end; stdout goes

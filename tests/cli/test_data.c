@@ -2,7 +2,6 @@
 #include "tests/cli/run.h"
 
 #include <math.h>
-#include <sys/resource.h>
 
 #include "models/h5.h"
 #include "models/rng.h"
@@ -442,29 +441,6 @@ static void make_pictures(const char *name, int n)
     put_y(f, "/y", y, n);
     assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
     free(y);
-}
-
-/* Sanitizers keep what is freed. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool watched = true;
-#elif defined(__has_feature)
-static const bool watched = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||
-                            __has_feature(memory_sanitizer);
-#else
-static const bool watched = false;
-#endif
-
-/* Most memory that the command ever had, KiB. */
-static long memory_of(const char *command)
-{
-    struct rusage used;
-    int null = open("/dev/null", O_WRONLY | O_CLOEXEC), status;
-    pid_t pid = start(command, null, null);
-
-    assert_int_equal(wait4(pid, &status, 0, &used), pid);
-    close(null);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    return used.ru_maxrss;
 }
 
 #define CHEAP "--arch|avgpool:16, flatten, dense|-e|2|-b|32|-o|m.h5|-q"
