@@ -101,3 +101,10 @@ int ky_ask(const char *endpoint, const ky_json *request, int timeout_ms, ky_json
     free(text);
     return rc < 0 ? rc : KY_OK;
 }
+
+const char *ky_ask_state_dir(void)
+{
+    const char *dir = getenv("STATE_DIRECTORY");
+
+    return dir != NULL && *dir != 0 ? dir : "/var/lib/kymo";
+}

@@ -21,4 +21,7 @@ int ky_ask_where(const char *config, const char *control, char *ret, size_t size
 int ky_ask(const char *endpoint, const ky_json *request, int timeout_ms, ky_json **ret,
            ky_err *err);
 
+/** kymod's state directory where nobody says another: systemd's, or the usual one. */
+const char *ky_ask_state_dir(void);
+
 #endif

@@ -31,6 +31,7 @@ int ky_cmd_query(int argc, char **argv);
 int ky_cmd_retrain(int argc, char **argv);
 int ky_cmd_simulate(int argc, char **argv);
 int ky_cmd_status(int argc, char **argv);
+int ky_cmd_streams(int argc, char **argv);
 int ky_cmd_tail(int argc, char **argv);
 int ky_cmd_train(int argc, char **argv);
 

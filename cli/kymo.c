@@ -17,6 +17,7 @@ static const ky_command commands[] = {
     { "retrain", "have kymod train a model again on its archive", ky_cmd_retrain },
     { "simulate", "generated data to try things with", ky_cmd_simulate },
     { "status", "what a running kymod says of itself", ky_cmd_status },
+    { "streams", "kymod's streams, or one: its state, samples and answers", ky_cmd_streams },
     { "tail", "the live answers, a line each", ky_cmd_tail },
     { "train", "train a model on labelled windows", ky_cmd_train },
     { NULL, NULL, NULL },

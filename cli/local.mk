@@ -22,6 +22,7 @@ kymo_SOURCES += cli/training.c cli/training.h
 kymo_SOURCES += cli/watch.c cli/watch.h
 kymo_SOURCES += cli/scoring.c cli/scoring.h
 kymo_SOURCES += cli/charts.c cli/charts.h cli/page.c cli/page.h cli/page_style.h cli/report.c cli/report.h
+kymo_SOURCES += cli/streams.c cli/streams.h cli/streams_one.c
 kymo_SOURCES += cli/tail.c
 kymo_CPPFLAGS = $(AM_CPPFLAGS) -DKY_CONFIG_PATH='"$(sysconfdir)/kymo/kymod.ini"'
 kymo_LDADD = libkyimport.la libkyconfig.la libkyconnectors.la libkystorage.la libkymo.la

@@ -3,15 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/ask.h"
 #include "cli/cli.h"
 #include "storage/results.h"
-
-static const char *default_state_dir(void)
-{
-    const char *dir = getenv("STATE_DIRECTORY");
-
-    return dir != NULL && *dir != 0 ? dir : "/var/lib/kymo";
-}
 
 /* All of standard input, at most 1 MiB; the caller frees. */
 static char *read_stdin(void)
@@ -28,7 +22,7 @@ static char *read_stdin(void)
 
 int ky_cmd_query(int argc, char **argv)
 {
-    const char *db = NULL, *dir = default_state_dir(), *words[1];
+    const char *db = NULL, *dir = ky_ask_state_dir(), *words[1];
     bool json = false, csv = false;
     int n;
     const ky_opt opts[] = {

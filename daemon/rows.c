@@ -60,8 +60,8 @@ static void describe(ky_unit *u, ky_works *w)
                             .part = i,
                             .at = part->at,
                             .bytes = part->bytes,
-                            .units = part->units,
-                            .hidden = part->hidden };
+                            .h = part->h,
+                            .bounded = part->bounded };
 
         row.layer = ky_rows_text(u, part->layer);
         row.what = ky_rows_text(u, part->what);

@@ -40,9 +40,9 @@ ky_health ky_health_of(const ky_plan *p, const void *state)
     ky_health h = { 0 };
 
     for (int n = ky_plan_parts(p, &part); n > 0; n--, part++)
-        if (part->hidden)
+        if (part->h > 0)
             ky_health_add(&h, (const float *)((const char *)state + part->at),
-                          part->bytes / sizeof(float), part->units);
+                          part->bytes / sizeof(float), part->bounded ? part->h : 0);
     return h;
 }
 

@@ -39,8 +39,8 @@ typedef struct ky_plan_part {
     const char *layer; /* its name; "" for what is no layer's. Borrowed */
     const char *what;
     size_t at, bytes;
-    bool hidden;  /* reals of a recurrent layer: h, then what else it carries */
-    size_t units; /* of those the first, if h is the output of tanh or a sigmoid; else 0 */
+    size_t h;     /* of a recurrent layer: so many reals of h, then what else it carries; else 0 */
+    bool bounded; /* h is the output of tanh or a sigmoid */
 } ky_plan_part;
 
 /** The parts of a state in the order of its bytes; borrowed. Returns how many. */

@@ -114,8 +114,8 @@ static int add_part(ky_plan *p, const ky_layer *l, ky_err *err)
     if (rc == KY_OK && hidden) {
         ky_plan_part *part = &p->parts[p->n_parts - 1];
 
-        part->hidden = true;
-        part->units = is_bounded(l->cfg.activation) ? ky_shape_step(&l->out) : 0;
+        part->h = ky_shape_step(&l->out);
+        part->bounded = is_bounded(l->cfg.activation);
     }
     return rc;
 }

@@ -7,6 +7,7 @@ libkystorage_la_SOURCES = \
 	storage/record.h \
 	storage/results.c storage/results.h storage/results_read.c storage/results_schema.c \
 	storage/results_sqlite.h storage/query.c \
+	storage/recent.c storage/recent.h \
 	storage/store.c storage/store.h \
 	storage/unit.c
 libkystorage_la_CPPFLAGS = $(AM_CPPFLAGS)

@@ -473,6 +473,12 @@ static int print_json(sqlite3_stmt *s, FILE *out)
 int ky_results_query(const char *path, const char *sql, enum ky_table_style style, FILE *out,
                      ky_err *err)
 {
+    return ky_results_ask(path, sql, NULL, style, out, err);
+}
+
+int ky_results_ask(const char *path, const char *sql, const char *const *args,
+                   enum ky_table_style style, FILE *out, ky_err *err)
+{
     static int (*const print[])(sqlite3_stmt *, FILE *) = { print_table, print_csv, print_json };
     ky_results r = { .path = (char *)path };
     sqlite3_stmt *s = NULL;
@@ -482,6 +488,8 @@ int ky_results_query(const char *path, const char *sql, enum ky_table_style styl
         rc = prepare_one(&r, sql, &s, err);
     if (rc != KY_OK)
         goto out;
+    for (int i = 0; args != NULL && i < sqlite3_bind_parameter_count(s); i++)
+        ky_bind_text(s, i + 1, args[i]);
     rc = print[style](s, out);
     if (rc != KY_OK)
         ky_fail(err, rc, "query: %s", ky_strerror(rc));

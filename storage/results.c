@@ -32,7 +32,7 @@ static const char *const statements[KY_SQL_N] = {
     [KY_SQL_STATE0] =
         "INSERT INTO states0 (" STATE_COLUMNS ", file) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [KY_SQL_PART] = "INSERT OR REPLACE INTO state_parts (model, layout, part, layer, what, at,"
-                    " bytes, hidden, units) VALUES (?,?,?,?,?,?,?,?,?)",
+                    " bytes, h, bounded) VALUES (?,?,?,?,?,?,?,?,?)",
     /* A second label for a step corrects the first. */
     [KY_SQL_LABEL] =
         "INSERT INTO labels (stream, n, seq, ts, label, at, late) VALUES (?,?,?,?,?,?,?)"
@@ -352,8 +352,8 @@ static int put_part(const commit *c, const void *row)
     bind_span(c, s, 5, p->what);
     sqlite3_bind_int64(s, 6, (int64_t)p->at);
     sqlite3_bind_int64(s, 7, (int64_t)p->bytes);
-    sqlite3_bind_int(s, 8, p->hidden);
-    sqlite3_bind_int64(s, 9, (int64_t)p->units);
+    sqlite3_bind_int64(s, 8, (int64_t)p->h);
+    sqlite3_bind_int(s, 9, p->bounded);
     return ky_results_run(c->r, s, "saying what a state is", c->err);
 }
 

@@ -69,10 +69,10 @@ typedef struct ky_row_state { /* a stream's whole row: state, position, numbers 
 
 typedef struct ky_row_part { /* what a stretch of a model's states is, by their layout */
     uint16_t model;
-    bool hidden; /* float32 values of a recurrent layer: h first, then what else it carries */
+    bool bounded;
     int part;
     uint64_t layout;
-    size_t at, bytes, units; /* units: of models/plan.h */
+    size_t at, bytes, h; /* as in models/plan.h */
     ky_span layer, what;
 } ky_row_part;
 
@@ -273,5 +273,8 @@ int ky_results_version_used(ky_results *r, const char *model, uint32_t version, 
 enum ky_table_style { KY_TABLE_TEXT, KY_TABLE_CSV, KY_TABLE_JSON };
 int ky_results_query(const char *path, const char *sql, enum ky_table_style style, FILE *out,
                      ky_err *err);
+/** The same with text for its parameters, ?1 being args[0]; NULL for NULL. */
+int ky_results_ask(const char *path, const char *sql, const char *const *args,
+                   enum ky_table_style style, FILE *out, ky_err *err);
 
 #endif

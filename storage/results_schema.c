@@ -167,12 +167,12 @@ static const char health_2[] =
     "ALTER TABLE states ADD COLUMN quarantined_n INTEGER;"    /* that step */
     "ALTER TABLE states ADD COLUMN quarantined_from INTEGER;" /* the first of those in a row */
 
-    /* at, bytes: the stretch of `state`, float32 if hidden; units: those of them, from the first
-     * on, that are outputs of tanh or a sigmoid */
+    /* at, bytes: the stretch of `state`; h: of a recurrent layer, float32: so many of its output,
+     * then what else it carries; else 0. bounded: h is the output of tanh or a sigmoid */
     "CREATE TABLE state_parts ("
     " model TEXT NOT NULL, layout INTEGER NOT NULL, part INTEGER NOT NULL, layer TEXT NOT NULL,"
-    " what TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, hidden INTEGER NOT NULL,"
-    " units INTEGER NOT NULL, PRIMARY KEY (model, layout, part)) STRICT, WITHOUT ROWID;"
+    " what TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, h INTEGER NOT NULL,"
+    " bounded INTEGER NOT NULL, PRIMARY KEY (model, layout, part)) STRICT, WITHOUT ROWID;"
 
     "DROP VIEW state_health;"
     "CREATE VIEW state_health AS"

@@ -25,6 +25,11 @@ tests_cli_test_gate_SOURCES = tests/cli/test_gate.c tests/cli/run.h
 tests_cli_test_gate_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_gate_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS) -lm
 
+check_PROGRAMS += tests/cli/test_streams
+tests_cli_test_streams_SOURCES = tests/cli/test_streams.c tests/cli/run.h
+tests_cli_test_streams_CFLAGS = $(KY_TEST_CFLAGS)
+tests_cli_test_streams_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS) -lm
+
 check_PROGRAMS += tests/cli/test_inspect
 tests_cli_test_inspect_SOURCES = tests/cli/test_inspect.c
 tests_cli_test_inspect_CFLAGS = $(KY_TEST_CFLAGS)

@@ -75,7 +75,7 @@ static ky_health health_of(const char *arch, enum ky_memory memory, float fill)
 
     memset(bytes, 0xff, ky_plan_state_bytes(p)); /* NaN wherever nobody should look */
     for (int n = ky_plan_parts(p, &part); n > 0; n--, part++)
-        for (size_t i = 0; part->hidden && i < part->bytes / sizeof(float); i++)
+        for (size_t i = 0; part->h > 0 && i < part->bytes / sizeof(float); i++)
             memcpy(bytes + part->at + i * sizeof(float), &fill, sizeof(fill));
     ky_health h = ky_health_of(p, bytes);
 

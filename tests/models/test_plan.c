@@ -964,11 +964,11 @@ static void the_parts_of_a_state_are_named_and_add_up(void **state)
     assert_int_equal(ky_plan_parts(p, &part), 4);
     assert_string_equal(part[0].layer, "a");
     assert_int_equal(part[0].bytes, 6 * sizeof(float)); /* h and c */
-    assert_true(part[0].hidden && part[0].units == 3);  /* h alone */
+    assert_true(part[0].h == 3 && part[0].bounded);     /* h alone */
     assert_string_equal(part[1].layer, "a");
     assert_string_equal(part[2].layer, "conv1d");
     assert_int_equal(part[2].bytes, (16 + 3 * 3) * sizeof(float)); /* counters, three inputs */
-    assert_true(!part[2].hidden && part[2].units == 0);
+    assert_true(part[2].h == 0);
     assert_string_equal(part[3].layer, "lstm");
     assert_int_equal(part[3].bytes, 10 * sizeof(float));
     for (int i = 0; i < 4; i++) {

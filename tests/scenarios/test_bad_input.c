@@ -262,6 +262,18 @@ static bool counted(void *arg)
                ky_daemon_counter(d, "sessions_refused");
 }
 
+/* kymo streams says which step was undone. */
+static void look_at_hot(const ky_scene *s, const char *when)
+{
+    const char *build = getenv("KY_BUILDDIR");
+    char command[1200];
+
+    snprintf(command, sizeof(command),
+             "'%s/kymo' streams x-hot -d '%s/state' | grep -q 'quarantines  *1$'",
+             build != NULL ? build : ".", s->dir);
+    KY_WANT(system(command) == 0, "%s kymo streams does not show the step that was undone", when);
+}
+
 int main(void)
 {
     char text[1400], buf[1024], path[320];
@@ -303,7 +315,9 @@ int main(void)
             "some messages are neither accepted, rejected, repeated nor ahead");
     KY_WANT(ky_daemon_counter(&d, "quarantined") == 1, "the hot step was not undone");
     ky_zsock_close(push);
+    look_at_hot(&s, "while kymod runs");
     ky_daemon_stop(&d);
+    look_at_hot(&s, "when it has stopped");
 
     int64_t wrong = ky_scene_compare(&s, &w, y);
     int64_t rows = ky_scene_number(&s, "SELECT count(*) FROM rejects");
