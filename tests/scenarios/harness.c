@@ -105,7 +105,7 @@ const char *ky_scene_write(const ky_scene *s, const char *name, const char *text
 
 void ky_scene_model(const char *path, int F, uint64_t seed)
 {
-    ky_scene_model_of(path, "lstm:64, dense", F, seed);
+    ky_scene_model_of(path, KY_SCENE_ARCH, F, seed);
 }
 
 void ky_scene_model_of(const char *path, const char *arch, int F, uint64_t seed)
@@ -621,6 +621,24 @@ void ky_scene_wait_predictions(const ky_scene *s, int64_t n, int64_t timeout_ms)
 
     KY_WANT(ky_within(timeout_ms, enough, &a), "%lld of %lld predictions are there",
             (long long)a.seen, (long long)n);
+}
+
+char *ky_scene_lines(const ky_scene *s, const char *sql)
+{
+    sqlite3 *db = open_db(s);
+    sqlite3_stmt *st = prepare(db, sql);
+    char *text = NULL;
+    size_t len;
+    FILE *to = open_memstream(&text, &len);
+    int rc;
+
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+        fprintf(to, "%s\n", (const char *)sqlite3_column_text(st, 0));
+    KY_WANT(rc == SQLITE_DONE, "%s: %s", sql, sqlite3_errmsg(db));
+    fclose(to);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return text;
 }
 
 uint64_t ky_scene_hash(const ky_scene *s, const char *sql)

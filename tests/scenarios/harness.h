@@ -49,6 +49,7 @@ typedef struct ky_windows {
 } ky_windows;
 
 /** An LSTM with random weights, six answers. */
+#define KY_SCENE_ARCH "lstm:64, dense"
 void ky_scene_model(const char *path, int F, uint64_t seed);
 /** The same of another architecture (ky_arch_build). */
 void ky_scene_model_of(const char *path, const char *arch, int F, uint64_t seed);
@@ -135,6 +136,8 @@ void ky_scene_unlock(void *lock);
 bool ky_within(int64_t timeout_ms, bool (*fn)(void *arg), void *arg);
 /** Waits until so many predictions are committed. */
 void ky_scene_wait_predictions(const ky_scene *s, int64_t n, int64_t timeout_ms);
+/** A query's rows as lines of text, of its first column; the caller's to free. */
+char *ky_scene_lines(const ky_scene *s, const char *sql);
 /** FNV-1a of a query's rows as text: equal tables, equal numbers. */
 uint64_t ky_scene_hash(const ky_scene *s, const char *sql);
 /** Compares every prediction with `y` [n,T,outputs]: exactly one row each, bit for bit. Returns the

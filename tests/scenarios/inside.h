@@ -47,6 +47,9 @@ void ky_inside_kill(void);
 
 enum { KY_INSIDE_F = 2, KY_INSIDE_OUT = 6, KY_INSIDE_HEX = KY_INSIDE_OUT * 8 + 1 };
 
+/* The number of a value that is too large for most models. */
+enum { KY_INSIDE_HOT = 1000 };
+
 /** Values number from .. to as rows of JSON; returns the length. */
 int ky_inside_x(char *buf, size_t size, int from, int to);
 
@@ -54,9 +57,14 @@ typedef struct ky_inside_model ky_inside_model;
 
 /** Makes the model's file, too. @param arch  NULL: the scene's usual LSTM */
 ky_inside_model *ky_inside_model_new(const char *path, const char *arch);
+/** The same for memory = window. */
+ky_inside_model *ky_inside_window_new(const char *path, const char *arch, int window, int hop);
 void ky_inside_model_free(ky_inside_model *m);
 /** The answer to the last of these values, one after the other from zeros, as SQLite's hex()
  *  prints it. */
 void ky_inside_answer(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX]);
+/** The same where the last step may give no answer (then "") or run away: false. Of a window, that
+ *  its values alone give the same is checked. */
+bool ky_inside_step(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX]);
 
 #endif
