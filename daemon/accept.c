@@ -53,7 +53,8 @@ struct ky_accept {
     int64_t since_ns, ticked_ns;
     int64_t now_ns;   /* this round's */
     int64_t left_ns;  /* until something is due by itself */
-    int64_t apart_us; /* the two clocks, when they were last compared */
+    int64_t apart_us; /* the two clocks, when they were last compared ... */
+    bool compared;    /* ... in this round already */
     uint64_t handed;
     _Atomic uint64_t wanted; /* the writer wants the journal on disk up to here */
     ky_complaint full;       /* the disk under the journal is */
@@ -184,9 +185,13 @@ static int64_t clocks_apart_us(void)
 static void watch_clock(ky_accept *a)
 {
     enum { STEP_US = 100000 };
-    int64_t apart = clocks_apart_us(), step = apart - a->apart_us;
     char detail[80];
 
+    if (a->compared)
+        return;
+    int64_t apart = clocks_apart_us(), step = apart - a->apart_us;
+
+    a->compared = true;
     a->apart_us = apart;
     if (step > -STEP_US && step < STEP_US)
         return;
@@ -769,6 +774,7 @@ static void *run(void *arg)
         bool ended = all_ended(a);
 
         a->now_ns = ky_clock_mono_ns();
+        a->compared = false;
         a->left_ns = tick_us(a) * 1000;
         bool worked = collect(a);
 

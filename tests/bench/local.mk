@@ -30,8 +30,16 @@ else
 tests_bench_bench_codec_SOURCES += tests/bench/msgpackc_none.c
 endif
 
+BENCHES += tests/bench/bench_engine
+tests_bench_bench_engine_SOURCES = tests/bench/bench_engine.c \
+	tests/bench/measure.c tests/bench/measure.h tests/bench/service.c tests/bench/service.h
+tests_bench_bench_engine_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open \
+	-Wl,--wrap=ky_zsock_send
+tests_bench_bench_engine_LDADD = libkydaemon.la libkymo.la
+
 BENCHES += tests/bench/bench_end_to_end
-tests_bench_bench_end_to_end_SOURCES = tests/bench/bench_end_to_end.c
+tests_bench_bench_end_to_end_SOURCES = tests/bench/bench_end_to_end.c \
+	tests/bench/load.c tests/bench/load.h tests/bench/service.c tests/bench/service.h
 tests_bench_bench_end_to_end_LDADD = libkyconnectors.la libkymo.la
 
 BENCHES += tests/bench/bench_storage
