@@ -39,13 +39,13 @@ static int list(const ky_streams_opts *o, const char *order, ky_err *err)
     snprintf(limit, sizeof(limit), "%lld", (long long)o->limit);
     snprintf(sql, sizeof(sql),
              "SELECT h.class, h.stream, h.time AS seen, h.n, h.model || '@' || h.version AS model,"
-             " p.label, p.score, p.quality, h.health, h.quarantines"
+             " a.label, a.score, q.name AS quality, h.health, h.quarantines"
              " FROM (SELECT * FROM state_health h WHERE ?1 IS NULL OR h.class = ?1"
              "       ORDER BY %s, h.class, h.stream, h.model LIMIT ?2) h"
              " JOIN streams s ON s.class = h.class AND s.name = h.stream"
-             " LEFT JOIN predictions p ON p.stream = s.id AND p.model = h.model"
-             "  AND p.role = 'live' AND p.n = (SELECT n FROM predictions WHERE stream = s.id"
-             "  AND model = h.model AND role = 'live' ORDER BY n DESC LIMIT 1)"
+             " LEFT JOIN series e ON e.stream = s.id AND e.model = h.model AND e.role = 'live'"
+             " LEFT JOIN answers a ON a.id = e.answer"
+             " LEFT JOIN qualities q ON q.id = a.quality"
              " ORDER BY %s, h.class, h.stream, h.model",
              order, order);
     return ky_results_ask(o->db, sql, args, o->json ? KY_TABLE_JSON : KY_TABLE_TEXT, stdout, err);

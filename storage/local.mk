@@ -5,8 +5,8 @@ libkystorage_la_SOURCES = \
 	storage/journal.c storage/journal.h \
 	storage/journal_file.c storage/journal_file.h \
 	storage/record.h \
-	storage/results.c storage/results.h storage/results_read.c storage/results_schema.c \
-	storage/results_sqlite.h storage/query.c \
+	storage/results.c storage/results.h storage/results_answers.c storage/results_read.c \
+	storage/results_schema.c storage/results_sqlite.h storage/query.c \
 	storage/recent.c storage/recent.h \
 	storage/store.c storage/store.h \
 	storage/unit.c

@@ -23,10 +23,19 @@ static const char *const statements[KY_SQL_N] = {
     [KY_SQL_COMMIT] = "COMMIT",
     [KY_SQL_ROLLBACK] = "ROLLBACK",
     [KY_SQL_STREAM] = "INSERT INTO streams (id, class, name) VALUES (?,?,?)",
-    [KY_SQL_PREDICTION] =
-        "INSERT INTO predictions (stream, n, model, role, version, seq, ts, label, score, probs,"
-        " quality, time_source, kernel_abi, answered, latency_us)"
-        " VALUES (?,?,?,'live',?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_SERIES] = "SELECT id, n FROM series WHERE stream = ? AND model = ? AND role = 'live'",
+    [KY_SQL_NEW_SERIES] = "INSERT INTO series (stream, model, role, n, answer)"
+                          " VALUES (?,?,'live',?,?)",
+    [KY_SQL_SERIES_END] = "UPDATE series SET n = ?2, answer = ?3 WHERE id = ?1",
+    [KY_SQL_ANSWER] =
+        "INSERT INTO answers (id, series, n, version, seq, ts, label, score, probs, quality,"
+        " time_source, kernel_abi, answered, latency_us) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_RUN] = "INSERT INTO runs (level, series, n, from_n, first, last) VALUES (1,?,?,?,?,?)",
+    [KY_SQL_LAST_ANSWER] = "SELECT max(id) FROM answers",
+    [KY_SQL_UNSETTLED] = "SELECT count(*) FROM runs WHERE level = 1",
+    [KY_SQL_SETTLE] = "INSERT INTO runs SELECT 0, series, n, from_n, first, last FROM runs"
+                      " WHERE level = 1 ORDER BY series, n",
+    [KY_SQL_SETTLED] = "DELETE FROM runs WHERE level = 1",
     [KY_SQL_STATE] = "INSERT OR REPLACE INTO states (" STATE_COLUMNS ", " HEALTH_COLUMNS ")"
                      " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [KY_SQL_STATE0] =
@@ -52,17 +61,17 @@ static const char *const statements[KY_SQL_N] = {
         "INSERT INTO positions (source, key, number) VALUES ('', 'low water', ?)"
         " ON CONFLICT (source, key) DO UPDATE SET number = max(number, excluded.number)",
     [KY_SQL_SWAP] = "INSERT INTO swaps (model, pos, version, hash) VALUES (?,?,?,?)",
-    [KY_SQL_NEWEST_STEPS] = "SELECT n, seq, ts FROM predictions WHERE stream = ? AND role = 'live'"
-                            " ORDER BY n DESC LIMIT ?",
-    [KY_SQL_STEP_FROM] = "SELECT n, seq, ts FROM predictions WHERE stream = ? AND n >= ?"
-                         " AND role = 'live' ORDER BY n LIMIT 1",
+    [KY_SQL_SERIES_OF] = "SELECT id FROM series WHERE stream = ? AND role = 'live' ORDER BY n DESC",
+    [KY_SQL_NEWEST_STEPS] =
+        "SELECT a.n, a.seq, a.ts FROM runs r CROSS JOIN answers a ON a.id BETWEEN r.first AND "
+        "r.last"
+        " WHERE r.level = ? AND r.series = ? ORDER BY r.n DESC, a.id DESC LIMIT ?",
+    [KY_SQL_STEP_FROM] = "SELECT a.n, a.seq, a.ts FROM runs r CROSS JOIN answers a ON a.id BETWEEN "
+                         "r.first AND r.last"
+                         " WHERE r.level = ?1 AND r.series = ?2 AND r.n >= ?3 AND a.n >= ?3"
+                         " ORDER BY r.n, a.id LIMIT 1",
     [KY_SQL_ONE_STATE] = "SELECT state FROM states WHERE stream = ?",
 };
-
-static const char *const qualities[] = { "ok", "warming", "gap", "late", "truncated" };
-static const char *const time_sources[] = { "sample", "kafka", "arrival" };
-
-#define NAME(table, i) ((i) < sizeof(table) / sizeof(*(table)) ? (table)[i] : "?")
 
 /* -- errors -- */
 
@@ -109,7 +118,7 @@ sqlite3_stmt *ky_results_prepare(ky_results *r, const char *sql, ky_err *err)
     return s;
 }
 
-static sqlite3_stmt *kept(ky_results *r, enum ky_statement which)
+sqlite3_stmt *ky_results_kept(ky_results *r, enum ky_statement which)
 {
     if (r->stmt[which] == NULL)
         sqlite3_prepare_v3(r->db, statements[which], -1, SQLITE_PREPARE_PERSISTENT, &r->stmt[which],
@@ -153,7 +162,8 @@ static int configure(ky_results *r, bool full_sync, ky_err *err)
     sqlite3_busy_timeout(r->db, KY_BUSY_TIMEOUT_MS);
     sqlite3_file_control(r->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
     if (sqlite3_exec(r->db,
-                     "PRAGMA journal_mode = WAL; PRAGMA journal_size_limit = 67108864;"
+                     "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA "
+                     "journal_size_limit = 67108864;"
                      "PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -32768;"
                      "PRAGMA trusted_schema = OFF;",
                      NULL, NULL, NULL) != SQLITE_OK ||
@@ -172,6 +182,7 @@ int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *
         free(r);
         return ky_fail(err, KY_ENOMEM, "'%s': no memory", path);
     }
+    r->unsettled = -1;
     rc = make_file(path, err);
     if (rc == KY_OK && sqlite3_open_v2(path, &r->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
                                        NULL) != SQLITE_OK)
@@ -220,24 +231,10 @@ typedef struct commit {
     ky_err *err;
 } commit;
 
-static void bind_span(const commit *c, sqlite3_stmt *s, int at, ky_span span)
-{
-    sqlite3_bind_text(s, at, span.len ? c->u->bytes.row + span.at : "", (int)span.len,
-                      SQLITE_STATIC);
-}
-
 static void bind_span_or_null(const commit *c, sqlite3_stmt *s, int at, ky_span span)
 {
     if (span.len > 0)
-        bind_span(c, s, at, span);
-    else
-        sqlite3_bind_null(s, at);
-}
-
-static void bind_blob(const commit *c, sqlite3_stmt *s, int at, ky_span span)
-{
-    if (span.len > 0)
-        sqlite3_bind_blob(s, at, c->u->bytes.row + span.at, (int)span.len, SQLITE_STATIC);
+        ky_bind_span(s, at, c->u, span);
     else
         sqlite3_bind_null(s, at);
 }
@@ -253,39 +250,12 @@ static void bind_hash(sqlite3_stmt *s, int at, uint64_t hash)
 static int put_stream(const commit *c, const void *row)
 {
     const ky_row_stream *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_STREAM);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_STREAM);
 
     sqlite3_bind_int64(s, 1, p->id);
     ky_bind_text(s, 2, c->u->classes[p->class_]);
-    bind_span(c, s, 3, p->name);
+    ky_bind_span(s, 3, c->u, p->name);
     return ky_results_run(c->r, s, "adding a stream", c->err);
-}
-
-static int put_prediction(const commit *c, const ky_row_prediction *p)
-{
-    sqlite3_stmt *s = kept(c->r, KY_SQL_PREDICTION);
-    int rc;
-
-    sqlite3_bind_int64(s, 1, p->stream);
-    sqlite3_bind_int64(s, 2, p->n);
-    ky_bind_text(s, 3, c->u->models[p->model]);
-    sqlite3_bind_int64(s, 4, p->version);
-    ky_bind_time(s, 5, p->seq);
-    ky_bind_time(s, 6, p->ts_us);
-    if (p->label >= 0)
-        bind_span(c, s, 7, p->name);
-    else
-        sqlite3_bind_null(s, 7);
-    sqlite3_bind_double(s, 8, p->score); /* NaN becomes NULL */
-    bind_blob(c, s, 9, p->y);
-    ky_bind_text(s, 10, NAME(qualities, p->quality));
-    ky_bind_text(s, 11, NAME(time_sources, p->time_source));
-    sqlite3_bind_int(s, 12, KY_KERNEL_ABI);
-    sqlite3_bind_int64(s, 13, p->answered_us);
-    sqlite3_bind_int64(s, 14, p->latency_us);
-    rc = ky_results_run(c->r, s, "adding a prediction", c->err);
-    return rc == KY_OK ? rc
-                       : ky_context(c->err, rc, "stream %u, n %lld", p->stream, (long long)p->n);
 }
 
 static void bind_state(const commit *c, sqlite3_stmt *s, const ky_row_state *p)
@@ -302,8 +272,8 @@ static void bind_state(const commit *c, sqlite3_stmt *s, const ky_row_state *p)
     ky_bind_time(s, 10, p->ts_us);
     sqlite3_bind_int(s, 11, p->ended);
     sqlite3_bind_int64(s, 12, (int64_t)p->layout);
-    bind_blob(c, s, 13, p->blob);
-    bind_blob(c, s, 14, p->extra);
+    ky_bind_blob(s, 13, c->u, p->blob);
+    ky_bind_blob(s, 14, c->u, p->extra);
     sqlite3_bind_int64(s, 15, p->file_first);
 }
 
@@ -323,7 +293,7 @@ static void bind_health(sqlite3_stmt *s, const ky_row_health *p)
 static int put_state(const commit *c, const void *row)
 {
     const ky_row_state *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_STATE);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_STATE);
 
     bind_state(c, s, p);
     bind_health(s, &p->health);
@@ -333,7 +303,7 @@ static int put_state(const commit *c, const void *row)
 static int put_state0(const commit *c, const void *row)
 {
     const ky_row_state0 *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_STATE0);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_STATE0);
 
     bind_state(c, s, &p->row);
     sqlite3_bind_int64(s, 16, (int64_t)p->file_first);
@@ -343,13 +313,13 @@ static int put_state0(const commit *c, const void *row)
 static int put_part(const commit *c, const void *row)
 {
     const ky_row_part *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_PART);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_PART);
 
     ky_bind_text(s, 1, c->u->models[p->model]);
     sqlite3_bind_int64(s, 2, (int64_t)p->layout);
     sqlite3_bind_int(s, 3, p->part);
-    bind_span(c, s, 4, p->layer);
-    bind_span(c, s, 5, p->what);
+    ky_bind_span(s, 4, c->u, p->layer);
+    ky_bind_span(s, 5, c->u, p->what);
     sqlite3_bind_int64(s, 6, (int64_t)p->at);
     sqlite3_bind_int64(s, 7, (int64_t)p->bytes);
     sqlite3_bind_int64(s, 8, (int64_t)p->h);
@@ -357,86 +327,18 @@ static int put_part(const commit *c, const void *row)
     return ky_results_run(c->r, s, "saying what a state is", c->err);
 }
 
-/* Looks back over the newest steps, which most late labels mean, for the last with this seq or ts.
- */
-static int64_t find_recent(ky_results *r, const ky_row_label *p, bool by_seq)
-{
-    enum { LOOK_BACK = 4096 };
-    sqlite3_stmt *s = kept(r, KY_SQL_NEWEST_STEPS);
-    int64_t n = KY_NONE;
-
-    sqlite3_bind_int64(s, 1, p->stream);
-    sqlite3_bind_int(s, 2, LOOK_BACK);
-    while (n == KY_NONE && sqlite3_step(s) == SQLITE_ROW)
-        if (ky_column_time(s, by_seq ? 1 : 2) == (by_seq ? p->seq : p->ts_us))
-            n = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
-    return n;
-}
-
-/* The first logged step at or behind n; false if there is none. */
-static bool step_from(ky_results *r, uint32_t stream, int64_t n, bool by_seq, int64_t *ret_n,
-                      int64_t *ret_key)
-{
-    sqlite3_stmt *s = kept(r, KY_SQL_STEP_FROM);
-    bool found;
-
-    sqlite3_bind_int64(s, 1, stream);
-    sqlite3_bind_int64(s, 2, n);
-    found = sqlite3_step(s) == SQLITE_ROW;
-    if (found) {
-        *ret_n = sqlite3_column_int64(s, 0);
-        *ret_key = ky_column_time(s, by_seq ? 1 : 2);
-    }
-    sqlite3_reset(s);
-    return found;
-}
-
-/* Older steps are searched by halves: seq and ts grow with n within one epoch of the sender. There
- * is no index for it, which would cost every prediction as much again. */
-static int64_t find_old(ky_results *r, const ky_row_label *p, bool by_seq)
-{
-    int64_t want = by_seq ? p->seq : p->ts_us, low = 0, high = INT64_C(1) << 62, best = KY_NONE;
-
-    while (low < high) {
-        int64_t mid = low + (high - low) / 2, n, key;
-
-        if (!step_from(r, p->stream, mid, by_seq, &n, &key) || key > want) {
-            high = mid;
-            continue;
-        }
-        if (key == want)
-            best = n; /* perhaps not the last with this key */
-        low = n + 1;
-    }
-    return best;
-}
-
-static int64_t find_step(ky_results *r, const ky_row_label *p)
-{
-    bool by_seq = p->seq != KY_NONE;
-    int64_t n = KY_NONE;
-
-    if (by_seq || p->ts_us != KY_NONE) {
-        n = find_recent(r, p, by_seq);
-        if (n == KY_NONE)
-            n = find_old(r, p, by_seq);
-    }
-    return n;
-}
-
 /* A label whose step is not found stays, without n, so that it does not vanish. */
 static int put_label(const commit *c, const void *row)
 {
     const ky_row_label *p = row;
-    int64_t n = p->n == KY_NONE ? find_step(c->r, p) : p->n;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_LABEL);
+    int64_t n = p->n == KY_NONE ? ky_answers_find(c->r, p->stream, p->seq, p->ts_us) : p->n;
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_LABEL);
 
     sqlite3_bind_int64(s, 1, p->stream);
     ky_bind_time(s, 2, n);
     ky_bind_time(s, 3, p->seq);
     ky_bind_time(s, 4, p->ts_us);
-    bind_span(c, s, 5, p->label);
+    ky_bind_span(s, 5, c->u, p->label);
     sqlite3_bind_int64(s, 6, p->at_us);
     sqlite3_bind_int(s, 7, p->late || p->n == KY_NONE);
     return ky_results_run(c->r, s, "adding a label", c->err);
@@ -445,7 +347,7 @@ static int put_label(const commit *c, const void *row)
 static int put_gap(const commit *c, const void *row)
 {
     const ky_row_gap *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_GAP);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_GAP);
 
     sqlite3_bind_int64(s, 1, p->stream);
     sqlite3_bind_int64(s, 2, p->n);
@@ -453,33 +355,33 @@ static int put_gap(const commit *c, const void *row)
     ky_bind_time(s, 4, p->to_us);
     ky_bind_time(s, 5, p->from_seq);
     ky_bind_time(s, 6, p->to_seq);
-    bind_span(c, s, 7, p->what);
+    ky_bind_span(s, 7, c->u, p->what);
     return ky_results_run(c->r, s, "adding a gap", c->err);
 }
 
 static int put_reject(const commit *c, const void *row)
 {
     const ky_row_reject *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_REJECT);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_REJECT);
 
     sqlite3_bind_int64(s, 1, p->at_us);
     sqlite3_bind_int64(s, 2, (int64_t)p->pos);
     bind_span_or_null(c, s, 3, p->source);
     bind_span_or_null(c, s, 4, p->stream);
-    bind_span(c, s, 5, p->reason);
-    bind_blob(c, s, 6, p->body);
+    ky_bind_span(s, 5, c->u, p->reason);
+    ky_bind_blob(s, 6, c->u, p->body);
     return ky_results_run(c->r, s, "adding a reject", c->err);
 }
 
 static int put_event(const commit *c, const void *row)
 {
     const ky_row_event *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_EVENT);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_EVENT);
 
     sqlite3_bind_int64(s, 1, p->at_us);
-    bind_span(c, s, 2, p->level);
-    bind_span(c, s, 3, p->object);
-    bind_span(c, s, 4, p->what);
+    ky_bind_span(s, 2, c->u, p->level);
+    ky_bind_span(s, 3, c->u, p->object);
+    ky_bind_span(s, 4, c->u, p->what);
     bind_span_or_null(c, s, 5, p->detail);
     return ky_results_run(c->r, s, "adding an event", c->err);
 }
@@ -487,10 +389,10 @@ static int put_event(const commit *c, const void *row)
 static int put_source(const commit *c, const void *row)
 {
     const ky_row_source *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_POSITION);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_POSITION);
 
-    bind_span(c, s, 1, p->source);
-    bind_span(c, s, 2, p->key);
+    ky_bind_span(s, 1, c->u, p->source);
+    ky_bind_span(s, 2, c->u, p->key);
     sqlite3_bind_blob(s, 3, p->session, sizeof(p->session), SQLITE_STATIC);
     sqlite3_bind_int64(s, 4, p->number);
     return ky_results_run(c->r, s, "writing a source's position", c->err);
@@ -499,45 +401,13 @@ static int put_source(const commit *c, const void *row)
 static int put_swap(const commit *c, const void *row)
 {
     const ky_row_swap *p = row;
-    sqlite3_stmt *s = kept(c->r, KY_SQL_SWAP);
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_SWAP);
 
     ky_bind_text(s, 1, c->u->models[p->model]);
     sqlite3_bind_int64(s, 2, (int64_t)p->pos);
     sqlite3_bind_int64(s, 3, p->version);
     bind_hash(s, 4, p->hash);
     return ky_results_run(c->r, s, "adding a swap", c->err);
-}
-
-static int compare_order(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return x < y ? -1 : x > y;
-}
-
-/* Predictions stream by stream: rows that are neighbours in the table are written one behind the
- * other, each page is visited once. Within a stream they come in the order of n already. */
-static int put_predictions(const commit *c)
-{
-    ky_results *r = c->r;
-    uint32_t n = c->u->predictions.n;
-    int rc = KY_OK;
-
-    if (n > r->cap_order) {
-        uint64_t *grown = realloc(r->order, 2 * (size_t)n * sizeof(*grown));
-
-        if (grown == NULL)
-            return ky_fail(c->err, KY_ENOMEM, "no memory to order %u predictions", n);
-        r->order = grown;
-        r->cap_order = 2 * n;
-    }
-    for (uint32_t i = 0; i < n; i++)
-        r->order[i] = (uint64_t)c->u->predictions.row[i].stream << 32 | i;
-    if (n > 0)
-        qsort(r->order, n, sizeof(*r->order), compare_order);
-    for (uint32_t i = 0; rc == KY_OK && i < n; i++)
-        rc = put_prediction(c, &c->u->predictions.row[(uint32_t)r->order[i]]);
-    return rc;
 }
 
 static int put_rows(const commit *c)
@@ -555,7 +425,7 @@ static int put_rows(const commit *c)
         ROWS(put_source, sources),
 #undef ROWS
     };
-    int rc = put_predictions(c); /* before the labels, which look for them */
+    int rc = ky_answers_put(c->r, c->u, c->err); /* before the labels, which look for them */
 
     for (size_t t = 0; t < sizeof(tables) / sizeof(*tables); t++)
         for (uint32_t i = 0; rc == KY_OK && i < tables[t].n; i++)
@@ -566,7 +436,7 @@ static int put_rows(const commit *c)
 /* Keeps the newest rows of a table that outsiders can fill. */
 static int trim(const commit *c, enum ky_statement which, int64_t keep, const char *doing)
 {
-    sqlite3_stmt *s = kept(c->r, which);
+    sqlite3_stmt *s = ky_results_kept(c->r, which);
 
     sqlite3_bind_int64(s, 1, keep);
     return ky_results_run(c->r, s, doing, c->err);
@@ -582,7 +452,7 @@ static int put_numbers(const commit *c)
     if (rc == KY_OK && u->events.n > 0)
         rc = trim(c, KY_SQL_TRIM_EVENTS, KY_KEEP_EVENTS, "bounding the events");
     if (rc == KY_OK && u->low_water > 0) {
-        sqlite3_stmt *s = kept(c->r, KY_SQL_LOW_WATER);
+        sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_LOW_WATER);
 
         sqlite3_bind_int64(s, 1, (int64_t)u->low_water);
         rc = ky_results_run(c->r, s, "writing the low-water mark", c->err);
@@ -597,16 +467,18 @@ int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err)
 
     if (ky_unit_empty(u))
         return KY_OK;
-    rc = ky_results_run(r, kept(r, KY_SQL_BEGIN), "beginning a unit", err);
+    rc = ky_results_run(r, ky_results_kept(r, KY_SQL_BEGIN), "beginning a unit", err);
     if (rc != KY_OK)
         return rc;
     rc = put_rows(&c);
     if (rc == KY_OK)
         rc = put_numbers(&c);
     if (rc == KY_OK)
-        rc = ky_results_run(r, kept(r, KY_SQL_COMMIT), "committing a unit", err);
+        rc = ky_results_run(r, ky_results_kept(r, KY_SQL_COMMIT), "committing a unit", err);
     if (rc != KY_OK) {
-        sqlite3_step(kept(r, KY_SQL_ROLLBACK)); /* some errors have rolled back by themselves */
+        r->unsettled = -1;
+        sqlite3_step(
+            ky_results_kept(r, KY_SQL_ROLLBACK)); /* some errors have rolled back by themselves */
         sqlite3_reset(r->stmt[KY_SQL_ROLLBACK]);
     }
     return rc;
@@ -615,7 +487,7 @@ int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err)
 int ky_results_state(ky_results *r, uint32_t stream, void *state, size_t size, size_t *ret_len,
                      ky_err *err)
 {
-    sqlite3_stmt *s = kept(r, KY_SQL_ONE_STATE);
+    sqlite3_stmt *s = ky_results_kept(r, KY_SQL_ONE_STATE);
     int rc;
 
     sqlite3_bind_int64(s, 1, stream);

@@ -450,7 +450,8 @@ int ky_results_version_used(ky_results *r, const char *model, uint32_t version, 
     int rc = prepare(r,
                      "SELECT EXISTS (SELECT 1 FROM states WHERE model = ?1 AND version = ?2)"
                      " OR EXISTS (SELECT 1 FROM states0 WHERE model = ?1 AND version = ?2)"
-                     " OR EXISTS (SELECT 1 FROM predictions WHERE model = ?1 AND version = ?2)",
+                     " OR EXISTS (SELECT 1 FROM answers a CROSS JOIN series e ON e.id = a.series"
+                     "            WHERE a.version = ?2 AND e.model = ?1)",
                      &s, err);
 
     if (rc != KY_OK)

@@ -189,12 +189,152 @@ static const char health_2[] =
     " FROM states t"
     " JOIN streams s ON s.id = t.stream;";
 
+/* Answers lie in the order of commits; `predictions` becomes the view that shows them as before.
+ * results_answers.c says how the three tables belong together. */
+static const char answers_3[] =
+    "DROP VIEW live; DROP VIEW history; DROP VIEW transitions; DROP VIEW hourly;"
+    "DROP VIEW accuracy; DROP VIEW confusion;"
+
+    "CREATE TABLE qualities (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;"
+    "INSERT INTO qualities VALUES"
+    " (0, 'ok'), (1, 'warming'), (2, 'gap'), (3, 'late'), (4, 'truncated');"
+    "CREATE TABLE time_sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;"
+    "INSERT INTO time_sources VALUES (0, 'sample'), (1, 'kafka'), (2, 'arrival');"
+
+    /* n, answer: step and id of the last */
+    "CREATE TABLE series ("
+    " id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, model TEXT NOT NULL, role TEXT NOT NULL,"
+    " n INTEGER NOT NULL, answer INTEGER NOT NULL, UNIQUE (stream, model, role)) STRICT;"
+
+    "CREATE TABLE answers ("
+    " id INTEGER PRIMARY KEY, series INTEGER NOT NULL, n INTEGER NOT NULL,"
+    " version INTEGER NOT NULL, seq INTEGER, ts INTEGER, label TEXT, score REAL, probs BLOB,"
+    " quality INTEGER, time_source INTEGER, kernel_abi INTEGER NOT NULL,"
+    " answered INTEGER NOT NULL, latency_us INTEGER NOT NULL) STRICT;"
+
+    /* answers first to last are those of steps from_n to n */
+    "CREATE TABLE runs ("
+    " level INTEGER NOT NULL, series INTEGER NOT NULL, n INTEGER NOT NULL,"
+    " from_n INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,"
+    " PRIMARY KEY (level, series, n)) STRICT, WITHOUT ROWID;";
+
+/* What was stored goes over series by series, in runs of a thousand. */
+static const char move_3[] =
+    "CREATE TEMP TABLE moved AS"
+    " SELECT stream, model, role, count(*) AS rows, max(n) AS n FROM predictions GROUP BY 1, 2, 3;"
+
+    "INSERT INTO series (stream, model, role, n, answer)"
+    " SELECT stream, model, role, n, sum(rows) OVER (ORDER BY stream, model, role)"
+    " FROM moved ORDER BY stream, model, role;"
+
+    "INSERT INTO answers"
+    " SELECT NULL, e.id, p.n, p.version, p.seq, p.ts, p.label, p.score, p.probs,"
+    "        (SELECT id FROM qualities WHERE name = p.quality),"
+    "        (SELECT id FROM time_sources WHERE name = p.time_source),"
+    "        p.kernel_abi, p.answered, p.latency_us"
+    " FROM series e"
+    " CROSS JOIN predictions p"
+    "      ON p.stream = e.stream AND p.model = e.model AND p.role = e.role"
+    " ORDER BY e.id, p.n;"
+
+    "WITH RECURSIVE piece (series, first, last) AS ("
+    "  SELECT e.id, e.answer - m.rows + 1, e.answer"
+    "  FROM moved m JOIN series e USING (stream, model, role)"
+    "  UNION ALL"
+    "  SELECT series, first + 1000, last FROM piece WHERE first + 1000 <= last)"
+    " INSERT INTO runs"
+    " SELECT 0, p.series, z.n, a.n, a.id, z.id"
+    " FROM piece p"
+    " JOIN answers a ON a.id = p.first"
+    " JOIN answers z ON z.id = min(p.first + 999, p.last);"
+
+    "DROP TABLE moved; DROP TABLE predictions;";
+
+#define QUALITY "(SELECT name FROM qualities WHERE id = a.quality) AS quality"
+#define TIME_SOURCE "(SELECT name FROM time_sources WHERE id = a.time_source) AS time_source"
+
+/* CROSS JOIN fixes the order: from a series over its runs to the answers, or through all answers
+ * as they lie. */
+static const char views_3[] =
+    "CREATE VIEW predictions AS"
+    " SELECT e.stream, a.n, e.model, e.role, a.version, a.seq, a.ts, a.label, a.score, a.probs,"
+    "        " QUALITY ", " TIME_SOURCE ", a.kernel_abi, a.answered, a.latency_us"
+    " FROM series e"
+    " CROSS JOIN runs r ON r.level IN (0, 1) AND r.series = e.id"
+    " CROSS JOIN answers a"
+    "      ON a.id BETWEEN r.first AND r.last AND a.n BETWEEN r.from_n AND r.n;"
+
+    "CREATE VIEW live AS"
+    " SELECT s.class, s.name AS stream, a.label, a.score, " ISO("a.ts") " AS time,"
+    "        a.n, a.seq, e.model, a.version, " QUALITY ", a.latency_us, a.ts"
+    " FROM streams s"
+    " JOIN series e ON e.stream = s.id AND e.role = 'live' AND e.n ="
+    "      (SELECT max(n) FROM series WHERE stream = s.id AND role = 'live')"
+    " JOIN answers a ON a.id = e.answer;"
+
+    "CREATE VIEW history AS"
+    " SELECT s.class, s.name AS stream, p.n, " ISO("p.ts") " AS time,"
+    "        p.label, p.score, l.label AS truth, p.seq, p.model, p.version, p.role, p.quality,"
+    "        p.time_source, p.latency_us, p.ts, p.answered, p.probs"
+    " FROM predictions p"
+    " JOIN streams s ON s.id = p.stream"
+    " LEFT JOIN labels l ON l.stream = p.stream AND l.n = p.n;"
+
+    "CREATE VIEW transitions AS"
+    " SELECT class, stream, n, time, was, label, score, model, version, ts"
+    " FROM (SELECT s.class, s.name AS stream, p.n, " ISO("p.ts") " AS time,"
+    "              p.label, p.score, p.model, p.version, p.ts,"
+    "              lag(p.label) OVER w AS was, row_number() OVER w AS nth"
+    "       FROM predictions p"
+    "       JOIN streams s ON s.id = p.stream"
+    "       WHERE p.role = 'live'"
+    "       WINDOW w AS (PARTITION BY p.stream ORDER BY p.n))"
+    " WHERE nth = 1 OR label IS NOT was;"
+
+    "CREATE VIEW hourly AS"
+    " SELECT s.class, strftime('%Y-%m-%dT%H:00Z', a.ts / 1000000, 'unixepoch') AS hour, a.label,"
+    "        count(*) AS answers,"
+    "        count(DISTINCT e.stream) AS streams,"
+    "        round(avg(a.score), 4) AS score,"
+    "        sum(a.quality <> 0) AS not_ok,"
+    "        cast(avg(a.latency_us) AS INTEGER) AS latency_us,"
+    "        max(a.latency_us) AS latency_max_us"
+    " FROM answers a"
+    " CROSS JOIN series e ON e.id = a.series"
+    " CROSS JOIN streams s ON s.id = e.stream"
+    " WHERE e.role = 'live'"
+    " GROUP BY 1, 2, 3;"
+
+    "CREATE VIEW accuracy AS"
+    " SELECT e.model, a.version, e.role,"
+    "        count(*) AS answered,"
+    "        count(l.label) AS labelled,"
+    "        sum(a.label IS l.label AND l.label IS NOT NULL) AS correct,"
+    "        round(1.0 * sum(a.label IS l.label AND l.label IS NOT NULL)"
+    "              / nullif(count(l.label), 0), 4) AS accuracy"
+    " FROM answers a"
+    " CROSS JOIN series e ON e.id = a.series"
+    " LEFT JOIN labels l ON l.stream = e.stream AND l.n = a.n"
+    " GROUP BY 1, 2, 3;"
+
+    /* of each level the one run that may hold the step; +: no index made for the occasion */
+    "CREATE VIEW confusion AS"
+    " SELECT e.model, a.version, e.role, l.label AS truth, a.label AS answer, count(*) AS times"
+    " FROM labels l"
+    " CROSS JOIN series e ON e.stream = l.stream"
+    " CROSS JOIN (SELECT 0 AS level UNION ALL SELECT 1) k"
+    " CROSS JOIN runs r ON r.level = k.level AND r.series = e.id AND r.n ="
+    "      (SELECT min(n) FROM runs WHERE level = k.level AND series = e.id AND n >= l.n)"
+    " CROSS JOIN answers a ON a.id BETWEEN r.first AND r.last AND +a.n = l.n"
+    " GROUP BY 1, 2, 3, 4, 5;";
+
 /* clang-format on */
 
 /* Migration i brings version i to i + 1: each is a list of scripts. */
-static const char *const migrations[][3] = {
+static const char *const migrations[][4] = {
     { tables_1, views_1, NULL },
     { health_2, NULL },
+    { answers_3, move_3, views_3, NULL },
 };
 
 enum { SCHEMA = sizeof(migrations) / sizeof(*migrations) };

@@ -17,7 +17,15 @@ enum ky_statement {
     KY_SQL_COMMIT,
     KY_SQL_ROLLBACK,
     KY_SQL_STREAM,
-    KY_SQL_PREDICTION,
+    KY_SQL_SERIES,
+    KY_SQL_NEW_SERIES,
+    KY_SQL_SERIES_END,
+    KY_SQL_ANSWER,
+    KY_SQL_RUN,
+    KY_SQL_LAST_ANSWER,
+    KY_SQL_UNSETTLED,
+    KY_SQL_SETTLE,
+    KY_SQL_SETTLED,
     KY_SQL_STATE,
     KY_SQL_STATE0,
     KY_SQL_PART,
@@ -30,18 +38,25 @@ enum ky_statement {
     KY_SQL_POSITION,
     KY_SQL_LOW_WATER,
     KY_SQL_SWAP,
+    KY_SQL_SERIES_OF,
     KY_SQL_NEWEST_STEPS,
     KY_SQL_STEP_FROM,
     KY_SQL_ONE_STATE,
     KY_SQL_N,
 };
 
+typedef struct ky_answer_order {
+    uint64_t series; /* stream and model */
+    uint32_t row;    /* of the unit's predictions */
+} ky_answer_order;
+
 struct ky_results {
     sqlite3 *db;
     char *path;
     sqlite3_stmt *stmt[KY_SQL_N];
-    uint64_t *order; /* of a unit's predictions */
+    ky_answer_order *order;
     size_t cap_order;
+    int64_t unsettled; /* runs of answers in level 1; -1: to be counted */
 };
 
 /** What SQLite last said about r, with the code that fits: a full disk, a lock, corruption. */
@@ -54,8 +69,17 @@ int ky_results_migrate(ky_results *r, ky_err *err);
 /** A statement that is used seldom; NULL after ky_results_fail. Finalize it. */
 sqlite3_stmt *ky_results_prepare(ky_results *r, const char *sql, ky_err *err);
 
+/** A statement of the hot path. Of NULL, binding and stepping are errors that SQLite reports. */
+sqlite3_stmt *ky_results_kept(ky_results *r, enum ky_statement which);
+
 /** Steps a statement that gives no rows, resets it. */
 int ky_results_run(ky_results *r, sqlite3_stmt *s, const char *doing, ky_err *err);
+
+/** The unit's predictions, within its transaction. KY_ECORRUPT: one of them is there already. */
+int ky_answers_put(ky_results *r, const ky_unit *u, ky_err *err);
+
+/** The last step of a stream that has this seq (KY_NONE: this ts); KY_NONE if there is none. */
+int64_t ky_answers_find(ky_results *r, uint32_t stream, int64_t seq, int64_t ts_us);
 
 /* Binding: the text stays the caller's until the statement is stepped. */
 static inline void ky_bind_time(sqlite3_stmt *s, int at, int64_t v)
@@ -69,6 +93,19 @@ static inline void ky_bind_time(sqlite3_stmt *s, int at, int64_t v)
 static inline void ky_bind_text(sqlite3_stmt *s, int at, const char *text)
 {
     sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC); /* NULL binds NULL */
+}
+
+static inline void ky_bind_span(sqlite3_stmt *s, int at, const ky_unit *u, ky_span span)
+{
+    sqlite3_bind_text(s, at, span.len ? u->bytes.row + span.at : "", (int)span.len, SQLITE_STATIC);
+}
+
+static inline void ky_bind_blob(sqlite3_stmt *s, int at, const ky_unit *u, ky_span span)
+{
+    if (span.len > 0)
+        sqlite3_bind_blob(s, at, u->bytes.row + span.at, (int)span.len, SQLITE_STATIC);
+    else
+        sqlite3_bind_null(s, at);
 }
 
 static inline int64_t ky_column_time(sqlite3_stmt *s, int at)

@@ -19,7 +19,7 @@ typedef struct fixture {
     ky_unit u;
 } fixture;
 
-static const char *const models[] = { "vibration", "other" };
+static const char *const models[] = { "vibration", "other", "m" };
 static const char *const classes[] = { "vibration" };
 
 static void open_results(fixture *f)
@@ -183,6 +183,85 @@ static void a_prediction_that_exists_is_corruption_and_nothing_is_kept(void **st
     add_prediction(f, 0, 2, "ok"); /* and the connection is fit for use */
     commit(f);
     assert_answer(f, "SELECT count(*) FROM predictions", "2\n");
+}
+
+/* A unit of one answer of each of many streams, all at step n. */
+static void commit_one_each(fixture *f, int streams, int64_t n)
+{
+    for (int i = 0; i < streams; i++)
+        add_prediction(f, (uint32_t)i, n, "ok");
+    commit(f);
+}
+
+static void answers_stay_what_they_are_when_their_runs_settle(void **state)
+{
+    enum { STREAMS = 64, UNITS = 20 };
+    fixture *f = *state;
+    ky_err err;
+
+    ky_results_close(f->r);
+    assert_ok(ky_results_open(f->path, false, &f->r, &err), err);
+    for (int i = 0; i < STREAMS; i++)
+        add_stream(f, (uint32_t)i, (char[]){ 's', (char)('0' + i / 10), (char)('0' + i % 10), 0 });
+    for (int n = 1; n <= UNITS; n++) {
+        commit_one_each(f, STREAMS, n);
+        if (n == 5) { /* what is not settled is counted again */
+            ky_results_close(f->r);
+            assert_ok(ky_results_open(f->path, false, &f->r, &err), err);
+        }
+    }
+    assert_answer(f, "SELECT level, count(*) FROM runs GROUP BY 1", "0,1024\n1,256\n");
+    assert_answer(f,
+                  "SELECT count(*), count(DISTINCT stream || ' ' || n), min(n), max(n)"
+                  " FROM predictions",
+                  "1280,1280,1,20\n");
+    assert_answer(f, "SELECT n FROM predictions WHERE stream = 63 AND n > 15",
+                  "16\n17\n18\n19\n20\n");
+    assert_answer(f, "SELECT count(*), min(n) FROM live", "64,20\n");
+    for (int n = 16; n <= 17; n++) { /* settled, and not */
+        add_prediction(f, 7, n, "worn");
+        assert_int_equal(ky_results_commit(f->r, &f->u, &err), KY_ECORRUPT);
+        ky_unit_clear(&f->u);
+    }
+    add_label(f, 7, KY_NONE, 1000 + 16, KY_NONE, "ok");
+    add_label(f, 7, KY_NONE, 1000 + 17, KY_NONE, "ok");
+    commit(f);
+    assert_answer(f, "SELECT n FROM labels ORDER BY n", "16\n17\n");
+    assert_answer(f, "SELECT truth, answer, times FROM confusion", "ok,ok,2\n");
+}
+
+static void a_streams_models_answer_side_by_side(void **state)
+{
+    fixture *f = *state;
+    ky_err err;
+
+    add_stream(f, 0, "pump-1");
+    for (int n = 1; n <= 3; n++) {
+        add_prediction(f, 0, n, "ok");
+        add_prediction(f, 0, n, "worn")->model = 1;
+    }
+    commit(f);
+    assert_answer(f, "SELECT model, group_concat(n, ' ') FROM predictions GROUP BY 1",
+                  "other,1 2 3\nvibration,1 2 3\n");
+    add_prediction(f, 0, 3, "ok")->model = 1;
+    assert_int_equal(ky_results_commit(f->r, &f->u, &err), KY_ECORRUPT);
+    ky_unit_clear(&f->u);
+}
+
+static void qualities_and_time_sources_have_their_names(void **state)
+{
+    fixture *f = *state;
+
+    add_stream(f, 0, "pump-1");
+    for (int n = 1; n <= 5; n++) {
+        ky_row_prediction *p = add_prediction(f, 0, n, "ok");
+
+        p->quality = (uint8_t)(KY_Q_OK + n - 1);
+        p->time_source = (uint8_t)(n % 3);
+    }
+    commit(f);
+    assert_answer(f, "SELECT quality, time_source FROM predictions ORDER BY n",
+                  "ok,kafka\nwarming,arrival\ngap,sample\nlate,kafka\ntruncated,arrival\n");
 }
 
 static ky_row_state *fill_state(fixture *f, ky_row_state *s, uint32_t stream, int64_t n)
@@ -623,7 +702,7 @@ static void the_schema_is_strict_and_has_its_version(void **state)
                   "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
                   " AND NOT strict AND name NOT LIKE 'sqlite_%'",
                   "0\n");
-    assert_answer(f, "SELECT max(version) FROM schema_version", "2\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "3\n");
 }
 
 static void the_identity_stays(void **state)
@@ -655,6 +734,33 @@ static void need_shell(void)
     }
 }
 
+/* All that people read of answers, in an order of its own. */
+static char *everything(fixture *f)
+{
+    static const char *const sql[] = {
+        "SELECT stream, n, model, role, version, seq, ts, label, score, hex(probs), quality,"
+        " time_source, kernel_abi, answered, latency_us FROM predictions ORDER BY 1, 2, 3",
+        "SELECT * FROM live ORDER BY 1, 2",
+        "SELECT * FROM history ORDER BY 1, 2, 3",
+        "SELECT * FROM transitions ORDER BY 1, 2, 3",
+        "SELECT * FROM hourly ORDER BY 1, 2, 3",
+        "SELECT * FROM accuracy ORDER BY 1, 2, 3",
+        "SELECT * FROM confusion ORDER BY 1, 2, 3, 4, 5",
+    };
+    char *all = NULL;
+    size_t len;
+    FILE *to = open_memstream(&all, &len);
+
+    for (size_t i = 0; i < sizeof(sql) / sizeof(*sql); i++) {
+        char *one = ask(f, sql[i]);
+
+        fputs(one, to);
+        free(one);
+    }
+    fclose(to);
+    return all;
+}
+
 static void a_newer_schema_is_refused_by_name(void **state)
 {
     fixture *f = *state;
@@ -667,10 +773,10 @@ static void a_newer_schema_is_refused_by_name(void **state)
     assert_non_null(strstr(err.text, "schema 99"));
 }
 
-/* The file was dumped from what kymod wrote then; the shell makes a database of it again. */
-static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
+/* The file was dumped from what kymod wrote then; the shell makes a database of it again. It is not
+ * opened yet. */
+static void make_first_schema(fixture *f)
 {
-    fixture *f = *state;
     const char *src = getenv("KY_SRCDIR");
     char command[9000];
 
@@ -681,10 +787,17 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
     snprintf(command, sizeof(command), "sqlite3 '%s' < '%s/tests/storage/schema-1.sql' >/dev/null",
              f->path, src != NULL ? src : ".");
     assert_int_equal(system(command), 0);
+}
+
+static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
+{
+    fixture *f = *state;
+
+    make_first_schema(f);
     char *states = ask(f, "SELECT stream, n, hex(state), hex(extra) FROM states");
 
     open_results(f);
-    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n");
+    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n3\n");
     assert_answer(f, "SELECT stream, n, hex(state), hex(extra) FROM states", states);
     assert_answer(f,
                   "SELECT stream, n, bytes, health, rms IS NULL, state_steps IS NULL, quarantines"
@@ -692,8 +805,54 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
                   "pump-1,2,192,ok,1,1,0\npump-2,1,192,ok,1,1,0\n");
     ky_results_close(f->r);
     open_results(f); /* there is nothing left to do */
-    assert_answer(f, "SELECT max(version) FROM schema_version", "2\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "3\n");
     free(states);
+}
+
+static void answers_of_the_first_schema_stay_what_they_are(void **state)
+{
+    fixture *f = *state;
+    char *before, *after;
+    ky_err err;
+
+    make_first_schema(f);
+    /* everything that an answer can be, and more than one run of what moves */
+    assert_int_equal(
+        shell(
+            f->path,
+            "DELETE FROM predictions;"
+            "INSERT INTO predictions VALUES"
+            " (0, 1, 'm', 'live', 1, 1001, 1001, 'ok', 0.5, x'0000003f', 'ok', 'sample', 1, 5, 6),"
+            " (0, 2, 'm', 'live', 1, 1002, 1002, 'ok', 1, NULL, 'warming', 'kafka', 1, 5, 6),"
+            " (0, 3, 'm', 'live', 2, NULL, NULL, NULL, NULL, NULL, 'gap', 'arrival', 1, 5, 6),"
+            " (0, 5, 'm', 'live', 2, 1005, 1005, 'worn', 1, NULL, 'late', 'kafka', 2, 5, 6),"
+            " (0, 6, 'm', 'live', 2, 1006, 1006, 'worn', 1, NULL, 'truncated', 'kafka', 2, 5, 6),"
+            " (1, 1, 'm', 'live', 1, 1001, -7, 'ok', 1, NULL, 'ok', 'kafka', 1, 5, 6),"
+            " (1, 1, 'other', 'live', 1, 1001, -7, 'ok', 1, NULL, 'ok', 'kafka', 1, 5, 6),"
+            " (1, 2, 'other', 'live', 1, 1002, 8, 'ok', 1, NULL, 'ok', 'kafka', 1, 5, 6);"
+            "WITH RECURSIVE c (x) AS (SELECT 7 UNION ALL SELECT x + 1 FROM c WHERE x < 2506)"
+            " INSERT INTO predictions SELECT 0, x, 'm', 'live', 2, 1000 + x, 1000 + x, 'ok',"
+            "  x / 3000.0, x'0000803f', 'ok', 'sample', 1, 5, 6 FROM c;"
+            "INSERT INTO labels (stream, n, label, at, late) VALUES"
+            " (0, 2, 'worn', 9, 0), (0, 2000, 'ok', 9, 0)"),
+        0);
+    before = everything(f);
+    open_results(f);
+    after = everything(f);
+    assert_string_equal(before, after);
+    free(before);
+    free(after);
+    assert_answer(f, "SELECT level, count(*), max(last - first) FROM runs GROUP BY 1", "0,5,999\n");
+    add_prediction(f, 0, 2506, "ok")->model = 2;
+    assert_int_equal(ky_results_commit(f->r, &f->u, &err), KY_ECORRUPT);
+    ky_unit_clear(&f->u);
+    add_prediction(f, 0, 2507, "worn")->model = 2;
+    add_label(f, 0, KY_NONE, 1000 + 1500, KY_NONE, "worn");
+    commit(f);
+    assert_answer(f, "SELECT n, truth FROM history WHERE stream = 'pump-1' AND n IN (1500, 2507)",
+                  "1500,worn\n2507,\n");
+    assert_answer(f, "SELECT n, label FROM live WHERE stream = 'pump-1'", "2507,worn\n");
+    assert_answer(f, "PRAGMA integrity_check", "ok\n");
 }
 
 static void a_foreign_database_is_refused_and_left_alone(void **state)
@@ -1078,6 +1237,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_unit_is_all_there_after_commit),
         TEST(a_prediction_that_exists_is_corruption_and_nothing_is_kept),
+        TEST(answers_stay_what_they_are_when_their_runs_settle),
+        TEST(a_streams_models_answer_side_by_side),
+        TEST(qualities_and_time_sources_have_their_names),
         TEST(a_state_comes_back_to_the_bit),
         TEST(states_before_a_file_are_kept_until_dropped),
         TEST(a_sources_position_is_the_last_committed),
@@ -1100,6 +1262,7 @@ int main(void)
         TEST(the_identity_stays),
         TEST(a_newer_schema_is_refused_by_name),
         TEST(a_database_of_the_first_schema_is_brought_up_to_date),
+        TEST(answers_of_the_first_schema_stay_what_they_are),
         TEST(a_foreign_database_is_refused_and_left_alone),
         TEST(bytes_that_are_no_database_are_refused),
         TEST(a_full_disk_is_called_so_and_the_unit_has_no_half),
