@@ -12,24 +12,24 @@
 #include "storage/recent.h"
 #include "storage/results.h"
 
+#define TIME(us) "strftime('%Y-%m-%dT%H:%M:%SZ', " us " / 1000000, 'unixepoch') AS time"
+
 /* Rows of the database, newest first; ?1: class, ?2: id, ?3: limit. */
 static const struct {
     const char *key, *title, *sql;
 } sections[] = {
-    { "answers", "Recent answers",
-      "SELECT n, time, label, score, quality, model || '@' || version AS model, truth, probs"
-      " FROM history WHERE class = ?1 AND stream = ?2 ORDER BY n DESC LIMIT ?3" },
     { "gaps", "Gaps",
       "SELECT g.n, g.what, g.from_seq, g.to_seq, (g.to_ts - g.from_ts) / 1e6 AS seconds"
       " FROM gaps g JOIN streams s ON s.id = g.stream WHERE s.class = ?1 AND s.name = ?2"
       " ORDER BY g.id DESC LIMIT ?3" },
     { "rejects", "Rejects (of any class)",
-      "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', at / 1000000, 'unixepoch') AS time, source, reason"
-      " FROM rejects WHERE ?1 IS NOT NULL AND stream = ?2 ORDER BY id DESC LIMIT ?3" },
+      "SELECT " TIME(
+          "at") ", source, reason"
+                " FROM rejects WHERE ?1 IS NOT NULL AND stream = ?2 ORDER BY id DESC LIMIT ?3" },
     { "events", "Events (of any class)",
-      "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', at / 1000000, 'unixepoch') AS time, level, what,"
-      " detail FROM events WHERE ?1 IS NOT NULL AND object = 'stream ' || ?2"
-      " ORDER BY id DESC LIMIT ?3" },
+      "SELECT " TIME("at") ", level, what, detail FROM events WHERE ?1 IS NOT NULL AND object = "
+                           "'stream ' || ?2"
+                           " ORDER BY id DESC LIMIT ?3" },
 };
 
 enum { SECTIONS = sizeof(sections) / sizeof(*sections) };
@@ -80,18 +80,19 @@ static int find(const ky_streams_opts *o, ky_json **ret, ky_err *err)
 
 /* -- the state ----------------------------------------------------------------------- */
 
+static int nibble(char c)
+{
+    return c <= '9' ? c - '0' : c - 'a' + 10;
+}
+
 /* A blob as SQL prints it; the caller frees. */
 static float *floats_of(const char *hex, size_t *ret_n)
 {
     size_t n = strlen(hex) / 8;
     float *v = malloc(n * sizeof(float) + 1);
 
-    for (size_t i = 0; v != NULL && i < n * sizeof(float); i++) {
-        unsigned byte = 0;
-
-        sscanf(hex + 2 * i, "%2x", &byte);
-        ((unsigned char *)v)[i] = (unsigned char)byte;
-    }
+    for (size_t i = 0; v != NULL && i < n * sizeof(float); i++)
+        ((unsigned char *)v)[i] = (unsigned char)(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
     *ret_n = v != NULL ? n : 0;
     return v;
 }
@@ -125,7 +126,7 @@ static void put_layer(ky_json *part)
     ky_json_set(part, "largest", number(n > 0 ? (double)health.largest : (double)NAN));
     ky_json_set(part, "saturated", number(ky_health_saturated(&health)));
     ky_json_set(part, "h", array_of(v, h));
-    ky_json_set(part, "c", array_of(v + h, n - h));
+    ky_json_set(part, "c", array_of(n > h ? v + h : v, n - h));
     ky_json_set(part, "values", ky_json_of_int((int64_t)n));
     free(v);
 }
@@ -147,6 +148,45 @@ static int add_layers(const ky_streams_opts *o, const char *const *args, ky_json
         put_layer(ky_json_at(parts, i));
     ky_json_set(to, "layers", parts);
     return KY_OK;
+}
+
+/* -- answers ------------------------------------------------------------------------- */
+
+#define NEWEST(level)                                                                              \
+    "SELECT * FROM (SELECT a.* FROM runs r CROSS JOIN answers a ON a.id BETWEEN r.first AND"       \
+    " r.last WHERE r.level = " level " AND r.series = ?1 ORDER BY r.n DESC, a.id DESC LIMIT ?2)"
+
+/* Of each of its series, from its last run on: a stream may have millions. */
+static int add_answers(const ky_streams_opts *o, const char *const *args, ky_json *to, ky_err *err)
+{
+    ky_json *series = NULL, *answers = ky_json_array();
+    int rc = ask(o,
+                 "SELECT cast(e.id AS TEXT) AS id FROM series e JOIN streams s ON s.id = e.stream"
+                 " WHERE s.class = ?1 AND s.name = ?2 ORDER BY e.model, e.role",
+                 args, &series, err);
+
+    ky_json_set(to, "answers", answers);
+    for (size_t i = 0; rc == KY_OK && i < ky_json_len(series); i++) {
+        const char *of[] = { ky_json_str(ky_json_get(ky_json_at(series, i), "id"), ""), args[2] };
+        ky_json *rows;
+
+        rc = ask(o,
+                 "SELECT a.n, " TIME(
+                     "a.ts") ", a.label, a.score, q.name AS quality,"
+                             " e.model || '@' || a.version AS model, l.label AS truth, a.probs"
+                             " FROM (" NEWEST("0") " UNION ALL " NEWEST(
+                                 "1") ") a JOIN series e ON e.id = ?1"
+                                      " LEFT JOIN qualities q ON q.id = a.quality"
+                                      " LEFT JOIN labels l ON l.stream = e.stream AND l.n = a.n"
+                                      " ORDER BY a.n DESC LIMIT ?2",
+                 of, &rows, err);
+        for (size_t k = 0; rc == KY_OK && k < ky_json_len(rows); k++)
+            ky_json_append(answers, ky_json_copy(ky_json_at(rows, k)));
+        if (rc == KY_OK)
+            ky_json_free(rows);
+    }
+    ky_json_free(series);
+    return rc;
 }
 
 /* -- samples ------------------------------------------------------------------------- */
@@ -234,11 +274,14 @@ static void print_layers(const ky_json *layers, bool values)
            ky_json_len(layers) == 0 ? "  not described: written by an older kymod\n" : "");
     for (size_t i = 0; i < ky_json_len(layers); i++) {
         const ky_json *l = ky_json_at(layers, i);
-        const char *name = ky_json_str(ky_json_get(l, "layer"), "");
 
         printf("  ");
-        ky_cli_print_safe(stdout, name, strlen(name));
-        printf("%s%s: ", *name ? ", " : "", ky_json_str(ky_json_get(l, "what"), ""));
+        print_value(ky_json_get(l, "model"), 0);
+        printf("  ");
+        print_value(ky_json_get(l, "layer"), 0);
+        printf("%s", *ky_json_str(ky_json_get(l, "layer"), "") ? ", " : "");
+        print_value(ky_json_get(l, "what"), 0);
+        printf(": ");
         if (ky_json_len(ky_json_get(l, "h")) == 0) {
             printf("%lld bytes\n", (long long)ky_json_int(ky_json_get(l, "bytes"), 0));
             continue;
@@ -252,8 +295,12 @@ static void print_layers(const ky_json *layers, bool values)
             printf(", saturated %.0f %%", 100 * ky_json_num(ky_json_get(l, "saturated"), 0));
         printf("\n");
         for (int k = 0; values && k < 2; k++) {
+            const ky_json *v = ky_json_get(l, k == 0 ? "h" : "c");
+
+            if (ky_json_len(v) == 0)
+                continue;
             printf("    %s  ", k == 0 ? "h" : "c");
-            print_value(ky_json_get(l, k == 0 ? "h" : "c"), SIZE_MAX);
+            print_value(v, SIZE_MAX);
             printf("\n");
         }
     }
@@ -263,7 +310,10 @@ static void print_text(const ky_streams_opts *o, const ky_json *all)
 {
     const ky_json *health = ky_json_get(all, "health");
 
-    printf("%s of class %s\n", o->id, ky_json_str(ky_json_get(all, "class"), ""));
+    print_value(ky_json_get(all, "stream"), 0);
+    printf(" of class ");
+    print_value(ky_json_get(all, "class"), 0);
+    printf("\n");
     for (size_t i = 0; i < ky_json_len(health); i++)
         print_members(ky_json_at(health, i));
     print_layers(ky_json_get(all, "layers"), o->values);
@@ -271,6 +321,7 @@ static void print_text(const ky_streams_opts *o, const ky_json *all)
     if (ky_json_len(ky_json_get(all, "samples")) == 0)
         printf("%s\n", ky_json_str(ky_json_get(all, "samples_missing"),
                                    "they have left the journal, and are in no archive"));
+    print_rows("Recent answers", ky_json_get(all, "answers"), "  none\n", o->values);
     for (int i = 0; i < SECTIONS; i++)
         print_rows(sections[i].title, ky_json_get(all, sections[i].key), "  none\n", o->values);
 }
@@ -298,6 +349,8 @@ int ky_streams_one(const ky_streams_opts *o, ky_err *err)
         rc = add_layers(o, args, all, err);
     if (rc == KY_OK)
         rc = add_samples(o, class_name, id, all, err);
+    if (rc == KY_OK)
+        rc = add_answers(o, args, all, err);
     for (int i = 0; rc == KY_OK && i < SECTIONS; i++)
         if ((rc = ask(o, sections[i].sql, args, &rows, err)) == KY_OK)
             ky_json_set(all, sections[i].key, rows);
