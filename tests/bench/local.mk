@@ -42,11 +42,17 @@ tests_bench_bench_end_to_end_SOURCES = tests/bench/bench_end_to_end.c \
 	tests/bench/load.c tests/bench/load.h tests/bench/service.c tests/bench/service.h
 tests_bench_bench_end_to_end_LDADD = libkyconnectors.la libkymo.la
 
+BENCHES += tests/bench/bench_faults
+tests_bench_bench_faults_SOURCES = tests/bench/bench_faults.c \
+	tests/bench/load.c tests/bench/load.h tests/bench/service.c tests/bench/service.h
+tests_bench_bench_faults_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
+tests_bench_bench_faults_LDADD = libkyconnectors.la libkymo.la $(SQLITE_LIBS)
+
 BENCHES += tests/bench/bench_storage
 tests_bench_bench_storage_SOURCES = tests/bench/bench_storage.c tests/bench/measure.c tests/bench/measure.h
 tests_bench_bench_storage_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 tests_bench_bench_storage_LDADD = libkystorage.la libkymo.la $(SQLITE_LIBS) -lm
 
 # Peers from the Python registry: make bench KYMO_PEERS=1.
-EXTRA_DIST += tests/bench/peers/run.sh tests/bench/peers/peers.py \
+EXTRA_DIST += tests/bench/peers/run.sh tests/bench/peers/peers.py tests/bench/peers/service.py \
 	tests/bench/peers/training.py
