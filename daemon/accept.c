@@ -798,15 +798,6 @@ static void *run(void *arg)
 
 /* -- recovery -- */
 
-/* Values of a sample, by the version of the class's model that new starts use. */
-static int features_now(const ky_accept *a, int class_)
-{
-    int model = a->p->class_model[class_];
-
-    return ky_served_find(&a->p->served, model, atomic_load(&a->p->current[model]))
-        ->facts->features;
-}
-
 static void number_taken(ky_accept *a, uint32_t id)
 {
     if (id >= a->books.streams.next_id)
@@ -822,9 +813,11 @@ int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_,
         number_taken(a, s->row.stream);
         return KY_OK;
     }
-    ky_known *k = ky_roster_add(t, s->row.stream, class_, s->name, strlen(s->name));
+    ky_known *k = ky_roster_find(t, class_, s->name, strlen(s->name));
 
-    if (s->model == NULL)
+    if (k == NULL)
+        k = ky_roster_add(t, s->row.stream, class_, s->name, strlen(s->name));
+    if (s->model == NULL || s->row.pos < k->pos)
         return KY_OK;
     k->n = s->row.n;
     k->pos = s->row.pos;
@@ -832,9 +825,8 @@ int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_,
     k->ended = s->row.ended;
     k->high = s->row.seq_high;
     k->mask = s->row.seq_mask;
-    int features = features_now(a, class_);
-    ky_extra extra;
-    const void *held = ky_extra_read(s->extra, s->extra_len, features, &extra);
+    int features = ky_core_features(a->p, class_);
+    const void *held = ky_extra_read(s->extra, s->extra_len, features).held;
 
     if (a->p->holds[class_] && held != NULL)
         memcpy(ky_roster_hold(t, k, (size_t)features), held, (size_t)features * sizeof(float));

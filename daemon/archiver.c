@@ -71,8 +71,8 @@ static int describe_classes(ky_archiver *a, const ky_config *c, ky_archive_class
             .features = (const char *const *)k->features.item,
             .n_features = k->features.n,
         };
-        if (a->o.labels != NULL && k->model != NULL)
-            classes[i].labels = a->o.labels(k->model, &classes[i].n_labels, a->o.arg);
+        if (a->o.labels != NULL && k->models.n > 0)
+            classes[i].labels = a->o.labels(k->models.item[0], &classes[i].n_labels, a->o.arg);
         any |= k->archive;
     }
     *ret = classes;

@@ -816,12 +816,15 @@ static void check_class(loader *l, int n)
                         "%d are named, but [source:%s] has %d values", k->features.n, s->name,
                         s->values.n);
     }
-    if (k->model != NULL && ky_config_model(l->c, k->model) == NULL) {
-        ky_nearest near = { .word = k->model };
+    for (int i = 0; i < k->models.n; i++) {
+        const char *name = k->models.item[i];
+        ky_nearest near = { .word = name };
 
+        if (ky_config_model(l->c, name) != NULL)
+            continue;
         for (int j = 0; j < l->c->n_models; j++)
             ky_nearest_try(&near, l->c->models[j].name);
-        key_problem(l, "stream", k->name, "model", "there is no [model:%.60s]%s", k->model,
+        key_problem(l, "stream", k->name, "model", "there is no [model:%.60s]%s", name,
                     hint(&near, text));
     }
     if (k->on_gap == KY_GAP_HOLD && k->period_us == 0)
@@ -843,7 +846,7 @@ static void check_model(loader *l, int n)
     for (int i = 0; i < l->c->n_classes; i++) {
         const ky_class_cfg *k = &l->c->classes[i];
 
-        archived |= k->archive && k->model != NULL && strcmp(k->model, m->name) == 0;
+        archived |= k->archive && ky_class_nth(k, m->name) >= 0;
     }
     if (m->file != NULL && (stat(m->file, &st) < 0 || access(m->file, R_OK) < 0))
         key_problem(l, "model", m->name, "file", "%.400s: %s", m->file, strerror(errno));
@@ -1049,4 +1052,12 @@ ky_model_cfg *ky_config_model(const ky_config *c, const char *name)
         if (strcmp(c->models[i].name, name) == 0)
             return &c->models[i];
     return NULL;
+}
+
+int ky_class_nth(const ky_class_cfg *k, const char *model)
+{
+    for (int i = 0; i < k->models.n; i++)
+        if (strcmp(k->models.item[i], model) == 0)
+            return i;
+    return -1;
 }

@@ -41,19 +41,22 @@ typedef struct ky_source_cfg {
 
 enum ky_on_gap { KY_GAP_KEEP, KY_GAP_RESET, KY_GAP_HOLD };
 enum ky_late { KY_LATE_DROP, KY_LATE_ACCEPT };
-enum ky_emit { KY_EMIT_EVERY, KY_EMIT_CHANGE, KY_EMIT_END };
+enum ky_emit { KY_EMIT_END = -1, KY_EMIT_CHANGE, KY_EMIT_EVERY }; /* N: every Nth */
 enum ky_log { KY_LOG_ALL, KY_LOG_CHANGE, KY_LOG_NONE };
+
+enum { KY_CLASS_MODELS = 16 }; /* of one class at most */
 
 typedef struct ky_class_cfg {
     char *name;
     ky_list sources; /* names; empty: all */
     char *match;     /* glob on the stream id */
     ky_list features;
-    char *model;
-    int memory; /* enum ky_memory */
+    ky_list models; /* names, at least one */
+    int memory;     /* enum ky_memory */
     int64_t window, hop;
     int64_t max_gap_us; /* 0: never */
-    int on_gap, late, emit, log;
+    int on_gap, late, log;
+    int64_t emit;                      /* enum ky_emit, or every so many */
     int64_t period_us;                 /* between two samples; 0: not regular */
     int64_t max_hold;                  /* missing samples that are filled in at most */
     int64_t max_late_us, max_ahead_us; /* 0: never */
@@ -129,6 +132,8 @@ void ky_config_free(ky_config *c);
 void ky_problems_done(ky_problems *p);
 
 ky_model_cfg *ky_config_model(const ky_config *c, const char *name);
+/** Which of a class's models this is; -1: none of them. */
+int ky_class_nth(const ky_class_cfg *k, const char *model);
 
 /** The effective settings as INI (secrets masked); also the CONFIG record's text. */
 void ky_config_dump(const ky_config *c, FILE *out);

@@ -35,6 +35,13 @@ int ky_core_thread(pthread_t *t, const char *name, void *(*run)(void *), void *a
     return KY_OK;
 }
 
+int ky_core_features(const ky_pipeline *p, int class_)
+{
+    int model = p->serving[class_].model[0];
+
+    return ky_served_find(&p->served, model, atomic_load(&p->current[model]))->facts->features;
+}
+
 void ky_reasons_count(ky_reasons *r, const char *text, size_t len)
 {
     size_t n = 0;

@@ -33,6 +33,11 @@ typedef struct ky_waits {
     _Atomic bool journal, results;
 } ky_waits;
 
+/* The models of a class, as rows of [model:...]. */
+typedef struct ky_serving {
+    int n, model[KY_CLASS_MODELS];
+} ky_serving;
+
 enum { KY_MAX_REASONS = 64 };
 
 /* Rejects by reason, the part of it before a colon or digit: few and bounded. */
@@ -57,7 +62,7 @@ struct ky_pipeline {
     size_t queue_bytes;       /* of a lane's queue */
     const char **class_names; /* [classes], for units */
     const char **model_names; /* [models] */
-    int *class_model;         /* [classes]: row of its model */
+    ky_serving *serving;      /* [classes] */
     bool *holds;        /* [classes]: holes or gaps of theirs are filled with the last values */
     uint64_t live_from; /* records before this position are replayed, not published */
     _Atomic uint32_t *current; /* [models]: the version that took over last, for those who ask */
@@ -83,6 +88,9 @@ static inline uint64_t ky_record_end(const ky_record *r)
 {
     return r->pos + r->size;
 }
+
+/** Values of a sample of a class's streams: all its models, in all versions, take as many. */
+int ky_core_features(const ky_pipeline *p, int class_);
 
 /** Count a reject under its reason. */
 void ky_reasons_count(ky_reasons *r, const char *text, size_t len);

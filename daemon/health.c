@@ -18,55 +18,55 @@ bool ky_health_stands(const ky_works *w, const void *state, const float *y)
     return ky_plan_state_ok(w->plan, state, w->state_bytes);
 }
 
-static ky_sick *sick_of(ky_stream *s)
+static ky_sick *sick_of(ky_strand *d)
 {
-    if (s->sick == NULL && (s->sick = calloc(1, sizeof(*s->sick))) == NULL)
+    if (d->sick == NULL && (d->sick = calloc(1, sizeof(*d->sick))) == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
-    return s->sick;
+    return d->sick;
 }
 
-enum ky_undone ky_health_undo(ky_stream *s, const void *before, int64_t at_us)
+enum ky_undone ky_health_undo(ky_strand *d, int64_t n, const void *before, int64_t at_us)
 {
-    bool first = s->sick == NULL || s->sick->n != s->n - 1;
-    ky_sick *k = sick_of(s);
+    bool first = d->sick == NULL || d->sick->n != n - 1;
+    ky_sick *k = sick_of(d);
 
-    memcpy(s->state, before, s->works->state_bytes);
-    k->first_n = first || k->first_n < s->zero_n ? s->n : k->first_n;
-    k->n = s->n;
+    memcpy(d->state, before, d->works->state_bytes);
+    k->first_n = first || k->first_n < d->zero_n ? n : k->first_n;
+    k->n = n;
     k->at_us = at_us;
     k->times++;
-    if (s->n - k->first_n + 1 < KY_GIVE_UP)
+    if (n - k->first_n + 1 < KY_GIVE_UP)
         return first ? KY_UNDONE_FIRST : KY_UNDONE;
-    ky_works_zero(s->works, s);
-    s->cut = true;
+    ky_works_zero(d->works, d, n + 1);
+    d->cut = true;
     return KY_UNDONE_ALL;
 }
 
-void ky_health_row(const ky_stream *s, int64_t now_us, ky_row_health *ret)
+void ky_health_row(const ky_strand *d, int64_t n, int64_t now_us, ky_row_health *ret)
 {
-    ky_health h = ky_health_of(s->works->plan, s->state);
+    ky_health h = ky_health_of(d->works->plan, d->state);
 
     *ret = (ky_row_health){
         .rms = (float)ky_health_rms(&h),
         .largest = h.values > 0 ? h.largest : NAN,
         .saturated = (float)ky_health_saturated(&h),
-        .steps = s->n - s->zero_n + 1,
+        .steps = n - d->zero_n + 1,
         .written_us = now_us,
         .quarantined_us = KY_NONE,
     };
-    if (s->sick != NULL) {
-        ret->quarantines = s->sick->times;
-        ret->quarantined_us = s->sick->at_us;
-        ret->quarantined_n = s->sick->n;
-        ret->quarantined_from = s->sick->first_n;
+    if (d->sick != NULL) {
+        ret->quarantines = d->sick->times;
+        ret->quarantined_us = d->sick->at_us;
+        ret->quarantined_n = d->sick->n;
+        ret->quarantined_from = d->sick->first_n;
     }
 }
 
-void ky_health_restore(ky_stream *s, const ky_row_health *row)
+void ky_health_restore(ky_strand *d, const ky_row_health *row)
 {
     if (row->quarantines == 0)
         return;
-    *sick_of(s) = (ky_sick){ .times = row->quarantines,
+    *sick_of(d) = (ky_sick){ .times = row->quarantines,
                              .n = row->quarantined_n,
                              .first_n = row->quarantined_from,
                              .at_us = row->quarantined_us };

@@ -15,7 +15,7 @@
  * stream begins from zeros. */
 enum { KY_GIVE_UP = 32 };
 
-/* NULL in a stream: it never happened to it. */
+/* NULL in a strand: it never happened to it. */
 typedef struct ky_sick {
     int64_t times;
     int64_t n, first_n; /* the last step undone, and the first of those in a row before it */
@@ -32,15 +32,16 @@ enum ky_undone {
 };
 
 /**
- * Undoes step s->n.
+ * Undoes a step.
  *
+ * @param n       its number
  * @param before  the state before it
  * @param at_us   when its sample arrived
  */
-enum ky_undone ky_health_undo(ky_stream *s, const void *before, int64_t at_us);
+enum ky_undone ky_health_undo(ky_strand *d, int64_t n, const void *before, int64_t at_us);
 
 /** What a row of `states` says of it, and back. */
-void ky_health_row(const ky_stream *s, int64_t now_us, ky_row_health *ret);
-void ky_health_restore(ky_stream *s, const ky_row_health *row);
+void ky_health_row(const ky_strand *d, int64_t n, int64_t now_us, ky_row_health *ret);
+void ky_health_restore(ky_strand *d, const ky_row_health *row);
 
 #endif

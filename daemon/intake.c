@@ -288,13 +288,6 @@ static void put_sample(ky_intake *i, const ky_message *m, const ky_sample *s, in
     end(i, r);
 }
 
-static int features_of(const ky_pipeline *p, int class_)
-{
-    int model = p->class_model[class_];
-
-    return ky_served_find(&p->served, model, atomic_load(&p->current[model]))->facts->features;
-}
-
 /* Everything about a decoded sample that does not need the stream's past. */
 static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class, ky_err *err)
 {
@@ -323,7 +316,7 @@ static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class
             return ky_fail(err, KY_EREJECT, "a label without values needs a seq or a ts");
         return KY_OK;
     }
-    int want = features_of(i->p, *ret_class);
+    int want = ky_core_features(i->p, *ret_class);
 
     if (s->flat && s->features % want == 0) {
         s->steps = s->features / want;

@@ -128,14 +128,30 @@ static int load(const options *o, ky_config **ret)
     return rc;
 }
 
+/* What a stream of each class costs under a model. */
+static void say_costs(const ky_config *cfg, const char *name, const ky_model *m)
+{
+    for (int c = 0; c < cfg->n_classes; c++) {
+        const ky_class_cfg *k = &cfg->classes[c];
+        ky_plan *plan;
+
+        if (ky_class_nth(k, name) < 0 || ky_plan_new(m, k->memory, (int)k->window,
+                                                     k->hop > 0 ? (int)k->hop : 1, &plan, NULL) < 0)
+            continue;
+        printf("stream:%s: model %s, %zu weights, %zu bytes a stream\n", k->name, name,
+               ky_model_facts(m)->params, ky_plan_state_bytes(plan));
+        ky_plan_free(plan);
+    }
+}
+
 /* Loads and proves every model, and says what a stream costs. */
 static int check_models(const ky_config *cfg)
 {
-    int worst = KY_OK;
+    int *features = calloc((size_t)cfg->n_models + 1, sizeof(*features)), worst = KY_OK;
+    ky_err err;
 
-    for (int i = 0; i < cfg->n_models; i++) {
+    for (int i = 0; i < cfg->n_models && features != NULL; i++) {
         ky_model *m = NULL;
-        ky_err err;
         int rc = ky_served_read(cfg, i, &m, &err);
 
         if (rc < 0) {
@@ -143,21 +159,17 @@ static int check_models(const ky_config *cfg)
             worst = worst < 0 ? worst : rc;
             continue;
         }
-        for (int c = 0; c < cfg->n_classes; c++) {
-            const ky_class_cfg *k = &cfg->classes[c];
-            ky_plan *plan;
-
-            if (strcmp(k->model, cfg->models[i].name) != 0 ||
-                ky_plan_new(m, k->memory, (int)k->window, k->hop > 0 ? (int)k->hop : 1, &plan,
-                            NULL) < 0)
-                continue;
-            printf("stream:%s: model %s, %zu weights, %zu bytes a stream\n", k->name,
-                   cfg->models[i].name, ky_model_facts(m)->params, ky_plan_state_bytes(plan));
-            ky_plan_free(plan);
-        }
+        features[i] = ky_model_facts(m)->features;
+        say_costs(cfg, cfg->models[i].name, m);
         ky_model_free(m);
     }
-    return worst;
+    int rc = features != NULL ? ky_served_agree(cfg, features, &err)
+                              : ky_fail(&err, KY_ENOMEM, "out of memory");
+
+    if (rc < 0)
+        fprintf(stderr, "kymod: %s\n", err.text);
+    free(features);
+    return worst < 0 ? worst : rc;
 }
 
 /* -- signals -- */

@@ -8,14 +8,24 @@
 #include "daemon/health.h"
 #include "daemon/lane_own.h"
 
-ky_works *ky_lane_works_of(ky_lane *l, int class_, const ky_version *v)
+ky_works *ky_lane_works_of(ky_lane *l, int class_, int nth, const ky_version *v)
 {
-    return ky_works_of(&l->works[class_], v, class_, l->p->cfg->max_wave);
+    return ky_works_of(&l->works[class_], v, class_, nth, l->p->cfg->max_wave);
 }
 
-ky_works *ky_lane_works(ky_lane *l, const ky_stream *s)
+ky_works *ky_lane_works(ky_lane *l, const ky_stream *s, int nth)
 {
-    return ky_lane_works_of(l, s->class_, l->current[l->p->class_model[s->class_]]);
+    const ky_version *v = l->current[l->p->serving[s->class_].model[nth]];
+
+    return ky_lane_works_of(l, s->class_, nth, v);
+}
+
+void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut)
+{
+    ky_strand *d = ky_stream_strand(s, nth);
+
+    ky_works_zero(ky_lane_works(l, s, nth), d, s->n + 1);
+    d->cut = cut;
 }
 
 ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
@@ -23,22 +33,24 @@ ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
     ky_stream *s = ky_streams_find(&l->streams, r->stream);
 
     return s != NULL ? s
-                     : ky_streams_add(&l->streams, r->stream, r->class_, ky_record_stream(r),
-                                      r->stream_len);
+                     : ky_streams_add(&l->streams, r->stream, r->class_, l->p->serving[r->class_].n,
+                                      ky_record_stream(r), r->stream_len);
 }
 
 /* -- fences -- */
 
 static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
 {
+    const char *name = l->p->model_names[v->model];
+
     for (ky_stream *s = NULL; (s = ky_streams_next(&l->streams, s)) != NULL;) {
-        if (s->works == NULL || s->pos > r->pos || s->works->v->model != v->model)
+        int nth = ky_class_nth(&l->p->cfg->classes[s->class_], name);
+
+        if (nth < 0 || ky_stream_strand(s, nth)->works == NULL || s->pos > r->pos)
             continue;
-        if (s->away)
-            ky_pager_in(l->pager, s);
+        ky_pager_in(l->pager, s);
         ky_lane_touch(l, s);
-        ky_works_zero(ky_lane_works_of(l, s->class_, v), s);
-        s->cut = !s->ended;
+        ky_lane_zero(l, s, nth, !s->ended);
         ky_lane_applied(l, s, r);
         KY_COUNT(l->p->count.resets);
     }
@@ -117,59 +129,104 @@ void ky_lane_set_file(ky_lane *l, uint64_t file_first)
     l->file_first = file_first;
 }
 
-static void restore_extra(ky_lane *l, ky_stream *s, const ky_saved_stream *saved)
+static void restore_held(ky_lane *l, ky_stream *s, const void *held)
 {
-    int features = s->works != NULL ? s->works->v->facts->features : 0;
-    size_t len = (size_t)features * sizeof(float);
-    ky_extra extra;
-    const void *held = ky_extra_read(saved->extra, saved->extra_len, features, &extra);
+    size_t len = (size_t)ky_core_features(l->p, s->class_) * sizeof(float);
 
-    s->label = extra.label;
-    s->cut = extra.cut;
-    s->zero_n = extra.zero_n;
-    if (!l->p->holds[s->class_] || held == NULL || len == 0)
+    if (!l->p->holds[s->class_] || held == NULL)
         return;
-    if ((s->held = malloc(len)) == NULL)
+    if (s->held == NULL && (s->held = malloc(len)) == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
     memcpy(s->held, held, len);
 }
 
-int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, const ky_version *v,
-                    ky_err *err)
+/* An answer of a version that is gone is gone, too. */
+static void restore_last(ky_lane *l, ky_stream *s, ky_strand *d, int model, const ky_extra_parts *x)
 {
-    const ky_row_state *row = &saved->row;
-    ky_stream *s =
-        ky_streams_add(&l->streams, row->stream, class_, saved->name, strlen(saved->name));
-    ky_works *w = v != NULL ? ky_lane_works_of(l, class_, v) : NULL;
-    int rc = KY_OK;
+    const ky_extra_answer *a = &x->answer;
+    const ky_version *v;
 
-    s->known = true;
-    KY_COUNT(l->p->count.streams);
-    if (saved->model == NULL)
+    if (!x->is.answered ||
+        ky_served_load(&l->p->served, model, a->version, 0, false, &v, NULL) < 0 ||
+        (uint32_t)v->facts->outputs != a->outputs)
+        return;
+    ky_lane_keep_last(d,
+                      &(ky_said){ .s = s,
+                                  .v = v,
+                                  .n = a->n,
+                                  .seq = a->seq,
+                                  .ts_us = a->ts_us,
+                                  .latency_us = a->latency_us,
+                                  .score = a->score,
+                                  .label = a->label,
+                                  .quality = a->quality },
+                      x->y);
+}
+
+static int restore_strand(ky_lane *l, ky_stream *s, int nth, const ky_saved_stream *saved,
+                          const ky_version *v, ky_err *err)
+{
+    ky_works *w = v != NULL ? ky_lane_works_of(l, s->class_, nth, v) : NULL;
+    ky_extra_parts x =
+        ky_extra_read(saved->extra, saved->extra_len, ky_core_features(l->p, s->class_));
+    ky_strand *d = ky_stream_strand(s, nth);
+
+    d->label = x.is.label;
+    d->unsaid = x.is.unsaid;
+    restore_held(l, s, x.held);
+    restore_last(l, s, d, l->p->serving[s->class_].model[nth], &x);
+    ky_health_restore(d, &saved->row.health);
+    if (w == NULL || saved->row.layout != ky_plan_layout(w->plan) ||
+        !ky_plan_state_ok(w->plan, saved->blob, saved->blob_len))
+        return ky_fail(err, KY_EFORMAT, "its state is not one of %s@%u's", saved->model,
+                       saved->row.version);
+    d->works = w;
+    d->zero_n = x.is.zero_n;
+    d->cut = x.is.cut;
+    if (ky_pager_full(l->pager, w->block))
         return KY_OK;
+    d->state = ky_works_block(w);
+    memcpy(d->state, saved->blob, saved->blob_len);
+    ky_pager_used(l->pager, s, l->paged_ns);
+    return KY_OK;
+}
+
+/* The stream is as far as the row says; what rows before it said is older. */
+static void restore_numbers(ky_stream *s, const ky_row_state *row)
+{
+    for (int k = 0; k < s->n_models; k++)
+        ky_works_clear(ky_stream_strand(s, k));
+    s->leftover |= s->pos > 0;
     s->n = row->n;
     s->start_n = row->start_n;
     s->window = (ky_window){ row->seq_high, row->seq_mask, row->epoch };
     s->pos = row->pos;
     s->ts_us = row->ts_us;
     s->file_first = (uint64_t)row->file_first;
-    if (w != NULL && row->layout == ky_plan_layout(w->plan) &&
-        ky_plan_state_ok(w->plan, saved->blob, saved->blob_len)) {
-        s->works = w;
-        s->ended = row->ended;
-        s->away = ky_pager_full(l->pager, w->block);
-        if (!s->away) {
-            s->state = ky_works_block(w);
-            memcpy(s->state, saved->blob, saved->blob_len);
-            ky_pager_used(l->pager, s, l->paged_ns);
-        }
-    } else {
-        rc =
-            ky_fail(err, KY_EFORMAT, "its state is not one of %s@%u's", saved->model, row->version);
+    s->ended = row->ended;
+}
+
+int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, int nth,
+                    const ky_version *v, ky_err *err)
+{
+    const ky_row_state *row = &saved->row;
+    ky_stream *s = ky_streams_find(&l->streams, row->stream);
+
+    if (s == NULL) {
+        s = ky_streams_add(&l->streams, row->stream, class_, l->p->serving[class_].n, saved->name,
+                           strlen(saved->name));
+        s->known = true;
+        KY_COUNT(l->p->count.streams);
     }
-    restore_extra(l, s, saved);
-    ky_health_restore(s, &row->health);
-    return rc;
+    if (saved->model == NULL)
+        return KY_OK;
+    if (row->pos > s->pos)
+        restore_numbers(s, row);
+    s->leftover |= nth < 0 || row->pos < s->pos;
+    if (nth < 0)
+        return ky_fail(err, KY_EFORMAT, "it is one of model '%s', which does not answer it",
+                       saved->model);
+    return row->pos < s->pos ? KY_OK : restore_strand(l, s, nth, saved, v, err);
 }
 
 /* -- the pipeline -- */

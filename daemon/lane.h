@@ -32,12 +32,13 @@ void ky_lane_set_version(ky_lane *l, const ky_version *v);
 /** The journal file that replaying begins in. */
 void ky_lane_set_file(ky_lane *l, uint64_t file_first);
 /**
- * A stream with what results.db has of it.
+ * A stream with one of the rows that results.db has of it.
  *
- * @param v  the version its state belongs to; NULL: none, or one that is gone
+ * @param nth  whose state it is: the nth of its class's models; -1: none of them
+ * @param v    the version it belongs to; NULL: none, or one that is gone
  * @return KY_OK; KY_EFORMAT: the state is not one of v's, the stream starts from zeros
  */
-int ky_lane_restore(ky_lane *l, const ky_saved_stream *s, int class_, const ky_version *v,
+int ky_lane_restore(ky_lane *l, const ky_saved_stream *s, int class_, int nth, const ky_version *v,
                     ky_err *err);
 
 int ky_lane_start(ky_lane *l, ky_err *err);

@@ -30,7 +30,8 @@ static void make_dirty(ky_lane *l, ky_stream *s)
     }
     s->dirty = true;
     l->dirty[l->n_dirty++] = s;
-    l->dirty_bytes += s->works->state_bytes;
+    for (int k = 0; k < s->n_models; k++)
+        l->dirty_bytes += ky_stream_strand(s, k)->works->state_bytes;
     ky_lane_begin_clock(l);
 }
 
@@ -43,11 +44,12 @@ void ky_lane_touch(ky_lane *l, ky_stream *s)
         s->known = true;
         KY_COUNT(l->p->count.streams);
     }
-    if (s->state == NULL)
-        ky_works_zero(ky_lane_works(l, s), s);
+    for (int k = 0; k < s->n_models; k++)
+        if (ky_stream_strand(s, k)->works == NULL)
+            ky_lane_zero(l, s, k, !s->ended);
     if (l->p->cfg->classes[s->class_].archive && s->file_first != l->file_first) {
         s->file_first = l->file_first;
-        ky_rows_state0(u, s, l->file_first);
+        ky_rows_states0(u, s, l->file_first);
     }
     make_dirty(l, s);
 }
@@ -84,7 +86,7 @@ void ky_lane_hand_over(ky_lane *l)
     int64_t now_ns = ky_clock_mono_ns(), now_us = ky_clock_wall_us();
 
     for (size_t i = 0; i < l->n_dirty; i++) {
-        ky_rows_state(u, l->dirty[i], now_us);
+        ky_rows_states(u, l->dirty[i], now_us);
         l->dirty[i]->dirty = false;
         ky_pager_used(l->pager, l->dirty[i], now_ns);
     }

@@ -28,22 +28,32 @@ static bool time_gap(const ky_class_cfg *c, const ky_stream *s, const ky_record 
     return (uint64_t)r->ts_us - (uint64_t)s->ts_us > (uint64_t)c->max_gap_us;
 }
 
-/* What the stream's first record will do, and the version it needs; changes nothing yet. */
-static void decide(ky_lane *l, ky_stream *s, ky_slot *t)
+/* What the stream's first record will do; changes nothing yet. */
+static void decide(const ky_lane *l, const ky_stream *s, ky_slot *t)
 {
     const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
     const ky_record *r = t->r;
     bool skipped = r->flags & KY_COUNTED && ky_window_look(&s->window, r->seq) == KY_SEEN_GAP;
 
-    t->zero = r->flags & (KY_START | KY_RESET) || s->ended || s->state == NULL;
+    t->zero = r->flags & (KY_START | KY_RESET) || s->ended;
     bool silent = !t->zero && time_gap(c, s, r);
 
     t->gap = silent || skipped;
     t->reset = (silent && c->on_gap == KY_GAP_RESET) ||
                (t->gap && !t->zero && c->on_gap == KY_GAP_HOLD && r->filled == 0);
     t->zero |= t->reset;
-    t->works = t->zero ? ky_lane_works_of(l, s->class_, l->current[l->p->class_model[s->class_]])
-                       : s->works;
+}
+
+/* The stream waits for a wave of each of its models. */
+static void ready(ky_lane *l, ky_stream *s, ky_slot *t)
+{
+    t->left = s->n_models;
+    for (int k = 0; k < s->n_models; k++) {
+        ky_strand *d = ky_stream_strand(s, k);
+
+        d->step = 0;
+        ky_works_ready(t->zero || d->works == NULL ? ky_lane_works(l, s, k) : d->works, s);
+    }
 }
 
 void ky_lane_leave(ky_lane *l, ky_stream *s)
@@ -72,8 +82,8 @@ static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
     if (r->n == s->n && !s->ended) {
         ky_rows_break(ky_lane_unit(l), s, r, "ended");
         KY_COUNT(l->p->count.ended);
-        s->ended = true;
         ky_lane_tell_last(l, s, r);
+        s->ended = true;
     }
     ky_lane_applied(l, s, r);
 }
@@ -86,32 +96,29 @@ static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
     ky_lane_touch(l, s);
     ky_rows_break(ky_lane_unit(l), s, r, "forgotten");
     KY_COUNT(l->p->count.forgotten);
-    ky_works_zero(ky_lane_works(l, s), s);
+    s->ended = true;
+    for (int k = 0; k < s->n_models; k++) {
+        ky_works_clear(ky_stream_strand(s, k));
+        ky_lane_zero(l, s, k, false);
+    }
     ky_window_init(&s->window);
     s->window.epoch = epoch;
-    s->ended = true;
-    s->cut = false;
     s->ts_us = KY_NONE;
-    s->label = KY_EXTRA_NONE;
     free(s->held);
-    free(s->final);
-    free(s->sick);
     s->held = NULL;
-    s->final = NULL;
-    s->sick = NULL;
     ky_lane_applied(l, s, r);
 }
 
 void ky_lane_next(ky_lane *l, ky_stream *s)
 {
-    if (s->away && s->first != KY_NO_SLOT)
+    if (s->first != KY_NO_SLOT)
         ky_pager_in(l->pager, s);
     while (s->first != KY_NO_SLOT) {
         ky_slot *t = ky_lane_slot(l, s->first);
 
         if (t->r->type == KY_REC_SAMPLE) {
             decide(l, s, t);
-            ky_works_ready(t->works, s);
+            ready(l, s, t);
             return;
         }
         if (t->r->type == KY_REC_LABEL)

@@ -23,9 +23,10 @@ enum {
 typedef struct ky_slot {
     const ky_record *r;
     ky_stream *s;
-    ky_works *works; /* the version it will be stepped by */
-    uint32_t step, next;
-    bool done, zero, gap, reset; /* reset: zero because of a gap in time */
+    uint32_t next;
+    uint8_t left; /* so many models have not stepped all of it */
+    bool begun, done;
+    bool zero, gap, reset; /* reset: zero because of a gap in time */
 } ky_slot;
 
 struct ky_lane {
@@ -43,7 +44,7 @@ struct ky_lane {
     const ky_version **current; /* [models] */
     ky_slot *slots;             /* [KY_SLOTS] */
     uint32_t head, tail;        /* of slots, counting on */
-    int midway;                 /* streams in the middle of a record */
+    int midway;                 /* records that are begun and not done */
     const ky_record *fence;
     ky_pager *pager;
     int64_t paged_ns; /* when it was last asked */
@@ -62,9 +63,13 @@ struct ky_lane {
 
 /* -- lane.c -- */
 
-ky_works *ky_lane_works_of(ky_lane *l, int class_, const ky_version *v);
-/** The version that new starts use. */
-ky_works *ky_lane_works(ky_lane *l, const ky_stream *s);
+/** A version at work for a class, whose model it is the nth of. */
+ky_works *ky_lane_works_of(ky_lane *l, int class_, int nth, const ky_version *v);
+/** The version of its nth model that new starts use. */
+ky_works *ky_lane_works(ky_lane *l, const ky_stream *s, int nth);
+/** The stream's nth strand is that of one that has seen nothing, before its next step.
+ *  @param cut  it lost the beginning of the sequence */
+void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut);
 /** The record's stream, made if it is new. */
 ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r);
 
@@ -84,15 +89,19 @@ void ky_lane_next(ky_lane *l, ky_stream *s);
 
 /* -- lane_wave.c -- */
 
-/** A wave of each version that has streams ready; with midway only of those in the middle of a
- *  record. @return whether there was any */
+/** A wave of each version that has streams ready; with midway only of those whose record is begun.
+ *  @return whether there was any */
 bool ky_lane_waves(ky_lane *l, bool midway);
 
 /* -- lane_tell.c -- */
 
-void ky_lane_tell(ky_lane *l, const ky_said *a, const float *y);
-/** What a sequence that silence ends publishes, emit = end: its last answer. */
-void ky_lane_keep_last(ky_stream *s, const ky_said *a, const float *y);
+/** An answer is there, of the record: it is published now, later or never, as `emit` says.
+ *  @param m  of the stream, as the answer before left it
+ *  @param y  [outputs] */
+void ky_lane_tell(ky_lane *l, ky_strand *d, const ky_said *a, const ky_record *r, const float *y);
+/** a is the sequence's last answer so far. */
+void ky_lane_keep_last(ky_strand *d, const ky_said *a, const void *y);
+/** The record ends the stream's sequence. */
 void ky_lane_tell_last(ky_lane *l, ky_stream *s, const ky_record *r);
 
 /* -- lane_commit.c -- */

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-void ky_lane_tell(ky_lane *l, const ky_said *a, const float *y)
+static void publish(ky_lane *l, const ky_said *a, const float *y)
 {
     size_t len = (size_t)a->v->facts->outputs * sizeof(float), size = sizeof(*a) + len;
     ky_said *to;
@@ -27,23 +27,56 @@ void ky_lane_tell(ky_lane *l, const ky_said *a, const float *y)
     l->told_any = true;
 }
 
-void ky_lane_keep_last(ky_stream *s, const ky_said *a, const float *y)
+/* What was before the daemon started was published then, if ever. */
+static bool live(const ky_lane *l, const ky_record *r)
+{
+    return l->told != NULL && r->pos >= l->p->live_from;
+}
+
+void ky_lane_keep_last(ky_strand *d, const ky_said *a, const void *y)
 {
     size_t len = (size_t)a->v->facts->outputs * sizeof(float);
-    ky_said *kept = s->final;
+    ky_said *kept = d->last;
 
     if (kept == NULL || kept->v != a->v)
-        kept = realloc(s->final, sizeof(*a) + len);
+        kept = realloc(d->last, sizeof(*a) + len);
     if (kept == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
     *kept = *a;
-    kept->end = true;
     memcpy(kept + 1, y, len);
-    s->final = kept;
+    d->last = kept;
+}
+
+/* Whether this answer is published at once. It counts whether or not anybody listens. */
+static bool due(const ky_class_cfg *c, ky_strand *d, const ky_said *a)
+{
+    if (c->emit == KY_EMIT_CHANGE)
+        return a->label != d->label;
+    if (++d->unsaid < c->emit)
+        return false;
+    d->unsaid = 0;
+    return true;
+}
+
+void ky_lane_tell(ky_lane *l, ky_strand *d, const ky_said *a, const ky_record *r, const float *y)
+{
+    const ky_class_cfg *c = &l->p->cfg->classes[a->s->class_];
+
+    if (c->emit == KY_EMIT_END)
+        ky_lane_keep_last(d, a, y);
+    else if (due(c, d, a) && live(l, r))
+        publish(l, a, y);
 }
 
 void ky_lane_tell_last(ky_lane *l, ky_stream *s, const ky_record *r)
 {
-    if (s->final != NULL && s->final->end && r->pos >= l->p->live_from)
-        ky_lane_tell(l, s->final, (const float *)(s->final + 1));
+    for (int k = 0; k < s->n_models; k++) {
+        ky_said *last = ky_stream_strand(s, k)->last;
+
+        if (last == NULL || last->n == 0)
+            continue;
+        if (live(l, r))
+            publish(l, last, (const float *)(last + 1));
+        last->n = 0;
+    }
 }

@@ -8,7 +8,22 @@
 #include "daemon/health.h"
 #include "daemon/rows.h"
 
-/* The record's first step: what was decided is done. */
+/* The stream's strands are those of one that has seen nothing. */
+static void begin_anew(ky_lane *l, ky_stream *s, const ky_slot *t)
+{
+    if (t->r->flags & KY_START || s->ended)
+        s->start_n = s->n + 1;
+    for (int k = 0; k < s->n_models; k++) {
+        ky_strand *d = ky_stream_strand(s, k);
+
+        ky_lane_zero(l, s, k, t->reset);
+        if (d->last != NULL)
+            d->last->n = 0;
+    }
+    s->ended = false;
+}
+
+/* The record's first step, whichever model takes it: what was decided is done. */
 static void begin(ky_lane *l, ky_stream *s, ky_slot *t)
 {
     const ky_record *r = t->r;
@@ -21,56 +36,46 @@ static void begin(ky_lane *l, ky_stream *s, ky_slot *t)
         ky_rows_gap(ky_lane_unit(l), s, r, t->reset ? "reset" : r->filled > 0 ? "held" : "kept");
         KY_COUNT(l->p->count.gaps);
     }
-    if (t->zero) {
-        if (r->flags & KY_START || s->ended)
-            s->start_n = s->n + 1;
-        ky_works_zero(t->works, s);
-        if (s->final != NULL)
-            s->final->end = false; /* of another sequence */
-        s->cut = t->reset;
-        s->ended = false;
-    }
-    if (r->steps > 1)
-        l->midway++;
+    if (t->zero)
+        begin_anew(l, s, t);
+    t->begun = true;
+    l->midway++;
 }
 
-static enum ky_quality quality_of(const ky_class_cfg *c, const ky_stream *s, const ky_slot *t)
+static enum ky_quality quality_of(const ky_class_cfg *c, const ky_strand *d, const ky_slot *t)
 {
+    int64_t n = t->r->n + d->step;
+
     return t->r->flags & KY_LATE               ? KY_Q_LATE
-           : t->gap && t->step == t->r->filled ? KY_Q_GAP
-           : s->n - s->zero_n < c->warm_up     ? KY_Q_WARMING
-           : s->cut                            ? KY_Q_TRUNCATED
+           : t->gap && d->step == t->r->filled ? KY_Q_GAP
+           : n - d->zero_n < c->warm_up        ? KY_Q_WARMING
+           : d->cut                            ? KY_Q_TRUNCATED
                                                : KY_Q_OK;
 }
 
-static void answer(ky_lane *l, ky_stream *s, const ky_slot *t, const float *y, int64_t now_us)
+static void answer(ky_lane *l, ky_stream *s, ky_strand *d, const ky_slot *t, const float *y,
+                   int64_t now_us)
 {
     const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
     const ky_record *r = t->r;
-    bool last = t->step + 1 == r->steps;
     ky_said a = { .s = s,
-                  .v = s->works->v,
-                  .n = s->n,
+                  .v = d->works->v,
+                  .n = r->n + d->step,
                   .seq = r->seq,
                   .ts_us = r->ts_us,
                   .latency_us = now_us - r->arrival_us,
-                  .end = last && r->flags & KY_END,
-                  .quality = quality_of(c, s, t) };
+                  .quality = quality_of(c, d, t) };
 
     a.label = ky_served_decide(a.v->facts, y, &a.score);
-    if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != s->label))
+    if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != d->label))
         ky_rows_prediction(ky_lane_unit(l), &a, r, now_us, y);
-    s->label = a.label;
     KY_COUNT(l->p->count.answers);
-    if (l->told == NULL)
-        return;
-    if (c->emit == KY_EMIT_END && c->end_after_us > 0)
-        ky_lane_keep_last(s, &a, y);
-    if (r->pos >= l->p->live_from)
-        ky_lane_tell(l, &a, y);
+    ky_lane_tell(l, d, &a, r, y);
+    d->label = a.label;
 }
 
-static void quarantine(ky_lane *l, ky_stream *s, const char *before, const ky_record *r)
+static void quarantine(ky_lane *l, const ky_stream *s, ky_strand *d, const char *before,
+                       const ky_record *r)
 {
     static const struct {
         const char *what, *detail;
@@ -81,7 +86,7 @@ static void quarantine(ky_lane *l, ky_stream *s, const char *before, const ky_re
                                      "zeros" },
     };
     char object[KY_STREAM_MAX + 16];
-    enum ky_undone undone = ky_health_undo(s, before, r->arrival_us);
+    enum ky_undone undone = ky_health_undo(d, r->n + d->step, before, r->arrival_us);
 
     KY_COUNT(l->p->count.quarantined);
     if (undone == KY_UNDONE)
@@ -94,8 +99,8 @@ static void end_record(ky_lane *l, ky_stream *s, const ky_slot *t)
 {
     const ky_record *r = t->r;
 
-    if (r->steps > 1)
-        l->midway--;
+    l->midway--;
+    s->n += r->steps;
     if (r->flags & KY_COUNTED)
         ky_window_take(&s->window, r->seq);
     if (r->text_len > 0) {
@@ -111,6 +116,8 @@ static void end_record(ky_lane *l, ky_stream *s, const ky_slot *t)
     }
     if (!(r->flags & KY_LATE))
         s->ts_us = r->ts_us;
+    if (r->flags & KY_END)
+        ky_lane_tell_last(l, s, r);
     s->ended = r->flags & KY_END;
     ky_lane_applied(l, s, r);
 }
@@ -119,24 +126,26 @@ static void end_record(ky_lane *l, ky_stream *s, const ky_slot *t)
 static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
 {
     ky_stream *s = l->rows[row];
+    ky_strand *d = ky_stream_strand(s, w->nth);
     ky_slot *t = ky_lane_slot(l, s->first);
 
-    s->n++;
-    if (!ky_health_stands(w, s->state, l->answered[row] ? l->y[row] : NULL))
-        quarantine(l, s, w->backup + (size_t)row * w->block, t->r);
-    else if (l->answered[row] && t->step >= t->r->filled)
-        answer(l, s, t, l->y[row], now_us);
-    if (++t->step < t->r->steps) {
+    if (!ky_health_stands(w, d->state, l->answered[row] ? l->y[row] : NULL))
+        quarantine(l, s, d, w->backup + (size_t)row * w->block, t->r);
+    else if (l->answered[row] && d->step >= t->r->filled)
+        answer(l, s, d, t, l->y[row], now_us);
+    if (++d->step < t->r->steps) {
         ky_works_ready(w, s);
         return;
     }
+    if (--t->left > 0)
+        return;
     end_record(l, s, t);
     ky_lane_leave(l, s);
     ky_lane_next(l, s);
 }
 
-/* The next streams of a list; with midway only those in the middle of a record, the others keep
- * their place. */
+/* The next streams of a list; with midway only those whose record is begun, the others keep their
+ * place. */
 static int gather(ky_lane *l, ky_works *w, bool midway)
 {
     ky_stream *s = w->first, *last = w->last, *next;
@@ -144,8 +153,8 @@ static int gather(ky_lane *l, ky_works *w, bool midway)
 
     w->first = w->last = NULL;
     for (; s != NULL && B < l->p->cfg->max_wave; s = next) {
-        next = s->ready;
-        if (midway && ky_lane_slot(l, s->first)->step == 0)
+        next = ky_stream_strand(s, w->nth)->ready;
+        if (midway && !ky_lane_slot(l, s->first)->begun)
             ky_works_ready(w, s);
         else
             l->rows[B++] = s;
@@ -154,7 +163,7 @@ static int gather(ky_lane *l, ky_works *w, bool midway)
         if (w->first == NULL)
             w->first = s;
         else
-            w->last->ready = s;
+            ky_stream_strand(w->last, w->nth)->ready = s;
         w->last = last;
     }
     return B;
@@ -169,14 +178,15 @@ static bool wave(ky_lane *l, ky_works *w, bool midway)
         return false;
     for (int i = 0; i < B; i++) {
         ky_stream *s = l->rows[i];
+        const ky_strand *d = ky_stream_strand(s, w->nth);
         ky_slot *t = ky_lane_slot(l, s->first);
 
-        if (t->step == 0)
+        if (!t->begun)
             begin(l, s, t);
-        l->x[i] = ky_record_x(t->r) + (size_t)t->step * t->r->features;
-        l->state[i] = s->state;
+        l->x[i] = ky_record_x(t->r) + (size_t)d->step * t->r->features;
+        l->state[i] = d->state;
         l->y[i] = w->y + (size_t)i * (size_t)outputs;
-        memcpy(w->backup + (size_t)i * w->block, s->state, w->state_bytes);
+        memcpy(w->backup + (size_t)i * w->block, d->state, w->state_bytes);
     }
     ky_plan_step(w->plan, w->wave, B, l->x, l->state, l->y, l->answered);
     KY_COUNT(l->p->count.waves[B]);

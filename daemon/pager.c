@@ -38,7 +38,11 @@ void ky_pager_used(ky_pager *g, ky_stream *s, int64_t now_ns)
 
     if (s->kept > 0)
         unlink_stream(g, s);
-    s->kept = (uint32_t)s->works->block;
+    for (int k = 0; k < s->n_models; k++) {
+        const ky_strand *d = ky_stream_strand(s, k);
+
+        s->kept += d->state != NULL ? (uint32_t)d->works->block : 0;
+    }
     g->bytes += s->kept;
     s->used_ns = now_ns;
     s->older = l->last;
@@ -80,29 +84,49 @@ void ky_pager_out(ky_pager *g, int64_t now_ns)
             continue;
         }
         unlink_stream(g, s);
-        ky_works_give_back(s->works, s->state);
-        s->state = NULL;
-        s->away = true;
+        for (int k = 0; k < s->n_models; k++) {
+            ky_strand *d = ky_stream_strand(s, k);
+
+            if (d->state != NULL)
+                ky_works_give_back(d->works, d->state);
+            d->state = NULL;
+        }
         KY_COUNT(g->p->count.paged_out);
     }
 }
 
-void ky_pager_in(ky_pager *g, ky_stream *s)
+static void page_in(ky_pager *g, const ky_stream *s, ky_strand *d)
 {
-    const ky_works *w = s->works;
+    const ky_works *w = d->works;
     size_t len = 0;
     ky_err err;
 
-    s->state = ky_works_block(s->works);
-    int rc = ky_results_state(g->r, s->id, s->state, w->state_bytes, &len, &err);
+    d->state = ky_works_block(d->works);
+    int rc = ky_results_state(g->r, s->id, g->p->model_names[w->v->model], d->state, w->state_bytes,
+                              &len, &err);
 
     if (rc < 0)
         ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "lane",
                     "the state of stream %s cannot be read back: %s", s->name, err.text);
-    if (!ky_plan_state_ok(w->plan, s->state, len))
+    if (!ky_plan_state_ok(w->plan, d->state, len))
         ky_core_die(EX_DATAERR, "lane", "the state of stream %s came back as another: %zu bytes",
                     s->name, len);
-    s->away = false;
+}
+
+void ky_pager_in(ky_pager *g, ky_stream *s)
+{
+    bool any = false;
+
+    for (int k = 0; k < s->n_models; k++) {
+        ky_strand *d = ky_stream_strand(s, k);
+
+        if (d->works == NULL || d->state != NULL)
+            continue;
+        page_in(g, s, d);
+        any = true;
+    }
+    if (!any)
+        return;
     ky_pager_used(g, s, ky_clock_mono_ns());
     KY_COUNT(g->p->count.paged_in);
 }

@@ -16,7 +16,7 @@ typedef struct ky_pager ky_pager;
 int ky_pager_new(ky_pipeline *p, ky_pager **ret, ky_err *err);
 void ky_pager_free(ky_pager *g);
 
-/** The stream, which has a state, was used now. */
+/** The stream, which has a state in memory, was used now. */
 void ky_pager_used(ky_pager *g, ky_stream *s, int64_t now_ns);
 
 /** Whether another state of so many bytes would be too much. */
@@ -26,7 +26,8 @@ bool ky_pager_full(const ky_pager *g, size_t bytes);
  *  state is committed as it is. */
 void ky_pager_out(ky_pager *g, int64_t now_ns);
 
-/** The state of one that was taken out. A results.db that does not have it ends the process. */
+/** The states of it that were taken out, if any. A results.db that does not have them ends the
+ *  process. */
 void ky_pager_in(ky_pager *g, ky_stream *s);
 
 #endif

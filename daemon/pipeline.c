@@ -73,14 +73,14 @@ static int share(ky_pipeline *p, ky_err *err)
     p->n_lanes = lanes_wanted(cfg);
     p->queue_bytes = LEAST_QUEUE;
     p->class_names = calloc(classes, sizeof(char *));
-    p->class_model = calloc(classes, sizeof(int));
+    p->serving = calloc(classes, sizeof(*p->serving));
     p->holds = calloc(classes, sizeof(bool));
     p->model_names = calloc(models, sizeof(char *));
     p->current = calloc(models, sizeof(*p->current));
     p->count.waves = calloc((size_t)cfg->max_wave + 1, sizeof(*p->count.waves));
     p->lanes = calloc((size_t)p->n_lanes, sizeof(ky_lane *));
     p->intakes = calloc((size_t)cfg->n_sources + 1, sizeof(ky_intake *));
-    if (p->class_names == NULL || p->class_model == NULL || p->holds == NULL ||
+    if (p->class_names == NULL || p->serving == NULL || p->holds == NULL ||
         p->model_names == NULL || p->current == NULL || p->count.waves == NULL ||
         p->lanes == NULL || p->intakes == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory");
@@ -93,10 +93,9 @@ static int share(ky_pipeline *p, ky_err *err)
     for (int i = 0; i < cfg->n_classes; i++) {
         p->class_names[i] = cfg->classes[i].name;
         p->holds[i] = class_holds(cfg, i);
-        p->class_model[i] = ky_served_model(cfg, cfg->classes[i].model);
-        if (p->class_model[i] < 0)
-            return ky_fail(err, KY_EINVAL, "[stream:%s] model '%s': there is no [model:%s]",
-                           cfg->classes[i].name, cfg->classes[i].model, cfg->classes[i].model);
+        for (int k = 0; k < cfg->classes[i].models.n; k++)
+            p->serving[i].model[p->serving[i].n++] =
+                ky_served_model(cfg, cfg->classes[i].models.item[k]);
     }
     return KY_OK;
 }
@@ -298,7 +297,7 @@ void ky_pipeline_free(ky_pipeline *p)
         close(p->lock_fd);
     pthread_mutex_destroy(&p->reasons.lock);
     free(p->class_names);
-    free(p->class_model);
+    free(p->serving);
     free(p->model_names);
     free(p->holds);
     free((void *)p->current);

@@ -175,13 +175,6 @@ size_t ky_publisher_json(char *buf, size_t size, const ky_config *cfg, const ky_
 
 /* -- telling -- */
 
-static bool wanted(const ky_class_cfg *c, const ky_said *a)
-{
-    if (c->emit == KY_EMIT_END)
-        return a->end;
-    return c->emit != KY_EMIT_CHANGE || a->label != a->s->told;
-}
-
 static bool room(ky_publisher *b, size_t need)
 {
     if (need <= b->size)
@@ -201,9 +194,6 @@ static void tell(ky_publisher *b, ky_said *a)
     char name[KY_NAME_MAX + KY_STREAM_MAX + 3];
     text topic = { name, sizeof(name), 0 };
 
-    if (!wanted(c, a))
-        return;
-    a->s->told = a->label;
     a->s->pub++;
     size_t len = ky_publisher_json(b->buf, b->size, b->p->cfg, a);
 

@@ -1,7 +1,8 @@
 /*
- * The publisher: one thread that tells every answer to whoever listens (DESIGN 4.2), on all
- * [publish:...] sockets. A lane puts answers into its own queue; a subscriber that does not keep
- * up loses messages in its own socket and sees that by `pub`, nobody waits for it.
+ * The publisher: one thread that tells answers to whoever listens (DESIGN 4.2), on all
+ * [publish:...] sockets. A lane puts those that are to be told into its own queue; a subscriber
+ * that does not keep up loses messages in its own socket and sees that by `pub`, nobody waits for
+ * it.
  */
 #ifndef KY_PUBLISH_H
 #define KY_PUBLISH_H
@@ -12,13 +13,12 @@
 
 /* One answer on its way to the publisher; [outputs] floats follow. */
 typedef struct ky_said {
-    ky_stream *s; /* its name never changes; `pub` and `told` are the publisher's */
+    ky_stream *s; /* its name never changes; `pub` is the publisher's */
     const ky_version *v;
     int64_t n, seq, ts_us, latency_us;
     float score;
     int32_t label;
     uint8_t quality;
-    bool end; /* of the sequence */
 } ky_said;
 
 typedef struct ky_publisher ky_publisher;

@@ -132,13 +132,20 @@ static int recover_model(ky_pipeline *p, ky_recovery *v, int model, ky_err *err)
 
 int ky_recover_models(ky_pipeline *p, ky_recovery *v, ky_err *err)
 {
-    for (int i = 0; i < p->cfg->n_models; i++) {
-        int rc = recover_model(p, v, i, err);
+    int *features = calloc((size_t)p->cfg->n_models + 1, sizeof(*features)), rc = KY_OK;
 
-        if (rc < 0)
-            return rc;
+    if (features == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory");
+    for (int i = 0; rc == KY_OK && i < p->cfg->n_models; i++) {
+        rc = recover_model(p, v, i, err);
+        if (rc == KY_OK)
+            features[i] =
+                ky_served_find(&p->served, i, atomic_load(&p->current[i]))->facts->features;
     }
-    return KY_OK;
+    if (rc == KY_OK)
+        rc = ky_served_agree(p->cfg, features, err);
+    free(features);
+    return rc;
 }
 
 /* -- states -- */
@@ -168,11 +175,13 @@ static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
 
     if (rc < 0 || class_ < 0)
         return rc;
-    int model = p->class_model[class_];
+    int nth = s->model != NULL ? ky_class_nth(&p->cfg->classes[class_], s->model) : -1;
 
-    if (s->model != NULL && strcmp(s->model, p->cfg->models[model].name) == 0)
-        ky_served_load(&p->served, model, s->row.version, 0, false, &v, &why);
-    if (ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, v, &why) < 0) {
+    if (nth >= 0)
+        ky_served_load(&p->served, p->serving[class_].model[nth], s->row.version, 0, false, &v,
+                       &why);
+    if (ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, nth, v, &why) <
+        0) {
         if (w->damaged++ < 10)
             ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
                    "its state cannot be used, it starts from zeros: %s", why.text);
@@ -291,10 +300,7 @@ static bool answerable(ky_pipeline *p, int class_, const ky_record *r)
 {
     if (class_ < 0 || r->type != KY_REC_SAMPLE)
         return class_ >= 0;
-    int model = p->class_model[class_];
-    const ky_version *v = ky_served_find(&p->served, model, atomic_load(&p->current[model]));
-
-    return (int)r->features == v->facts->features;
+    return (int)r->features == ky_core_features(p, class_);
 }
 
 static int replay(const ky_record *r, void *arg, ky_err *err)

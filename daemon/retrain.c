@@ -79,7 +79,7 @@ static void args_done(args *a)
 
 static bool archived(const ky_class_cfg *k, const ky_model_cfg *m)
 {
-    return k->archive && strcmp(k->model, m->name) == 0;
+    return k->archive && ky_class_nth(k, m->name) >= 0;
 }
 
 static void add_segments(const ky_retrainer *t, const ky_model_cfg *m, args *a, int *ret_classes)

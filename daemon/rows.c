@@ -18,12 +18,45 @@ void ky_rows_stream(ky_unit *u, const ky_stream *s)
     *KY_ADD(&u->streams) = row;
 }
 
-/* What answers and records to come need besides the state goes with it. */
-static ky_row_state row_of(ky_unit *u, const ky_stream *s)
+/* Bytes behind what `span` has, which are the unit's last. */
+static void append(ky_unit *u, ky_span *span, const void *p, size_t len)
 {
-    const ky_works *w = s->works;
-    size_t held = s->held != NULL ? (size_t)w->v->facts->features * sizeof(float) : 0;
-    ky_extra extra = { .label = s->label, .cut = s->cut, .zero_n = s->zero_n };
+    span->len += ky_unit_bytes(u, p, len).len;
+}
+
+/* What answers and records to come need besides the state. */
+static ky_span extra_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool first)
+{
+    const ky_said *last = d->last != NULL && d->last->n > 0 && !s->ended ? d->last : NULL;
+    ky_extra is = { .label = d->label,
+                    .cut = d->cut,
+                    .answered = last != NULL,
+                    .unsaid = d->unsaid,
+                    .zero_n = d->zero_n };
+    ky_span span = ky_unit_bytes(u, &is, sizeof(is));
+
+    if (last != NULL) {
+        const ky_extra_answer answer = { .n = last->n,
+                                         .seq = last->seq,
+                                         .ts_us = last->ts_us,
+                                         .latency_us = last->latency_us,
+                                         .version = last->v->version,
+                                         .label = last->label,
+                                         .score = last->score,
+                                         .quality = last->quality,
+                                         .outputs = (uint32_t)last->v->facts->outputs };
+
+        append(u, &span, &answer, sizeof(answer));
+        append(u, &span, last + 1, answer.outputs * sizeof(float));
+    }
+    if (first && s->held != NULL)
+        append(u, &span, s->held, (size_t)d->works->v->facts->features * sizeof(float));
+    return span;
+}
+
+static ky_row_state row_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool first)
+{
+    const ky_works *w = d->works;
     ky_row_state row = {
         .stream = s->id,
         .model = (uint16_t)w->v->model,
@@ -36,15 +69,13 @@ static ky_row_state row_of(ky_unit *u, const ky_stream *s)
         .seq_mask = s->window.mask,
         .ts_us = s->ts_us,
         .ended = s->ended,
+        .sweep = first && s->leftover,
         .layout = ky_plan_layout(w->plan),
         .file_first = (int64_t)s->file_first,
     };
 
-    row.blob = ky_unit_bytes(u, s->state, w->state_bytes);
-    memcpy(w->extra, &extra, sizeof(extra));
-    if (held > 0)
-        memcpy(w->extra + sizeof(extra), s->held, held);
-    row.extra = ky_unit_bytes(u, w->extra, sizeof(extra) + held);
+    row.blob = ky_unit_bytes(u, d->state, w->state_bytes);
+    row.extra = extra_of(u, s, d, first);
     return row;
 }
 
@@ -70,21 +101,28 @@ static void describe(ky_unit *u, ky_works *w)
     w->described = true;
 }
 
-void ky_rows_state(ky_unit *u, const ky_stream *s, int64_t now_us)
+void ky_rows_states(ky_unit *u, ky_stream *s, int64_t now_us)
 {
-    ky_row_state row = row_of(u, s);
+    for (int k = 0; k < s->n_models; k++) {
+        const ky_strand *d = ky_stream_strand(s, k);
+        ky_row_state row = row_of(u, s, d, k == 0);
 
-    if (!s->works->described)
-        describe(u, s->works);
-    ky_health_row(s, now_us, &row.health);
-    *KY_ADD(&u->states) = row;
+        if (!d->works->described)
+            describe(u, d->works);
+        ky_health_row(d, s->n, now_us, &row.health);
+        *KY_ADD(&u->states) = row;
+    }
+    s->leftover = false;
 }
 
-void ky_rows_state0(ky_unit *u, const ky_stream *s, uint64_t file_first)
+void ky_rows_states0(ky_unit *u, ky_stream *s, uint64_t file_first)
 {
-    ky_row_state0 row = { .file_first = file_first, .row = row_of(u, s) };
+    for (int k = 0; k < s->n_models; k++) {
+        ky_row_state0 row = { .file_first = file_first,
+                              .row = row_of(u, s, ky_stream_strand(s, k), k == 0) };
 
-    *KY_ADD(&u->states0) = row;
+        *KY_ADD(&u->states0) = row;
+    }
 }
 
 void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char *what)

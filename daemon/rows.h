@@ -14,10 +14,10 @@ ky_span ky_rows_text(ky_unit *u, const char *s);
 
 /** A stream seen for the first time. */
 void ky_rows_stream(ky_unit *u, const ky_stream *s);
-/** A stream's whole row; it has a state. */
-void ky_rows_state(ky_unit *u, const ky_stream *s, int64_t now_us);
+/** A stream's rows, one for each of its models; it has their states. */
+void ky_rows_states(ky_unit *u, ky_stream *s, int64_t now_us);
 /** The same, as it was before the first record of a journal file. */
-void ky_rows_state0(ky_unit *u, const ky_stream *s, uint64_t file_first);
+void ky_rows_states0(ky_unit *u, ky_stream *s, uint64_t file_first);
 /** The record comes after a gap; `what` was done about it. */
 void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char *what);
 /** What was between the stream's last sample and now; `what` was made of it. */

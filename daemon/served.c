@@ -27,22 +27,21 @@ static void version_free(ky_version *v, int n_classes)
     free(v);
 }
 
-static int plan_class(const ky_config *cfg, const ky_class_cfg *c, const ky_model *m, bool test,
+static int plan_class(const ky_class_cfg *c, const char *model, const ky_model *m, bool test,
                       ky_plan **ret, ky_err *err)
 {
     const ky_model_info *f = ky_model_facts(m);
     int rc;
 
-    (void)cfg;
     if (c->features.n > 0 && c->features.n != f->features)
         return ky_fail(err, KY_ESHAPE,
                        "[stream:%s] has %d features, its model '%s' takes %d values a step",
-                       c->name, c->features.n, c->model, f->features);
+                       c->name, c->features.n, model, f->features);
     rc = ky_plan_new(m, c->memory, (int)c->window, (int)(c->hop > 0 ? c->hop : 1), ret, err);
     if (rc < 0)
-        return ky_context(err, rc, "[stream:%s] model '%s'", c->name, c->model);
+        return ky_context(err, rc, "[stream:%s] model '%s'", c->name, model);
     if (test && (rc = ky_plan_selftest(*ret, err)) < 0)
-        return ky_context(err, rc, "[stream:%s] self-test of model '%s'", c->name, c->model);
+        return ky_context(err, rc, "[stream:%s] self-test of model '%s'", c->name, model);
     return KY_OK;
 }
 
@@ -51,9 +50,9 @@ static int plan_all(const ky_config *cfg, int model, const ky_model *m, bool tes
                     ky_err *err)
 {
     for (int c = 0; c < cfg->n_classes; c++) {
-        if (strcmp(cfg->classes[c].model, cfg->models[model].name) != 0)
+        if (ky_class_nth(&cfg->classes[c], cfg->models[model].name) < 0)
             continue;
-        int rc = plan_class(cfg, &cfg->classes[c], m, test, &plan[c], err);
+        int rc = plan_class(&cfg->classes[c], cfg->models[model].name, m, test, &plan[c], err);
 
         if (rc < 0)
             return rc;
@@ -102,6 +101,26 @@ out:
     free(plan);
     ky_model_free(m);
     return rc;
+}
+
+int ky_served_agree(const ky_config *cfg, const int *features, ky_err *err)
+{
+    for (int c = 0; c < cfg->n_classes; c++) {
+        const ky_list *names = &cfg->classes[c].models;
+        int first = ky_served_model(cfg, names->item[0]);
+
+        for (int k = 1; k < names->n; k++) {
+            int other = ky_served_model(cfg, names->item[k]);
+
+            if (features[first] > 0 && features[other] > 0 && features[first] != features[other])
+                return ky_fail(err, KY_ESHAPE,
+                               "[stream:%s] model '%s' takes %d values a sample, model '%s' %d: "
+                               "those of one class must take as many",
+                               cfg->classes[c].name, names->item[0], features[first],
+                               names->item[k], features[other]);
+        }
+    }
+    return KY_OK;
 }
 
 /* -- all versions -- */

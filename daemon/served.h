@@ -20,7 +20,7 @@ typedef struct ky_version {
     uint64_t hash;
     ky_model *m;
     const ky_model_info *facts;
-    ky_plan **plan; /* [classes]; NULL for classes that another model serves */
+    ky_plan **plan; /* [classes]; NULL for classes that it does not serve */
     struct ky_version *next;
 } ky_version;
 
@@ -54,6 +54,11 @@ int ky_served_model(const ky_config *cfg, const char *name);
 /** The file of [model:...] as the configuration names it, proved to fit and to step rightly.
  *  The caller frees it. */
 int ky_served_read(const ky_config *cfg, int model, ky_model **ret, ky_err *err);
+
+/** Whether the models of every class take as many values.
+ *  @param features  [models] how many each takes; 0: not known
+ *  @return KY_ESHAPE: two do not, and err names them */
+int ky_served_agree(const ky_config *cfg, const int *features, ky_err *err);
 
 /** The version with this hash in the store, 0 if there is none. */
 uint32_t ky_served_by_hash(const ky_served *s, int model, uint64_t hash);

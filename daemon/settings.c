@@ -237,8 +237,12 @@ const ky_setting ky_settings[] = {
       "Which ids belong to it: a pattern with *, ? and [...].", NULL },
     { KY_SECTION_STREAM, "features", KY_SET_LIST, STREAM(features), "", 0, 4096, NULL, NULL, false,
       "Names of the values of one sample, in order. Empty: as the model has it.", "ax, ay, az" },
-    { KY_SECTION_STREAM, "model", KY_SET_TEXT, STREAM(model), NULL, 0, KY_NAME_MAX, NULL, NULL,
-      true, "The [model:NAME] that answers.", "vibration" },
+    { KY_SECTION_STREAM, "model", KY_SET_LIST, STREAM(models), NULL, 0, KY_CLASS_MODELS, NULL, NULL,
+      true,
+      "The [model:NAME] that answers; or several, each of which answers every sample, with a state "
+      "and "
+      "versions of its own. They must take as many values a sample.",
+      "vibration" },
     { KY_SECTION_STREAM, "memory", KY_SET_CHOICE, STREAM(memory), "stream", 0, 0, memories, NULL,
       false,
       "stream: the model's state lives on from sample to sample, without end. window: every "
@@ -292,9 +296,10 @@ const ky_setting ky_settings[] = {
       "10m" },
     { KY_SECTION_STREAM, "warm_up", KY_SET_NUMBER, STREAM(warm_up), "0", 0, 1e6, NULL, NULL, false,
       "So many answers after a start from zeros have the quality warming.", NULL },
-    { KY_SECTION_STREAM, "emit", KY_SET_CHOICE, STREAM(emit), "every", 0, 0, emits, NULL, false,
-      "Which answers are published: every one, those whose label differs from the one before, or "
-      "those at the end of a sequence.",
+    { KY_SECTION_STREAM, "emit", KY_SET_NTH, STREAM(emit), "every", 1, 1e6, emits, NULL, false,
+      "Which answers of each model are published: every one, those whose label differs from the "
+      "one "
+      "before, the last of each sequence, or one of so many.",
       NULL },
     { KY_SECTION_STREAM, "log", KY_SET_CHOICE, STREAM(log), "all", 0, 0, logs, NULL, false,
       "Which answers are kept in the table predictions.", NULL },
@@ -362,6 +367,8 @@ static const unit time_suffixes[] = { { "d", US_DAY }, { "h", US_HOUR }, { "m", 
 static const unit size_suffixes[] = { { "T", K *G }, { "G", G }, { "M", M },
                                       { "K", K },    { "", 1 },  { NULL, 0 } };
 
+static const unit nth_suffixes[] = { { "", 1 }, { NULL, 0 } };
+
 static const ky_word bools[] = { { "yes", 1 },   { "no", 0 }, { "true", 1 },
                                  { "false", 0 }, { "on", 1 }, { "off", 0 },
                                  { "1", 1 },     { "0", 0 },  { NULL, 0 } };
@@ -383,7 +390,9 @@ const ky_setting *ky_setting_find(enum ky_section section, const char *key)
 
 static const unit *units_of(const ky_setting *s)
 {
-    return s->type == KY_SET_SIZE ? size_suffixes : time_suffixes;
+    return s->type == KY_SET_SIZE  ? size_suffixes
+           : s->type == KY_SET_NTH ? nth_suffixes
+                                   : time_suffixes;
 }
 
 /* Appends to text of a bounded size. */
@@ -418,6 +427,7 @@ static void put_range(const ky_setting *s, char *ret, size_t size)
              : real                    ? "a number"
              : s->type == KY_SET_SIZE  ? "a size (bytes, or with K, M, G)"
              : s->type == KY_SET_EVERY ? "every and a time (with us, ms, s, m, h or d)"
+             : s->type == KY_SET_NTH   ? "every and a whole number"
                                        : "a time (with us, ms, s, m, h or d)",
              lo, hi);
     add(ret, size, both, "");
@@ -581,7 +591,7 @@ static int parse_quantity(const ky_setting *s, const char *text, void *obj, ky_e
         put_integer(s, obj, w->value);
         return KY_OK;
     }
-    if (s->type == KY_SET_EVERY) {
+    if (s->type == KY_SET_EVERY || s->type == KY_SET_NTH) {
         if (strncmp(text, "every", 5) != 0 || !isblank((unsigned char)text[5]))
             return not_allowed(s, text, err);
         number = text + 5 + strspn(text + 5, " \t");
@@ -593,6 +603,8 @@ static int parse_quantity(const ky_setting *s, const char *text, void *obj, ky_e
     while (u->suffix != NULL && strcmp(u->suffix, rest) != 0)
         u++;
     if (u->suffix == NULL)
+        return not_allowed(s, text, err);
+    if (s->type == KY_SET_NTH && v != floor(v))
         return not_allowed(s, text, err);
     v = round(v * u->factor);
     if (v < s->min || v > s->max)
@@ -704,6 +716,7 @@ int ky_setting_parse(const ky_setting *s, const char *key, const char *text, con
     case KY_SET_SIZE:
     case KY_SET_TIME:
     case KY_SET_EVERY:
+    case KY_SET_NTH:
         return parse_quantity(s, text, obj, err);
     case KY_SET_PAIRS:
         return parse_pair(s, key, text, obj, err);
@@ -792,7 +805,7 @@ char *ky_setting_text(const ky_setting *s, const void *obj)
         snprintf(text, sizeof(text), "%lld", (long long)integer(s, obj));
         return strdup(text);
     }
-    if (s->type == KY_SET_EVERY)
+    if (s->type == KY_SET_EVERY || s->type == KY_SET_NTH)
         strcpy(text, "every ");
     put_quantity(units_of(s), (double)integer(s, obj), text + strlen(text),
                  sizeof(text) - strlen(text));

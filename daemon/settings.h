@@ -28,6 +28,7 @@ enum ky_setting_type {
     KY_SET_SIZE,   /* int64_t, bytes */
     KY_SET_TIME,   /* int64_t, microseconds */
     KY_SET_EVERY,  /* likewise, written `every 24h` */
+    KY_SET_NTH,    /* int64_t, a number written `every 10` */
     KY_SET_REAL,   /* double */
     KY_SET_PAIRS,  /* ky_kv * and its int: keys that begin with the row's */
 };

@@ -49,13 +49,30 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq)
     return seen;
 }
 
-const void *ky_extra_read(const void *extra, size_t len, int features, ky_extra *ret)
+ky_extra_parts ky_extra_read(const void *extra, size_t len, int features)
 {
-    *ret = (ky_extra){ .label = KY_EXTRA_NONE };
-    if (extra == NULL || len < sizeof(*ret))
-        return NULL;
-    memcpy(ret, extra, sizeof(*ret));
-    return len - sizeof(*ret) == (size_t)features * sizeof(float)
-               ? (const char *)extra + sizeof(*ret)
-               : NULL;
+    ky_extra_parts x = { .is.label = KY_EXTRA_NONE };
+    const char *at = extra;
+
+    if (extra == NULL || len < sizeof(x.is))
+        return x;
+    memcpy(&x.is, at, sizeof(x.is));
+    at += sizeof(x.is);
+    len -= sizeof(x.is);
+    if (x.is.answered) {
+        x.is.answered = len >= sizeof(x.answer);
+        memcpy(&x.answer, at, x.is.answered ? sizeof(x.answer) : 0);
+        size_t size = sizeof(x.answer) + x.answer.outputs * sizeof(float);
+
+        if (!x.is.answered || len < size) {
+            x.is.answered = false;
+            return x;
+        }
+        x.y = at + sizeof(x.answer);
+        at += size;
+        len -= size;
+    }
+    if (len > 0 && len == (size_t)features * sizeof(float))
+        x.held = at;
+    return x;
 }

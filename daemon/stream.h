@@ -36,47 +36,79 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq);
 struct ky_works;
 struct ky_said;
 struct ky_sick;
+struct ky_stream;
+
+/* What a stream has under one of its class's models. With works and no state, the state is in
+ * results.db alone. */
+typedef struct ky_strand {
+    struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
+    void *state;
+    struct ky_stream *ready; /* the next in its version's list of ready streams */
+    struct ky_said *last;    /* emit = end: the last answer; its n is 0 in a new sequence */
+    struct ky_sick *sick;    /* its steps that were undone; NULL: none */
+    int64_t zero_n;          /* the first step since the state was zeros */
+    uint32_t step;           /* of the record in hand: steps done */
+    uint32_t unsaid;         /* emit = every N: answers since one was published */
+    int label;               /* of the last answer */
+    bool cut;                /* its state lost the beginning of the present sequence */
+} ky_strand;
 
 typedef struct ky_stream {
     uint32_t id;
     uint16_t class_;
     uint8_t name_len;
-    bool known; /* it has its row in `streams`, or that is in the unit being filled */
-    bool ended; /* the next sample starts from zeros */
-    bool dirty; /* its state is newer than what was handed to the writer */
-    bool away;  /* its state is in results.db alone; works says whose it is */
-    bool cut;   /* its state lost the beginning of the present sequence */
-    int label;  /* of the last answer */
+    uint8_t n_models;
+    bool known;    /* it has its row in `streams`, or that is in the unit being filled */
+    bool ended;    /* the next sample starts from zeros */
+    bool dirty;    /* its states are newer than what was handed to the writer */
+    bool leftover; /* results.db has rows of it that are older, of models it has no longer */
     char *name;
-    struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
-    void *state;
-    float *held;           /* the last values, where a source fills holes with them; else NULL */
-    struct ky_said *final; /* the last answer, where the end of a sequence may come by silence */
-    struct ky_sick *sick;  /* its steps that were undone; NULL: none */
+    ky_strand strand; /* under its first model */
+    ky_strand *more;  /* [n_models - 1] under the others; NULL: there are none */
+    float *held;      /* the last values, where a source fills holes with them; else NULL */
     int64_t n, start_n, ts_us;
-    int64_t zero_n; /* the first step since the state was zeros */
     ky_window window;
     uint64_t pos;                    /* records before this are applied */
     uint64_t file_first;             /* the journal file in which its state0 was taken */
     uint32_t first, last;            /* slots of its waiting records */
-    struct ky_stream *ready;         /* the next in its model's list of ready streams */
     struct ky_stream *older, *newer; /* the pager's: by last use */
     int64_t used_ns;
-    uint32_t kept; /* bytes of the state, while it is in memory */
+    uint32_t kept; /* bytes of its states in memory */
     uint64_t pub;  /* the publisher's: messages published */
-    int told;      /* the publisher's: label last told, emit = change; -2: none */
 } ky_stream;
 
-/* What a lane keeps in ky_row_state.extra; the held values follow, if there are any. */
+static inline ky_strand *ky_stream_strand(ky_stream *s, int nth)
+{
+    return nth == 0 ? &s->strand : &s->more[nth - 1];
+}
+
+/* What is kept of a strand besides its state, in ky_row_state.extra: this, then the last answer
+ * if there is one, then the held values if there are any (with the first model's). */
 typedef struct ky_extra {
-    int32_t label; /* last told */
-    uint32_t cut;
+    int32_t label; /* of the last answer */
+    uint32_t cut : 1, answered : 1, unsaid : 30;
     int64_t zero_n;
 } ky_extra;
 
+/* [outputs] floats follow. */
+typedef struct ky_extra_answer {
+    int64_t n, seq, ts_us, latency_us;
+    uint32_t version;
+    int32_t label;
+    float score;
+    uint32_t quality : 8, outputs : 24;
+} ky_extra_answer;
+
+typedef struct ky_extra_parts {
+    ky_extra is;
+    ky_extra_answer answer; /* if is.answered */
+    const void *y;          /* [answer.outputs] unaligned */
+    const void *held;       /* [features] unaligned; NULL: there are none */
+} ky_extra_parts;
+
 enum { KY_EXTRA_NONE = -2 };
 
-/** Reads it back. @return [features] the held values, unaligned; NULL: there are none */
-const void *ky_extra_read(const void *extra, size_t len, int features, ky_extra *ret);
+/** Reads it back. */
+ky_extra_parts ky_extra_read(const void *extra, size_t len, int features);
 
 #endif

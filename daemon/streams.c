@@ -5,6 +5,7 @@
 #include <sysexits.h>
 
 #include "daemon/core.h"
+#include "daemon/works.h"
 
 enum { SLAB = 1024, NO_SLOT = UINT32_MAX };
 
@@ -18,8 +19,9 @@ void ky_streams_done(ky_streams *t)
     for (ky_stream *s = NULL; (s = ky_streams_next(t, s)) != NULL;) {
         free(s->name);
         free(s->held);
-        free(s->final);
-        free(s->sick);
+        for (int k = 0; k < s->n_models; k++)
+            ky_works_clear(ky_stream_strand(s, k));
+        free(s->more);
     }
     for (size_t i = 0; i < t->n_slabs; i++)
         free(t->slabs[i]);
@@ -58,7 +60,8 @@ ky_stream *ky_streams_find(const ky_streams *t, uint32_t id)
     return s != NULL && s->name != NULL ? s : NULL;
 }
 
-ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, const char *name, size_t len)
+ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, const char *name,
+                          size_t len)
 {
     make_room(t, id / t->lanes);
     ky_stream *s = place(t, id / t->lanes);
@@ -69,15 +72,18 @@ ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, const char *na
                       .name_len = (uint8_t)len,
                       .ended = true,
                       .ts_us = KY_NONE,
-                      .label = KY_EXTRA_NONE,
-                      .told = KY_EXTRA_NONE,
+                      .n_models = (uint8_t)n_models,
                       .first = NO_SLOT,
                       .last = NO_SLOT };
-    if (s->name == NULL)
+    if (n_models > 1)
+        s->more = calloc((size_t)n_models - 1, sizeof(*s->more));
+    if (s->name == NULL || (n_models > 1 && s->more == NULL))
         ky_core_die(EX_OSERR, "lane", "no memory for more streams");
     memcpy(s->name, name, len);
     s->name[len] = 0;
     ky_window_init(&s->window);
+    for (int k = 0; k < n_models; k++)
+        ky_works_clear(ky_stream_strand(s, k));
     return s;
 }
 

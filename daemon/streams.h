@@ -19,8 +19,10 @@ void ky_streams_done(ky_streams *t);
 
 /** NULL: it is not there. */
 ky_stream *ky_streams_find(const ky_streams *t, uint32_t id);
-/** One that is not there, as a stream that never had a sample. */
-ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, const char *name, size_t len);
+/** One that is not there, as a stream that never had a sample.
+ *  @param n_models  its class has */
+ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, const char *name,
+                          size_t len);
 
 /** All in turn, from NULL to NULL, in the order of their numbers. */
 ky_stream *ky_streams_next(const ky_streams *t, const ky_stream *s);

@@ -6,7 +6,7 @@
 
 #include "daemon/core.h"
 
-static ky_works *works_new(const ky_version *v, int class_, size_t max_wave)
+static ky_works *works_new(const ky_version *v, int class_, int nth, size_t max_wave)
 {
     ky_works *w = calloc(1, sizeof(*w));
 
@@ -14,23 +14,23 @@ static ky_works *works_new(const ky_version *v, int class_, size_t max_wave)
         ky_core_die(EX_OSERR, "lane", "no memory");
     w->v = v;
     w->plan = v->plan[class_];
+    w->nth = nth;
     w->state_bytes = ky_plan_state_bytes(w->plan);
     w->block = (w->state_bytes + 64) / 64 * 64;
     w->wave = ky_wave_new(w->plan, (int)max_wave);
     w->y = calloc(max_wave * (size_t)v->facts->outputs, sizeof(float));
     w->backup = aligned_alloc(64, max_wave * w->block);
-    w->extra = malloc(sizeof(ky_extra) + (size_t)v->facts->features * sizeof(float));
-    if (w->wave == NULL || w->y == NULL || w->backup == NULL || w->extra == NULL)
+    if (w->wave == NULL || w->y == NULL || w->backup == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory for waves of %zu streams", max_wave);
     return w;
 }
 
-ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int max_wave)
+ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int nth, int max_wave)
 {
     for (ky_works *w = *list; w != NULL; w = w->next)
         if (w->v == v)
             return w;
-    ky_works *w = works_new(v, class_, (size_t)max_wave);
+    ky_works *w = works_new(v, class_, nth, (size_t)max_wave);
 
     w->next = *list;
     *list = w;
@@ -47,7 +47,6 @@ void ky_works_free(ky_works *list)
         ky_wave_free(w->wave);
         free(w->y);
         free(w->backup);
-        free(w->extra);
         free(w);
     }
 }
@@ -81,22 +80,37 @@ void *ky_works_block(ky_works *w)
 
 void ky_works_ready(ky_works *w, ky_stream *s)
 {
-    s->ready = NULL;
+    ky_stream_strand(s, w->nth)->ready = NULL;
     if (w->first == NULL)
         w->first = s;
     else
-        w->last->ready = s;
+        ky_stream_strand(w->last, w->nth)->ready = s;
     w->last = s;
 }
 
-void ky_works_zero(ky_works *w, ky_stream *s)
+static void drop(ky_strand *d)
 {
-    if (s->works != w) {
-        if (s->state != NULL)
-            ky_works_give_back(s->works, s->state);
-        s->works = w;
-        s->state = ky_works_block(w);
+    if (d->state != NULL)
+        ky_works_give_back(d->works, d->state);
+    d->works = NULL;
+    d->state = NULL;
+}
+
+void ky_works_zero(ky_works *w, ky_strand *d, int64_t next_n)
+{
+    if (d->works != w || d->state == NULL) {
+        drop(d);
+        d->works = w;
+        d->state = ky_works_block(w);
     }
-    ky_plan_zero(w->plan, s->state);
-    s->zero_n = s->n + 1;
+    ky_plan_zero(w->plan, d->state);
+    d->zero_n = next_n;
+}
+
+void ky_works_clear(ky_strand *d)
+{
+    drop(d);
+    free(d->last);
+    free(d->sick);
+    *d = (ky_strand){ .label = KY_EXTRA_NONE };
 }

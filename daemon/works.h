@@ -1,6 +1,6 @@
 /*
  * A model version at work in one lane, for one class of streams: the scratch of its waves, the
- * memory of its streams' states, and the streams that are ready for it. The lane's thread.
+ * room of its streams' states, and the streams that are ready for it. The lane's thread.
  */
 #ifndef KY_WORKS_H
 #define KY_WORKS_H
@@ -11,6 +11,7 @@
 typedef struct ky_works {
     const ky_version *v;
     const ky_plan *plan;
+    int nth; /* of its class's models */
     ky_wave *wave;
     size_t state_bytes, block; /* block: what a state takes, a multiple of 64 */
     void *free;                /* blocks, linked through their first bytes */
@@ -20,13 +21,12 @@ typedef struct ky_works {
     float *y;                /* [max_wave, outputs] */
     char *backup;            /* [max_wave] states before the step */
     bool described;          /* the unit being filled, or one before, says what its states are */
-    char *extra;             /* ky_extra and [features] values, on their way into a unit */
     struct ky_works *next;
 } ky_works;
 
 /** The works of a version in a list, made at its first use: at recovery or a swap, never in a
  *  wave's path. Being out of memory ends the process. */
-ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int max_wave);
+ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int nth, int max_wave);
 /** All of a list. */
 void ky_works_free(ky_works *list);
 
@@ -37,7 +37,10 @@ void ky_works_give_back(ky_works *w, void *block);
 /** Puts a stream behind those that are ready. */
 void ky_works_ready(ky_works *w, ky_stream *s);
 
-/** The stream's state becomes that of one that has seen nothing, of this version. */
-void ky_works_zero(ky_works *w, ky_stream *s);
+/** The state becomes that of a stream that has seen nothing, of this version, before step next_n.
+ */
+void ky_works_zero(ky_works *w, ky_strand *d, int64_t next_n);
+/** The strand is one that never had a sample, and no state. */
+void ky_works_clear(ky_strand *d);
 
 #endif

@@ -36,8 +36,19 @@ static const char *const statements[KY_SQL_N] = {
     [KY_SQL_SETTLE] = "INSERT INTO runs SELECT 0, series, n, from_n, first, last FROM runs"
                       " WHERE level = 1 ORDER BY series, n",
     [KY_SQL_SETTLED] = "DELETE FROM runs WHERE level = 1",
-    [KY_SQL_STATE] = "INSERT OR REPLACE INTO states (" STATE_COLUMNS ", " HEALTH_COLUMNS ")"
-                     " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_STATE] =
+        "INSERT INTO states (" STATE_COLUMNS ", " HEALTH_COLUMNS ")"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        " ON CONFLICT (stream, model) DO UPDATE SET version = excluded.version, n = excluded.n,"
+        " start_n = excluded.start_n, epoch = excluded.epoch, pos = excluded.pos,"
+        " seq_high = excluded.seq_high, seq_mask = excluded.seq_mask, ts = excluded.ts,"
+        " ended = excluded.ended, layout = excluded.layout, state = excluded.state,"
+        " extra = excluded.extra, file_first = excluded.file_first, rms = excluded.rms,"
+        " largest = excluded.largest, saturated = excluded.saturated, steps = excluded.steps,"
+        " written = excluded.written, quarantines = excluded.quarantines,"
+        " quarantined = excluded.quarantined, quarantined_n = excluded.quarantined_n,"
+        " quarantined_from = excluded.quarantined_from",
+    [KY_SQL_SWEEP_STATES] = "DELETE FROM states WHERE stream = ? AND pos < ?",
     [KY_SQL_STATE0] =
         "INSERT INTO states0 (" STATE_COLUMNS ", file) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     [KY_SQL_PART] = "INSERT OR REPLACE INTO state_parts (model, layout, part, layer, what, at,"
@@ -70,7 +81,7 @@ static const char *const statements[KY_SQL_N] = {
                          "r.first AND r.last"
                          " WHERE r.level = ?1 AND r.series = ?2 AND r.n >= ?3 AND a.n >= ?3"
                          " ORDER BY r.n, a.id LIMIT 1",
-    [KY_SQL_ONE_STATE] = "SELECT state FROM states WHERE stream = ?",
+    [KY_SQL_ONE_STATE] = "SELECT state FROM states WHERE stream = ? AND model = ?",
 };
 
 /* -- errors -- */
@@ -290,6 +301,15 @@ static void bind_health(sqlite3_stmt *s, const ky_row_health *p)
     ky_bind_time(s, 24, p->quarantines > 0 ? p->quarantined_from : KY_NONE);
 }
 
+static int sweep_states(const commit *c, const ky_row_state *p)
+{
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_SWEEP_STATES);
+
+    sqlite3_bind_int64(s, 1, p->stream);
+    sqlite3_bind_int64(s, 2, (int64_t)p->pos);
+    return ky_results_run(c->r, s, "dropping old states", c->err);
+}
+
 static int put_state(const commit *c, const void *row)
 {
     const ky_row_state *p = row;
@@ -297,7 +317,9 @@ static int put_state(const commit *c, const void *row)
 
     bind_state(c, s, p);
     bind_health(s, &p->health);
-    return ky_results_run(c->r, s, "writing a state", c->err);
+    int rc = ky_results_run(c->r, s, "writing a state", c->err);
+
+    return rc == KY_OK && p->sweep ? sweep_states(c, p) : rc;
 }
 
 static int put_state0(const commit *c, const void *row)
@@ -484,13 +506,14 @@ int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err)
     return rc;
 }
 
-int ky_results_state(ky_results *r, uint32_t stream, void *state, size_t size, size_t *ret_len,
-                     ky_err *err)
+int ky_results_state(ky_results *r, uint32_t stream, const char *model, void *state, size_t size,
+                     size_t *ret_len, ky_err *err)
 {
     sqlite3_stmt *s = ky_results_kept(r, KY_SQL_ONE_STATE);
     int rc;
 
     sqlite3_bind_int64(s, 1, stream);
+    ky_bind_text(s, 2, model);
     rc = s == NULL ? SQLITE_ERROR : sqlite3_step(s);
     if (rc == SQLITE_ROW) {
         *ret_len = (size_t)sqlite3_column_bytes(s, 0);
@@ -498,7 +521,8 @@ int ky_results_state(ky_results *r, uint32_t stream, void *state, size_t size, s
             memcpy(state, sqlite3_column_blob(s, 0), *ret_len < size ? *ret_len : size);
         rc = KY_OK;
     } else if (rc == SQLITE_DONE) {
-        rc = ky_fail(err, KY_ENOENT, "'%s': stream %u has no state", r->path, stream);
+        rc = ky_fail(err, KY_ENOENT, "'%s': stream %u has no state under model '%s'", r->path,
+                     stream, model);
     } else {
         rc = ky_results_fail(r, "reading a state", err);
     }

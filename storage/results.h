@@ -48,7 +48,7 @@ typedef struct ky_row_health {
     int64_t quarantined_n, quarantined_from; /* its step, and the first of those in a row */
 } ky_row_health;
 
-typedef struct ky_row_state { /* a stream's whole row: state, position, numbers */
+typedef struct ky_row_state { /* a stream under one of its models: state, position, numbers */
     uint32_t stream;
     uint16_t model;
     uint32_t version;
@@ -60,6 +60,7 @@ typedef struct ky_row_state { /* a stream's whole row: state, position, numbers 
     uint64_t seq_mask;
     int64_t ts_us; /* of the last sample */
     bool ended;    /* the next sample starts from zeros */
+    bool sweep;    /* the stream's rows of an older position go: of models that left its class */
     uint64_t layout;
     ky_span blob;         /* model state, bytes as the plan defines them */
     ky_span extra;        /* the lane's own, opaque: last answer's label, last values */
@@ -76,8 +77,7 @@ typedef struct ky_row_part { /* what a stretch of a model's states is, by their 
     ky_span layer, what;
 } ky_row_part;
 
-typedef struct ky_row_state0 { /* the stream's row as it was before the first record of a journal
-                                  file */
+typedef struct ky_row_state0 { /* the same as it was before the first record of a journal file */
     uint64_t file_first;       /* the file's first position */
     ky_row_state row;
 } ky_row_state0;
@@ -197,6 +197,8 @@ typedef struct ky_saved_stream {
     size_t extra_len;
 } ky_saved_stream;
 
+/** A stream comes once for each model it has a row of, or once without; of rows with different
+ *  positions the later holds, the others are of models that did not serve it lately. */
 int ky_results_each_stream(ky_results *r,
                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                            ky_err *err);
@@ -204,10 +206,10 @@ int ky_results_each_source(ky_results *r,
                            int (*fn)(const char *source, const char *key, const uint8_t session[16],
                                      int64_t number, void *arg, ky_err *err),
                            void *arg, ky_err *err);
-/** The committed state of one stream: up to `size` bytes of it, *ret_len in all. KY_ENOENT: there
- * is none. */
-int ky_results_state(ky_results *r, uint32_t stream, void *state, size_t size, size_t *ret_len,
-                     ky_err *err);
+/** The committed state of one stream under a model: up to `size` bytes of it, *ret_len in all.
+ * KY_ENOENT: there is none. */
+int ky_results_state(ky_results *r, uint32_t stream, const char *model, void *state, size_t size,
+                     size_t *ret_len, ky_err *err);
 /** The version of `model` in force just before position pos; KY_ENOENT if none was recorded. */
 int ky_results_model_at(ky_results *r, const char *model, uint64_t pos, uint32_t *ret_version,
                         uint64_t *ret_hash, ky_err *err);

@@ -128,7 +128,7 @@ int ky_results_each_state0(ky_results *r, uint64_t file_first, const char *class
     int rc = prepare(r,
                      "SELECT s.id, s.class, s.name, " STATE_COLUMNS
                      " FROM states0 t JOIN streams s ON s.id = t.stream"
-                     " WHERE t.file = ? AND s.class = ? ORDER BY s.id",
+                     " WHERE t.file = ? AND s.class = ? ORDER BY s.id, t.model",
                      &s, err);
 
     if (rc != KY_OK)

@@ -155,6 +155,21 @@ static const char views_1[] =
     " FROM states t"
     " JOIN streams s ON s.id = t.stream;";
 
+#define STATE_HEALTH \
+    "CREATE VIEW state_health AS" \
+    " SELECT s.class, s.name AS stream, t.model, t.version, t.n," \
+    "        t.n - t.start_n + 1 AS sequence_steps, t.steps AS state_steps, " ISO("t.ts") \
+    "        AS time," \
+    "        round(strftime('%s', 'now') - t.ts / 1000000.0, 1) AS age_s," \
+    "        round(strftime('%s', 'now') - t.written / 1000000.0, 1) AS idle_s," \
+    "        CASE WHEN t.quarantined_n = t.n THEN 'quarantined'" \
+    "             WHEN t.saturated > 0.5 THEN 'saturated' ELSE 'ok' END AS health," \
+    "        t.rms, t.largest, t.saturated, t.quarantines, " ISO("t.quarantined") \
+    "        AS quarantined, t.quarantined_n," \
+    "        length(t.state) AS bytes, t.ended, t.epoch, t.pos" \
+    " FROM states t" \
+    " JOIN streams s ON s.id = t.stream;"
+
 /* How a state is, without reading it; and what its bytes are, so that one can. */
 static const char health_2[] =
     "ALTER TABLE states ADD COLUMN rms REAL;"       /* of h and c of recurrent layers */
@@ -174,20 +189,7 @@ static const char health_2[] =
     " what TEXT NOT NULL, at INTEGER NOT NULL, bytes INTEGER NOT NULL, h INTEGER NOT NULL,"
     " bounded INTEGER NOT NULL, PRIMARY KEY (model, layout, part)) STRICT, WITHOUT ROWID;"
 
-    "DROP VIEW state_health;"
-    "CREATE VIEW state_health AS"
-    " SELECT s.class, s.name AS stream, t.model, t.version, t.n,"
-    "        t.n - t.start_n + 1 AS sequence_steps, t.steps AS state_steps, " ISO("t.ts")
-    "        AS time,"
-    "        round(strftime('%s', 'now') - t.ts / 1000000.0, 1) AS age_s,"
-    "        round(strftime('%s', 'now') - t.written / 1000000.0, 1) AS idle_s,"
-    "        CASE WHEN t.quarantined_n = t.n THEN 'quarantined'"
-    "             WHEN t.saturated > 0.5 THEN 'saturated' ELSE 'ok' END AS health,"
-    "        t.rms, t.largest, t.saturated, t.quarantines, " ISO("t.quarantined")
-    "        AS quarantined, t.quarantined_n,"
-    "        length(t.state) AS bytes, t.ended, t.epoch, t.pos"
-    " FROM states t"
-    " JOIN streams s ON s.id = t.stream;";
+    "DROP VIEW state_health;" STATE_HEALTH;
 
 /* Answers lie in the order of commits; `predictions` becomes the view that shows them as before.
  * results_answers.c says how the three tables belong together. */
@@ -328,6 +330,74 @@ static const char views_3[] =
     " CROSS JOIN answers a ON a.id BETWEEN r.first AND r.last AND +a.n = l.n"
     " GROUP BY 1, 2, 3, 4, 5;";
 
+/* A stream may have a state under each of several models: states and states0 by model, too, and
+ * views that keep models apart. */
+static const char strands_4[] =
+    "DROP VIEW live; DROP VIEW transitions; DROP VIEW hourly; DROP VIEW state_health;"
+
+    "CREATE TABLE states_4 ("
+    " stream INTEGER NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,"
+    " n INTEGER NOT NULL, start_n INTEGER NOT NULL, epoch INTEGER NOT NULL, pos INTEGER NOT NULL,"
+    " seq_high INTEGER, seq_mask INTEGER NOT NULL, ts INTEGER, ended INTEGER NOT NULL,"
+    " layout INTEGER NOT NULL, state BLOB, extra BLOB, file_first INTEGER NOT NULL,"
+    " rms REAL, largest REAL, saturated REAL, steps INTEGER, written INTEGER,"
+    " quarantines INTEGER NOT NULL DEFAULT 0, quarantined INTEGER, quarantined_n INTEGER,"
+    " quarantined_from INTEGER, PRIMARY KEY (stream, model)) STRICT;"
+    "INSERT INTO states_4 SELECT stream, model, version, n, start_n, epoch, pos, seq_high,"
+    " seq_mask, ts, ended, layout, state, extra, file_first, rms, largest, saturated, steps,"
+    " written, quarantines, quarantined, quarantined_n, quarantined_from FROM states;"
+    "DROP TABLE states;"
+    "ALTER TABLE states_4 RENAME TO states;"
+
+    "CREATE TABLE states0_4 ("
+    " file INTEGER NOT NULL, stream INTEGER NOT NULL, model TEXT NOT NULL,"
+    " version INTEGER NOT NULL, n INTEGER NOT NULL, start_n INTEGER NOT NULL,"
+    " epoch INTEGER NOT NULL, pos INTEGER NOT NULL, seq_high INTEGER, seq_mask INTEGER NOT NULL,"
+    " ts INTEGER, ended INTEGER NOT NULL, layout INTEGER NOT NULL, state BLOB, extra BLOB,"
+    " file_first INTEGER NOT NULL, PRIMARY KEY (file, stream, model)) STRICT, WITHOUT ROWID;"
+    "INSERT INTO states0_4 SELECT file, stream, model, version, n, start_n, epoch, pos, seq_high,"
+    " seq_mask, ts, ended, layout, state, extra, file_first FROM states0;"
+    "DROP TABLE states0;"
+    "ALTER TABLE states0_4 RENAME TO states0;";
+
+static const char views_4[] =
+    /* the latest answer of all, and those of the models that answer it still */
+    "CREATE VIEW live AS"
+    " SELECT s.class, s.name AS stream, a.label, a.score, " ISO("a.ts") " AS time,"
+    "        a.n, a.seq, e.model, a.version, " QUALITY ", a.latency_us, a.ts"
+    " FROM streams s"
+    " JOIN series e ON e.stream = s.id AND e.role = 'live' AND"
+    "      (e.n = (SELECT max(n) FROM series WHERE stream = s.id AND role = 'live')"
+    "       OR EXISTS (SELECT 1 FROM states WHERE stream = s.id AND model = e.model))"
+    " JOIN answers a ON a.id = e.answer;"
+
+    "CREATE VIEW transitions AS"
+    " SELECT class, stream, n, time, was, label, score, model, version, ts"
+    " FROM (SELECT s.class, s.name AS stream, p.n, " ISO("p.ts") " AS time,"
+    "              p.label, p.score, p.model, p.version, p.ts,"
+    "              lag(p.label) OVER w AS was, row_number() OVER w AS nth"
+    "       FROM predictions p"
+    "       JOIN streams s ON s.id = p.stream"
+    "       WHERE p.role = 'live'"
+    "       WINDOW w AS (PARTITION BY p.stream, p.model ORDER BY p.n))"
+    " WHERE nth = 1 OR label IS NOT was;"
+
+    "CREATE VIEW hourly AS"
+    " SELECT s.class, e.model, strftime('%Y-%m-%dT%H:00Z', a.ts / 1000000, 'unixepoch') AS hour,"
+    "        a.label, count(*) AS answers,"
+    "        count(DISTINCT e.stream) AS streams,"
+    "        round(avg(a.score), 4) AS score,"
+    "        sum(a.quality <> 0) AS not_ok,"
+    "        cast(avg(a.latency_us) AS INTEGER) AS latency_us,"
+    "        max(a.latency_us) AS latency_max_us"
+    " FROM answers a"
+    " CROSS JOIN series e ON e.id = a.series"
+    " CROSS JOIN streams s ON s.id = e.stream"
+    " WHERE e.role = 'live'"
+    " GROUP BY 1, 2, 3, 4;"
+
+    STATE_HEALTH;
+
 /* clang-format on */
 
 /* Migration i brings version i to i + 1: each is a list of scripts. */
@@ -335,6 +405,7 @@ static const char *const migrations[][4] = {
     { tables_1, views_1, NULL },
     { health_2, NULL },
     { answers_3, move_3, views_3, NULL },
+    { strands_4, views_4, NULL },
 };
 
 enum { SCHEMA = sizeof(migrations) / sizeof(*migrations) };

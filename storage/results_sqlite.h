@@ -27,6 +27,7 @@ enum ky_statement {
     KY_SQL_SETTLE,
     KY_SQL_SETTLED,
     KY_SQL_STATE,
+    KY_SQL_SWEEP_STATES,
     KY_SQL_STATE0,
     KY_SQL_PART,
     KY_SQL_LABEL,

@@ -250,6 +250,13 @@ static const mistake mistakes[] = {
     { STREAM("sources = plnt"), "kymod.ini:2: [stream:v] sources: there is no [source:plnt] (did "
                                 "you mean 'plant'?)" },
     { GOOD "[stream:w]\nmodel = n\n", "kymod.ini:10: [stream:w] model: there is no [model:n]" },
+    { GOOD "[stream:w]\nmodel = m, n\n", "kymod.ini:10: [stream:w] model: there is no [model:n]" },
+    { GOOD "[stream:w]\nmodel = m, m\n", "'m, m' is not allowed: a list, separated by commas" },
+    { STREAM("emit = every 0"), "kymod.ini:2: [stream:v] emit: 'every 0' is not allowed: every, "
+                                "change or end, or every and a whole number from 1 to 1000000" },
+    { STREAM("emit = every 1.5"), "'every 1.5' is not allowed" },
+    { STREAM("emit = 10"), "'10' is not allowed" },
+    { STREAM("emit = every 1s"), "'every 1s' is not allowed" },
     { STREAM("sources = plant\nfeatures = a, b\n[source:plant]\nvalues = a, b, c"),
       "kymod.ini:3: [stream:v] features: 2 are named, but [source:plant] has 3 values" },
     { SOURCE("max_message = 8M"), "[source:plant] queue_size: is 16777216 bytes, less than four" },
@@ -575,10 +582,10 @@ static void systemds_directories_are_the_defaults(void **state)
     "values = x, y\nhwm = 77\n"                                                                    \
     "[source:k]\ntype = kafka\nbrokers = b:1, c:2\ntopic = t\nrdkafka.sasl.password = s3cret\n"    \
     "rdkafka.security.protocol = sasl_ssl\n"                                                       \
-    "[stream:v]\nsources = plant, k\nmatch = pump-*\nfeatures = x, y\nmodel = m\n"                 \
-    "memory = window\nwindow = 128\nhop = 16\narchive = yes\nmax_gap = 90s\n"                      \
+    "[stream:v]\nsources = plant, k\nmatch = pump-*\nfeatures = x, y\nmodel = m, n\n"              \
+    "memory = window\nwindow = 128\nhop = 16\narchive = yes\nmax_gap = 90s\nemit = every 10\n"     \
     "[model:m]\nfile = m.h5\nlabels = good, not so good\nretrain = every 36h\n"                    \
-    "gate_margin = 0.1\n[publish:p]\nendpoint = ipc:///tmp/x\n"
+    "gate_margin = 0.1\n[model:n]\nfile = m.h5\n[publish:p]\nendpoint = ipc:///tmp/x\n"
 
 static char *dump(const ky_config *c)
 {
@@ -605,6 +612,11 @@ static void the_dump_reads_back_as_itself(void **state)
     assert_non_null(strstr(first, "\ngate_margin = 0.1\n"));
     assert_non_null(strstr(first, "\nlabels = good, not so good\n"));
     assert_non_null(strstr(first, "\nmax_gap = 90s\n"));
+    assert_non_null(strstr(first, "\nmodel = m, n\n"));
+    assert_non_null(strstr(first, "\nemit = every 10\n"));
+    assert_int_equal(p->c->classes[0].emit, 10);
+    assert_int_equal(ky_class_nth(&p->c->classes[0], "n"), 1);
+    assert_int_equal(ky_class_nth(&p->c->classes[0], "x"), -1);
     assert_good(p, load(p, first));
     second = dump(p->c);
     assert_string_equal(first, second);

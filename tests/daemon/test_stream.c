@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <string.h>
 
 #include "daemon/stream.h"
 #include "models/rng.h"
@@ -111,6 +112,53 @@ static void it_agrees_with_a_set_of_all_numbers(void **state)
     assert_true(high > 200);
 }
 
+/* -- what is kept beside a state -- */
+
+static void what_is_kept_beside_a_state_reads_back(void **state)
+{
+    const float y[3] = { 1, 2, 3 }, held[2] = { 4, 5 };
+    ky_extra is = { .label = 7, .cut = 1, .answered = 1, .unsaid = 12345, .zero_n = -9 };
+    ky_extra_answer answer = { .n = 41, .version = 3, .quality = 4, .outputs = 3 };
+    char extra[200];
+    size_t len = 0;
+
+    (void)state;
+    memcpy(extra, &is, sizeof(is));
+    memcpy(extra + (len = sizeof(is)), &answer, sizeof(answer));
+    memcpy(extra + (len += sizeof(answer)), y, sizeof(y));
+    memcpy(extra + (len += sizeof(y)), held, sizeof(held));
+    ky_extra_parts x = ky_extra_read(extra, len + sizeof(held), 2);
+
+    assert_memory_equal(&x.is, &is, sizeof(is));
+    assert_memory_equal(&x.answer, &answer, sizeof(answer));
+    assert_memory_equal(x.y, y, sizeof(y));
+    assert_memory_equal(x.held, held, sizeof(held));
+    assert_null(ky_extra_read(extra, len, 2).held);
+    /* cut anywhere there is less in it, but nothing that is not there */
+    for (size_t n = 0; n < len; n++) {
+        x = ky_extra_read(extra, n, 2);
+        assert_false(x.is.answered);
+        assert_null(x.held);
+        assert_int_equal(x.is.label, n < sizeof(is) ? KY_EXTRA_NONE : 7);
+    }
+}
+
+static void what_the_first_release_kept_beside_a_state_reads_back(void **state)
+{
+    static const uint8_t extra[24] = { 3, 0, 0, 0, 1, 0, 0, 0,    8, 0, 0,    0,
+                                       0, 0, 0, 0, 0, 0, 0, 0x3f, 0, 0, 0xa0, 0x3f };
+    ky_extra_parts x = ky_extra_read(extra, sizeof(extra), 2);
+    const float held[2] = { 0.5f, 1.25f };
+
+    (void)state;
+    assert_int_equal(x.is.label, 3);
+    assert_int_equal(x.is.cut, 1);
+    assert_int_equal(x.is.answered, 0);
+    assert_int_equal(x.is.unsaid, 0);
+    assert_int_equal(x.is.zero_n, 8);
+    assert_memory_equal(x.held, held, sizeof(held));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +168,8 @@ int main(void)
         cmocka_unit_test(a_fall_of_64_is_a_sender_that_began_anew),
         cmocka_unit_test(distances_beyond_int64_are_no_trouble),
         cmocka_unit_test(it_agrees_with_a_set_of_all_numbers),
+        cmocka_unit_test(what_is_kept_beside_a_state_reads_back),
+        cmocka_unit_test(what_the_first_release_kept_beside_a_state_reads_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,10 +21,11 @@
 #include "daemon/core.h"
 #include "daemon/lane.h"
 #include "models/clock.h"
+#include "storage/store.h"
 
 /* -- what the two processes say to each other -- */
 
-enum op { OP_PUT, OP_PUT_NULL, OP_PUT_ON, OP_LOOK, OP_COMMIT, OP_STATUS, OP_STOP };
+enum op { OP_PUT, OP_PUT_NULL, OP_PUT_ON, OP_LOOK, OP_SWAP, OP_COMMIT, OP_STATUS, OP_STOP };
 
 typedef struct order {
     enum op op;
@@ -202,6 +203,25 @@ static bool mem_rests(void)
     return rests;
 }
 
+/* -- the child: what it publishes -- */
+
+static int told = -1;
+
+/* Writes down what goes to the publisher's socket when linked with --wrap. */
+int __real_ky_zsock_send(ky_zsock *s, const ky_zframe *frames, int n, int timeout_ms, ky_err *err);
+int __wrap_ky_zsock_send(ky_zsock *s, const ky_zframe *frames, int n, int timeout_ms, ky_err *err);
+int __wrap_ky_zsock_send(ky_zsock *s, const ky_zframe *frames, int n, int timeout_ms, ky_err *err)
+{
+    char line[4096];
+    int len =
+        snprintf(line, sizeof(line), "%.*s %.*s\n", (int)frames[0].len,
+                 (const char *)frames[0].data, (int)frames[1].len, (const char *)frames[1].data);
+
+    if (len >= (int)sizeof(line) || write(told, line, (size_t)len) != len)
+        return ky_fail(err, KY_EIO, "it cannot be written down");
+    return __real_ky_zsock_send(s, frames, n, timeout_ms, err);
+}
+
 /* -- the child: coming to rest -- */
 
 enum { PATIENCE = 20000 }; /* naps before something is stuck */
@@ -260,6 +280,21 @@ static bool commit(ky_pipeline *p)
     return false;
 }
 
+static int swap(ky_pipeline *p, const order *o, ky_err *err)
+{
+    ky_model *m = NULL;
+    uint32_t version = 0;
+    int rc = ky_model_load(o->text, &m, err);
+
+    if (rc == KY_OK)
+        rc = ky_store_add(p->served.dir, m, o->key, &version, err);
+    if (rc == KY_OK)
+        rc = ky_pipeline_swap(p, o->key, version, 0, o->number ? KY_SWAP_RESET : KY_SWAP_NEXT_START,
+                              err);
+    ky_model_free(m);
+    return rc;
+}
+
 static int64_t status(ky_pipeline *p, const char *what)
 {
     ky_json *all = ky_pipeline_status(p);
@@ -290,6 +325,8 @@ static void answer(int fd, int64_t number, const char *problem)
 
 static void obey(ky_pipeline *p, int fd, const order *o)
 {
+    ky_err err = { 0 };
+
     switch (o->op) {
     case OP_PUT:
     case OP_PUT_NULL:
@@ -305,6 +342,10 @@ static void obey(ky_pipeline *p, int fd, const order *o)
         return;
     case OP_LOOK:
         answer(fd, 0, settle(p) ? "" : "it does not come to rest");
+        return;
+    case OP_SWAP:
+        swap(p, o, &err);
+        answer(fd, 0, err.code < 0 ? err.text : settle(p) ? "" : "it does not come to rest");
         return;
     case OP_COMMIT:
         answer(fd, 0, settle(p) && commit(p) ? "" : "not everything is committed");
@@ -385,23 +426,47 @@ int64_t ky_inside_wall_us(void)
     return wall();
 }
 
-void ky_inside_start(const ky_scene *s, const char *ini, int lanes, bool publishes)
+const char *ky_inside_file(const ky_scene *s, const char *name)
 {
-    char log[320], text[5][360];
-    const char *overrides[] = { text[0],
-                                text[1],
-                                text[2],
-                                text[3],
-                                "kymod.commit_interval=10ms",
-                                publishes ? text[4] : NULL,
-                                NULL };
+    static char path[400];
+
+    snprintf(path, sizeof(path), "%s/%s.h5", s->dir, name);
+    return path;
+}
+
+/* A setting of a section that the file has. */
+static void add_setting(char *ret, size_t size, const char *ini, const char *section,
+                        const char *setting)
+{
+    char heading[80], text[16384];
+    FILE *f = fopen(ini, "r");
+
+    KY_WANT(f != NULL, "%s: %s", ini, strerror(errno));
+    text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+    fclose(f);
+    snprintf(heading, sizeof(heading), "[%s]", section);
+    if (strstr(text, heading) != NULL)
+        snprintf(ret, size, "%s.%s", section, setting);
+}
+
+void ky_inside_start(const ky_scene *s, const char *ini, int lanes)
+{
+    char log[320], path[420], text[6][480] = { "" };
+    const char *overrides[8] = { "kymod.commit_interval=10ms" };
     int ends[2];
 
     snprintf(text[0], sizeof(text[0]), "kymod.lanes=%d", lanes);
     snprintf(text[1], sizeof(text[1]), "kymod.state_dir=%s/state", s->dir);
     snprintf(text[2], sizeof(text[2]), "kymod.runtime_dir=%s/run", s->dir);
-    snprintf(text[3], sizeof(text[3]), "model:m.file=%s", s->model);
-    snprintf(text[4], sizeof(text[4]), "publish:out.endpoint=ipc://%s/out", s->dir);
+    snprintf(path, sizeof(path), "file=%s", ky_inside_file(s, "m"));
+    add_setting(text[3], sizeof(text[3]), ini, "model:m", path);
+    snprintf(path, sizeof(path), "file=%s", ky_inside_file(s, "b"));
+    add_setting(text[4], sizeof(text[4]), ini, "model:b", path);
+    snprintf(path, sizeof(path), "endpoint=ipc://%s/out", s->dir);
+    add_setting(text[5], sizeof(text[5]), ini, "publish:out", path);
+    for (int i = 0, n = 1; i < 6; i++)
+        if (*text[i])
+            overrides[n++] = text[i];
 
     show_clocks();
     KY_WANT(child == 0, "it runs already");
@@ -418,6 +483,8 @@ void ky_inside_start(const ky_scene *s, const char *ini, int lanes, bool publish
         dup2(fd, 2);
         close(fd);
         close(ends[0]);
+        snprintf(path, sizeof(path), "%s/told", s->dir);
+        told = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         live(ends[1], ini, overrides);
     }
     close(fd);
@@ -458,6 +525,15 @@ void ky_inside_turn(int64_t us)
 void ky_inside_step_wall(int64_t us)
 {
     atomic_fetch_add(&shown->wall_us, us);
+}
+
+void ky_inside_swap(const char *model, const char *path, bool reset)
+{
+    order o = { .op = OP_SWAP, .number = reset };
+
+    snprintf(o.key, sizeof(o.key), "%s", model);
+    snprintf(o.text, sizeof(o.text), "%s", path);
+    ask(&o, "a swap");
 }
 
 void ky_inside_commit(void)
@@ -533,12 +609,13 @@ int ky_inside_x(char *buf, size_t size, int from, int to)
     return len;
 }
 
-static ky_inside_model *model_new(const char *path, const char *arch, int window, int hop)
+static ky_inside_model *model_new(const char *path, const char *arch, uint64_t seed, int window,
+                                  int hop)
 {
     ky_inside_model *m = calloc(1, sizeof(*m));
     ky_err err;
 
-    ky_scene_model_of(path, arch, KY_INSIDE_F, 11);
+    ky_scene_model_of(path, arch, KY_INSIDE_F, seed);
     KY_WANT(ky_model_load(path, &m->m, &err) == KY_OK &&
                 ky_plan_new(m->m, window > 0 ? KY_MEMORY_WINDOW : KY_MEMORY_STREAM, window, hop,
                             &m->plan, &err) == KY_OK,
@@ -549,14 +626,15 @@ static ky_inside_model *model_new(const char *path, const char *arch, int window
     return m;
 }
 
-ky_inside_model *ky_inside_model_new(const char *path, const char *arch)
+ky_inside_model *ky_inside_model_new(const char *path, const char *arch, uint64_t seed)
 {
-    return model_new(path, arch != NULL ? arch : KY_SCENE_ARCH, 0, 1);
+    return model_new(path, arch != NULL ? arch : KY_SCENE_ARCH, seed, 0, 1);
 }
 
-ky_inside_model *ky_inside_window_new(const char *path, const char *arch, int window, int hop)
+ky_inside_model *ky_inside_window_new(const char *path, const char *arch, uint64_t seed, int window,
+                                      int hop)
 {
-    return model_new(path, arch, window, hop);
+    return model_new(path, arch, seed, window, hop);
 }
 
 void ky_inside_model_free(ky_inside_model *m)

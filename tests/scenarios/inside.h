@@ -16,9 +16,10 @@
 void ky_inside_set_clock(int64_t wall_us);
 int64_t ky_inside_wall_us(void);
 
-/** Starts on the scene's state directory, with its model as [model:m] and, if it publishes,
- *  [publish:out] in it; recovery has run when it returns. Its log is the scene's. */
-void ky_inside_start(const ky_scene *s, const char *ini, int lanes, bool publishes);
+/** Starts on the scene's state directory; the files of [model:m] and [model:b] and the endpoint of
+ *  [publish:out] are given where the settings have them; recovery has run when it returns. Its log
+ *  is the scene's; what is published is written into <dir>/told, too, a line each. */
+void ky_inside_start(const ky_scene *s, const char *ini, int lanes);
 
 /** A message on a source.
  *  @param key     what the transport calls the stream; "" for nothing
@@ -33,6 +34,10 @@ void ky_inside_put_on(const char *source, uint64_t number, const char *text);
 void ky_inside_turn(int64_t us);
 /** Only what the time of day says changes. */
 void ky_inside_step_wall(int64_t us);
+
+/** The model in this file takes over as the next version of one that is served.
+ *  @param reset  all streams start from zeros at once; else each at its next start */
+void ky_inside_swap(const char *model, const char *path, bool reset);
 
 /** Everything so far is in results.db. The clock goes on by a few times 10ms. */
 void ky_inside_commit(void);
@@ -55,10 +60,13 @@ int ky_inside_x(char *buf, size_t size, int from, int to);
 
 typedef struct ky_inside_model ky_inside_model;
 
+/** The file of [model:NAME]; until the next call. */
+const char *ky_inside_file(const ky_scene *s, const char *name);
 /** Makes the model's file, too. @param arch  NULL: the scene's usual LSTM */
-ky_inside_model *ky_inside_model_new(const char *path, const char *arch);
+ky_inside_model *ky_inside_model_new(const char *path, const char *arch, uint64_t seed);
 /** The same for memory = window. */
-ky_inside_model *ky_inside_window_new(const char *path, const char *arch, int window, int hop);
+ky_inside_model *ky_inside_window_new(const char *path, const char *arch, uint64_t seed, int window,
+                                      int hop);
 void ky_inside_model_free(ky_inside_model *m);
 /** The answer to the last of these values, one after the other from zeros, as SQLite's hex()
  *  prints it. */

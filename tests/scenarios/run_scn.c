@@ -5,8 +5,9 @@
  * for bit.
  *
  *     model ARCH                 first of all: another model than the usual one
- *     config                     up to `end`: the settings; the state directory, the file of
- *                                [model:m] and the endpoint of [publish:out] are given
+ *     config                     up to `end`: the settings; the state directory, the files of
+ *                                [model:m] and [model:b] and the endpoint of [publish:out] are
+ *                                given
  *     send SOURCE STREAM WORD..  a sample: x=I or x=I..J (values number I; so many steps), seq=,
  *                                ts=, label=, start, end, reset, forget
  *     many COUNT SOURCE STREAM WORD..    the same of streams STREAM0, STREAM1 ...
@@ -15,9 +16,13 @@
  *     pass TIME                  the clock goes on: 250ms, 3s, 5m, 2h
  *     wall TIME                  somebody sets the host's time of day: 1h, -1h
  *     again                      stop or kill and start
- *     answer STREAM N = I J ..   answer N is that of these values one after the other from zeros,
- *            [is QUALITY]        and of this quality
- *     none STREAM N              there is no answer N
+ *     swap MODEL SEED [reset]    other weights take over, at each stream's next start or at once
+ *     answer STREAM N [of MODEL] [seed SEED] = I J ..  [is QUALITY]
+ *                                its answer N is that of these values one after the other from
+ *                                zeros, of this quality; the model is m unless it is said, and its
+ *                                weights those it began with
+ *     none STREAM N [of MODEL]   there is no answer N
+ *     told COUNT TEXT            so many of the messages published contain this
  *     is NUMBER SQL              what a query of one number gives
  *     counter NUMBER NAME        of the status: streams, counters.late
  *
@@ -32,7 +37,7 @@
 #include "tests/full.h"
 #include "tests/scenarios/inside.h"
 
-enum { SOURCES = 8, LINE = 1024 };
+enum { SOURCES = 8, MODELS = 8, LINE = 1024, SEED_M = 11, SEED_B = 23 };
 
 enum again { AGAIN_NOTHING, AGAIN_STOP, AGAIN_KILL };
 
@@ -43,13 +48,16 @@ typedef struct run {
     const char *file;
     int line, lanes;
     enum again again;
-    char ini[320];
-    bool running, publishes;
+    char ini[320], arch[200];
+    bool running;
     struct {
         char name[KY_NAME_MAX + 1];
         uint64_t sent;
     } source[SOURCES];
-    ky_inside_model *m;
+    struct {
+        uint64_t seed;
+        ky_inside_model *m;
+    } model[MODELS];
     bool fresh; /* results.db has all */
 } run;
 
@@ -182,7 +190,7 @@ static void do_wall(run *r, char *rest)
 
 static void start(run *r)
 {
-    ky_inside_start(&r->scene, r->ini, r->lanes, r->publishes);
+    ky_inside_start(&r->scene, r->ini, r->lanes);
     r->running = true;
 }
 
@@ -198,6 +206,34 @@ static void do_again(run *r, char *rest)
     start(r);
 }
 
+/* -- models -- */
+
+/* Its weights, in a file of this name. */
+static ky_inside_model *model_of(run *r, const char *file, uint64_t seed)
+{
+    int i = 0;
+
+    while (i < MODELS && r->model[i].m != NULL && r->model[i].seed != seed)
+        i++;
+    WANT(r, i < MODELS, "more than %d models", MODELS);
+    if (r->model[i].m == NULL)
+        r->model[i].m =
+            ky_inside_model_new(ky_inside_file(&r->scene, file), *r->arch ? r->arch : NULL, seed);
+    r->model[i].seed = seed;
+    return r->model[i].m;
+}
+
+static void do_swap(run *r, char *rest)
+{
+    const char *model = word_of(r, &rest), *reset;
+    char file[32];
+
+    snprintf(file, sizeof(file), "seed-%s", word_of(r, &rest));
+    reset = strtok_r(NULL, " \t", &rest);
+    model_of(r, file, strtoull(file + 5, NULL, 10));
+    ky_inside_swap(model, ky_inside_file(&r->scene, file), reset != NULL);
+}
+
 /* -- what is expected -- */
 
 static void commit(run *r)
@@ -207,44 +243,104 @@ static void commit(run *r)
     r->fresh = true;
 }
 
+/* An answer that is asked for. */
+typedef struct wanted {
+    const char *stream, *model;
+    int n;
+    uint64_t seed;
+} wanted;
+
+/* Up to the word behind it, "" at the end. */
+static wanted wanted_of(run *r, char **rest, const char *model, const char **ret_next)
+{
+    wanted w = { .stream = word_of(r, rest), .model = model };
+    char *word;
+
+    w.n = atoi(word_of(r, rest));
+    while ((word = strtok_r(NULL, " \t", rest)) != NULL)
+        if (strcmp(word, "of") == 0)
+            w.model = word_of(r, rest);
+        else if (strcmp(word, "seed") == 0)
+            w.seed = strtoull(word_of(r, rest), NULL, 10);
+        else
+            break;
+    *ret_next = word != NULL ? word : "";
+    return w;
+}
+
+/* How many answers of this kind there are for which something holds. */
+static int64_t answers(const run *r, const wanted *w, const char *model, const char *is)
+{
+    char sql[600];
+
+    snprintf(sql, sizeof(sql),
+             "SELECT count(*) FROM history WHERE stream = '%s' AND n = %d AND model LIKE '%s'"
+             " AND %s",
+             w->stream, w->n, model, is);
+    return ky_scene_number(&r->scene, sql);
+}
+
 static void do_answer(run *r, char *rest)
 {
-    const char *stream = word_of(r, &rest), *quality = NULL;
-    int n = atoi(word_of(r, &rest));
-    char hex[KY_INSIDE_HEX], sql[500], *word;
+    char hex[KY_INSIDE_HEX], is[200], *word;
+    const char *next, *quality = NULL;
+    wanted w = wanted_of(r, &rest, "m", &next);
     int values[256], count = 0;
 
-    WANT(r, strcmp(word_of(r, &rest), "=") == 0, "%s", "= is missing");
+    WANT(r, strcmp(next, "=") == 0, "%s", "= is missing");
+    if (w.seed == 0)
+        w.seed = strcmp(w.model, "b") == 0 ? SEED_B : SEED_M;
     while ((word = strtok_r(NULL, " \t", &rest)) != NULL && strcmp(word, "is") != 0 && count < 256)
         values[count++] = atoi(word);
     if (word != NULL)
         quality = word_of(r, &rest);
-    ky_inside_answer(r->m, values, count, hex);
+    ky_inside_answer(model_of(r, w.model, w.seed), values, count, hex);
     commit(r);
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM history WHERE stream = '%s' AND n = %d",
-             stream, n);
-    WANT(r, ky_scene_number(&r->scene, sql) == 1, "%s: there is no answer %d", stream, n);
-    snprintf(sql, sizeof(sql),
-             "SELECT hex(probs) = '%s' FROM history WHERE stream = '%s' AND n = %d", hex, stream,
-             n);
-    WANT(r, ky_scene_number(&r->scene, sql) == 1, "%s: answer %d is not that of these values",
-         stream, n);
-    snprintf(sql, sizeof(sql), "SELECT quality = '%s' FROM history WHERE stream = '%s' AND n = %d",
-             quality != NULL ? quality : "", stream, n);
-    WANT(r, quality == NULL || ky_scene_number(&r->scene, sql) == 1, "%s: answer %d is not '%s'",
-         stream, n, quality);
+    WANT(r, answers(r, &w, w.model, "1") == 1, "%s: there is no answer %d of %s", w.stream, w.n,
+         w.model);
+    snprintf(is, sizeof(is), "hex(probs) = '%s'", hex);
+    WANT(r, answers(r, &w, w.model, is) == 1, "%s: answer %d of %s is not that of these values",
+         w.stream, w.n, w.model);
+    snprintf(is, sizeof(is), "quality = '%s'", quality != NULL ? quality : "");
+    WANT(r, quality == NULL || answers(r, &w, w.model, is) == 1, "%s: answer %d of %s is not '%s'",
+         w.stream, w.n, w.model, quality);
 }
 
 static void do_none(run *r, char *rest)
 {
-    const char *stream = word_of(r, &rest);
-    int n = atoi(word_of(r, &rest));
-    char sql[400];
+    const char *next;
+    wanted w = wanted_of(r, &rest, "%", &next);
 
     commit(r);
-    snprintf(sql, sizeof(sql), "SELECT count(*) FROM history WHERE stream = '%s' AND n = %d",
-             stream, n);
-    WANT(r, ky_scene_number(&r->scene, sql) == 0, "%s: there is an answer %d", stream, n);
+    WANT(r, answers(r, &w, w.model, "1") == 0, "%s: there is an answer %d", w.stream, w.n);
+}
+
+static int64_t lines_with(const run *r, const char *text)
+{
+    char path[400], line[4096];
+    int64_t n = 0;
+
+    snprintf(path, sizeof(path), "%s/told", r->scene.dir);
+    FILE *f = fopen(path, "r");
+
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+        n += strstr(line, text) != NULL;
+    if (f != NULL)
+        fclose(f);
+    return n;
+}
+
+static void do_told(run *r, char *rest)
+{
+    int64_t want = atoll(word_of(r, &rest)), n = -1;
+
+    ky_inside_turn(0);
+    for (int i = 0; n != want && i < 1000; i++) { /* what is published is behind the rest */
+        if (i > 0)
+            ky_inside_turn(0);
+        n = lines_with(r, rest);
+    }
+    WANT(r, n == want, "%lld messages with %s, not %lld", (long long)n, rest, (long long)want);
 }
 
 static void do_is(run *r, char *rest)
@@ -277,10 +373,11 @@ static const struct {
     void (*act)(run *r, char *rest);
     bool changes; /* results.db is behind afterwards */
 } acts[] = {
-    { "send", do_send, true },   { "many", do_many, true },        { "raw", do_raw, true },
-    { "null", do_null, true },   { "pass", do_pass, true },        { "wall", do_wall, true },
-    { "again", do_again, true }, { "answer", do_answer, false },   { "none", do_none, false },
-    { "is", do_is, false },      { "counter", do_counter, false },
+    { "send", do_send, true },        { "many", do_many, true },  { "raw", do_raw, true },
+    { "null", do_null, true },        { "pass", do_pass, true },  { "wall", do_wall, true },
+    { "again", do_again, true },      { "swap", do_swap, true },  { "answer", do_answer, false },
+    { "none", do_none, false },       { "told", do_told, false }, { "is", do_is, false },
+    { "counter", do_counter, false },
 };
 
 static void act(run *r, char *line)
@@ -289,8 +386,8 @@ static void act(run *r, char *line)
 
     if (word == NULL || *word == '#')
         return;
-    if (r->m == NULL)
-        r->m = ky_inside_model_new(r->scene.model, NULL);
+    model_of(r, "m", SEED_M);
+    model_of(r, "b", SEED_B);
     if (!r->running)
         start(r);
     for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
@@ -313,22 +410,22 @@ static void read_config(run *r, FILE *f)
         strncat(text, line, sizeof(text) - strlen(text) - 1);
     }
     r->line++;
-    r->publishes = strstr(text, "[publish:out]") != NULL;
     snprintf(r->ini, sizeof(r->ini), "%s", ky_scene_write(&r->scene, "kymod.ini", text));
 }
 
 /* What must not depend on lanes and on pauses. Times of arrival and of ends by silence are the
  * clock's, which committing moves. */
 static const char *const same[] = {
-    "SELECT stream, n, seq, iif(time_source = 'arrival', 0, ts), label, truth, probs, quality "
-    "FROM history ORDER BY stream, n",
+    "SELECT stream, n, model, version, seq, iif(time_source = 'arrival', 0, ts), label, truth, "
+    "probs, quality FROM history ORDER BY stream, n, model",
     "SELECT s.name, g.n, g.from_seq, g.to_seq, g.what FROM gaps g JOIN streams s ON s.id = "
     "g.stream "
     "ORDER BY 1, 2, g.id",
     "SELECT stream, reason FROM rejects ORDER BY pos",
-    "SELECT s.name, t.n, t.start_n, t.epoch, t.ended, t.seq_high, t.seq_mask, t.layout, t.state, "
-    "t.extra, t.rms, t.largest, t.saturated, t.steps, t.quarantines, t.quarantined_n, "
-    "t.quarantined_from FROM states t JOIN streams s ON s.id = t.stream ORDER BY 1",
+    "SELECT s.name, t.model, t.version, t.n, t.start_n, t.epoch, t.ended, t.seq_high, t.seq_mask, "
+    "t.layout, t.state, t.extra, t.rms, t.largest, t.saturated, t.steps, t.quarantines, "
+    "t.quarantined_n, t.quarantined_from FROM states t JOIN streams s ON s.id = t.stream "
+    "ORDER BY 1, 2",
 };
 
 enum { SAME = sizeof(same) / sizeof(*same) };
@@ -346,7 +443,7 @@ static void run_once(const char *file, int lanes, enum again again, uint64_t ret
         r.line++;
         line[strcspn(line, "\n")] = 0;
         if (strncmp(line, "model ", 6) == 0)
-            r.m = ky_inside_model_new(r.scene.model, line + 6);
+            snprintf(r.arch, sizeof(r.arch), "%.190s", line + 6);
         else if (strcmp(line, "config") == 0)
             read_config(&r, f);
         else
@@ -356,7 +453,8 @@ static void run_once(const char *file, int lanes, enum again again, uint64_t ret
     ky_inside_stop();
     for (int i = 0; i < SAME; i++)
         ret[i] = ky_scene_hash(&r.scene, same[i]);
-    ky_inside_model_free(r.m);
+    for (int i = 0; i < MODELS && r.model[i].m != NULL; i++)
+        ky_inside_model_free(r.model[i].m);
     ky_scene_close(&r.scene);
 }
 

@@ -123,11 +123,11 @@ static void draw_models(world *w)
     group *life = &w->group[0], *window = &w->group[1];
     char path[340];
 
-    life->m = ky_inside_model_new(w->scene.model, streamed[below(w, 3)]);
+    life->m = ky_inside_model_new(ky_inside_file(&w->scene, "m"), streamed[below(w, 3)], 11);
     window->window = 3 + below(w, 6);
     window->hop = 1 + below(w, 5);
     snprintf(path, sizeof(path), "%s/window.h5", w->scene.dir);
-    window->m = ky_inside_window_new(path, windowed[below(w, 3)], window->window, window->hop);
+    window->m = ky_inside_window_new(path, windowed[below(w, 3)], 11, window->window, window->hop);
 }
 
 static void draw_settings(world *w)
@@ -459,7 +459,7 @@ static void do_again(world *w)
     else
         ky_inside_kill();
     w->lanes = one_of(w, 1, 2, 4);
-    ky_inside_start(&w->scene, w->ini, w->lanes, false);
+    ky_inside_start(&w->scene, w->ini, w->lanes);
     for (int k = 0; k < STREAMS; k++)
         w->s[k].heard_us = w->now_us;
 }
@@ -531,7 +531,7 @@ static void run(uint64_t seed)
             .ended = true, .ts_ms = KY_NONE, .high = KY_NONE, .held = -1, .next_ts_ms = 1000000
         };
     ky_inside_set_clock(1800000000000000);
-    ky_inside_start(&w->scene, w->ini, w->lanes, false);
+    ky_inside_start(&w->scene, w->ini, w->lanes);
     for (int i = 0; i < STEPS; i++)
         do_any(w);
     ky_inside_stop();

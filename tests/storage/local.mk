@@ -11,6 +11,7 @@ tests_storage_test_results_SOURCES = tests/storage/test_results.c tests/storage/
 EXTRA_DIST += tests/storage/schema-1.sql
 tests_storage_test_results_CFLAGS = $(KY_TEST_CFLAGS)
 tests_storage_test_results_LDADD = libkystorage.la libkymo.la $(CMOCKA_LIBS)
+EXTRA_DIST += tests/storage/schema-2.sql
 
 check_PROGRAMS += tests/storage/test_archive
 tests_storage_test_archive_SOURCES = tests/storage/test_archive.c tests/storage/tools.h

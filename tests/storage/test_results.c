@@ -343,12 +343,81 @@ static void a_state_comes_back_to_the_bit(void **state)
     char one[16] = "";
     size_t len = 0;
 
-    assert_ok(ky_results_state(f->r, 1, one, 6, &len, &err), err); /* no more than there is room */
+    /* no more than there is room */
+    assert_ok(ky_results_state(f->r, 1, "other", one, 6, &len, &err), err);
     assert_int_equal(len, 11);
     assert_memory_equal(one, "state\0\0", 7);
-    assert_int_equal(ky_results_state(f->r, 0, one, sizeof(one), &len, &err), KY_ENOENT);
+    assert_int_equal(ky_results_state(f->r, 0, "other", one, sizeof(one), &len, &err), KY_ENOENT);
+    assert_int_equal(ky_results_state(f->r, 1, "vibration", one, sizeof(one), &len, &err),
+                     KY_ENOENT);
     assert_int_equal(v.last.row.version, want.version);
     assert_true(v.last.row.ended);
+}
+
+static int count_rows(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    (void)err;
+    ++*(int *)arg;
+    assert_int_equal(s->row.n, 42);
+    return 0;
+}
+
+static void a_stream_has_a_state_under_each_of_its_models(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    ky_row_state0 *before;
+    char blob[16];
+    size_t len;
+    int rows = 0;
+
+    add_stream(f, 1, "pump-2");
+    for (uint16_t m = 0; m < 2; m++) {
+        fill_state(f, KY_ADD(&f->u.states), 1, 41)->model = m;
+        before = KY_ADD(&f->u.states0);
+        before->file_first = 777;
+        fill_state(f, &before->row, 1, 42)->model = m;
+    }
+    commit(f);
+    assert_ok(ky_results_each_state0(f->r, 777, "vibration", count_rows, &rows, &err), err);
+    assert_int_equal(rows, 2);
+    for (uint16_t m = 0; m < 2; m++) {
+        ky_row_state *s = fill_state(f, KY_ADD(&f->u.states), 1, 42);
+
+        s->model = m;
+        s->blob = text(f, models[m]);
+    }
+    commit(f);
+    for (int m = 0; m < 2; m++) {
+        assert_ok(ky_results_state(f->r, 1, models[m], blob, sizeof(blob), &len, &err), err);
+        assert_int_equal(len, strlen(models[m]));
+        assert_memory_equal(blob, models[m], len);
+    }
+    assert_ok(ky_results_each_stream(f->r, count_rows, &rows, &err), err);
+    assert_int_equal(rows, 4);
+}
+
+static void states_of_models_that_left_go_when_they_are_told_to(void **state)
+{
+    fixture *f = *state;
+    ky_row_state *s;
+
+    add_stream(f, 1, "pump-1");
+    add_stream(f, 2, "pump-2");
+    for (uint32_t id = 1; id <= 2; id++)
+        for (uint16_t m = 0; m < 2; m++)
+            fill_state(f, KY_ADD(&f->u.states), id, 41)->model = m;
+    commit(f);
+    s = fill_state(f, KY_ADD(&f->u.states), 1, 42);
+    s->pos++;
+    commit(f);
+    assert_answer(f, "SELECT count(*) FROM states", "4\n");
+    s = fill_state(f, KY_ADD(&f->u.states), 1, 43);
+    s->pos += 2;
+    s->sweep = true;
+    commit(f);
+    assert_answer(f, "SELECT stream, model, n FROM states ORDER BY 1, 2",
+                  "1,other,43\n2,other,41\n2,vibration,41\n");
 }
 
 static void states_before_a_file_are_kept_until_dropped(void **state)
@@ -600,6 +669,28 @@ static void live_shows_the_latest_answer_of_each_stream(void **state)
                   "vibration,pump-2,broken,1,2023-11-14T22:13:21.000Z\n");
 }
 
+static void views_keep_the_models_of_a_stream_apart(void **state)
+{
+    fixture *f = *state;
+
+    two_streams(f);
+    for (uint16_t m = 0; m < 2; m++)
+        fill_state(f, KY_ADD(&f->u.states), 0, 6)->model = m;
+    add_prediction(f, 0, 1, "a")->model = 1;
+    add_prediction(f, 0, 4, "a")->model = 1;
+    commit(f);
+    assert_answer(f, "SELECT model, n, label FROM live WHERE stream = 'pump-1' ORDER BY 1",
+                  "other,4,a\nvibration,6,ok\n");
+    assert_answer(f,
+                  "SELECT model, n, was, label FROM transitions WHERE stream = 'pump-1'"
+                  " ORDER BY 1, 2",
+                  "other,1,,a\nvibration,1,,ok\nvibration,3,ok,worn\nvibration,5,worn,\n"
+                  "vibration,6,,ok\n");
+    assert_answer(f, "SELECT model, sum(answers) FROM hourly GROUP BY 1", "other,2\nvibration,7\n");
+    assert_answer(f, "SELECT model, version, answered, labelled, correct FROM accuracy",
+                  "other,1,2,2,0\nvibration,1,4,2,1\nvibration,2,3,1,1\n");
+}
+
 static void transitions_shows_changes_of_the_label(void **state)
 {
     fixture *f = *state;
@@ -702,7 +793,7 @@ static void the_schema_is_strict_and_has_its_version(void **state)
                   "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
                   " AND NOT strict AND name NOT LIKE 'sqlite_%'",
                   "0\n");
-    assert_answer(f, "SELECT max(version) FROM schema_version", "3\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "4\n");
 }
 
 static void the_identity_stays(void **state)
@@ -740,10 +831,12 @@ static char *everything(fixture *f)
     static const char *const sql[] = {
         "SELECT stream, n, model, role, version, seq, ts, label, score, hex(probs), quality,"
         " time_source, kernel_abi, answered, latency_us FROM predictions ORDER BY 1, 2, 3",
-        "SELECT * FROM live ORDER BY 1, 2",
+        "SELECT * FROM live WHERE stream IN (SELECT name FROM streams WHERE id = 0)",
         "SELECT * FROM history ORDER BY 1, 2, 3",
-        "SELECT * FROM transitions ORDER BY 1, 2, 3",
-        "SELECT * FROM hourly ORDER BY 1, 2, 3",
+        "SELECT * FROM transitions WHERE stream IN (SELECT name FROM streams WHERE id = 0)"
+        " ORDER BY 1, 2, 3",
+        "SELECT class, hour, label, sum(answers), sum(not_ok), max(latency_max_us) FROM hourly"
+        " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
         "SELECT * FROM accuracy ORDER BY 1, 2, 3",
         "SELECT * FROM confusion ORDER BY 1, 2, 3, 4, 5",
     };
@@ -759,6 +852,76 @@ static char *everything(fixture *f)
     }
     fclose(to);
     return all;
+}
+
+static int see_old_stream(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    static const uint8_t extra[2][24] = {
+        { 1, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0xbf, 0, 0, 0x80, 0xbe },
+        { 3, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x3f, 0, 0, 0xa0, 0x3f },
+    };
+    uint32_t id = s->row.stream;
+
+    (void)err;
+    assert_int_equal(id, (*(uint32_t *)arg)++);
+    assert_string_equal(s->model, "m");
+    assert_string_equal(s->name, id == 0 ? "t" : "q");
+    assert_int_equal(s->row.version, 1);
+    assert_int_equal(s->row.n, id == 0 ? 12 : 8);
+    assert_int_equal(s->row.start_n, id == 0 ? 12 : 1);
+    assert_int_equal(s->row.pos, id == 0 ? 6808 : 10168);
+    assert_true(s->row.seq_high == (id == 0 ? KY_NONE : 1000));
+    assert_int_equal(s->row.seq_mask, id);
+    assert_int_equal(s->row.ts_us, id == 0 ? 110000000 : 100300000);
+    assert_false(s->row.ended);
+    assert_int_equal((int64_t)s->row.layout, -553916521480361148);
+    assert_int_equal(s->row.file_first, id == 0 ? 5016 : 8632);
+    assert_int_equal(s->blob_len, 16);
+    assert_memory_equal(s->blob, id == 0 ? "\x46\xba\xc7\xbc" : "\x8b\x94\x17\xbb", 4);
+    assert_int_equal(s->extra_len, 24);
+    assert_memory_equal(s->extra, extra[id], 24);
+    return 0;
+}
+
+static int see_old_state0(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    (void)err;
+    assert_string_equal(s->model, "m");
+    *(uint64_t *)arg += s->row.pos;
+    return 0;
+}
+
+/* The dump of what a kymod of the second schema wrote, blobs cut short. */
+static void a_database_of_the_second_schema_is_brought_up_to_date(void **state)
+{
+    fixture *f = *state;
+    const char *src = getenv("KY_SRCDIR");
+    char command[10000];
+    uint64_t pos = 0;
+    uint32_t streams = 0;
+    ky_err err = { 0 };
+
+    need_shell();
+    ky_results_close(f->r);
+    snprintf(f->path, sizeof(f->path), "%s/old.db", f->dir);
+    snprintf(command, sizeof(command), "sqlite3 '%s' <'%s/tests/storage/schema-2.sql'", f->path,
+             src != NULL ? src : ".");
+    assert_int_equal(system(command), 0);
+    open_results(f);
+    assert_answer(f, "SELECT max(version) FROM schema_version", "4\n");
+    assert_ok(ky_results_each_stream(f->r, see_old_stream, &streams, &err), err);
+    assert_int_equal(streams, 2);
+    assert_ok(ky_results_each_state0(f->r, 5016, "all", see_old_state0, &pos, &err), err);
+    assert_int_equal(pos, 5016);
+    assert_answer(f, "SELECT stream, n, label FROM live ORDER BY 1", "q,1,up\nt,2,sit\n");
+    assert_answer(f, "SELECT count(*) FROM transitions", "3\n");
+    assert_answer(f, "SELECT model, answers FROM hourly WHERE label = 'up'", "m,2\n");
+    assert_answer(f,
+                  "SELECT stream, n, rms, largest, saturated, state_steps, quarantines,"
+                  " quarantined_n FROM state_health ORDER BY 1",
+                  "q,8,0.5,0.75,0.25,9,2,7\nt,12,0.25,0.5,0,1,0,\n");
+    assert_answer(f, "SELECT count(*) FROM states0", "6\n");
+    assert_answer(f, "PRAGMA integrity_check", "ok\n");
 }
 
 static void a_newer_schema_is_refused_by_name(void **state)
@@ -797,7 +960,7 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
     char *states = ask(f, "SELECT stream, n, hex(state), hex(extra) FROM states");
 
     open_results(f);
-    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n3\n");
+    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n3\n4\n");
     assert_answer(f, "SELECT stream, n, hex(state), hex(extra) FROM states", states);
     assert_answer(f,
                   "SELECT stream, n, bytes, health, rms IS NULL, state_steps IS NULL, quarantines"
@@ -805,7 +968,7 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
                   "pump-1,2,192,ok,1,1,0\npump-2,1,192,ok,1,1,0\n");
     ky_results_close(f->r);
     open_results(f); /* there is nothing left to do */
-    assert_answer(f, "SELECT max(version) FROM schema_version", "3\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "4\n");
     free(states);
 }
 
@@ -842,6 +1005,11 @@ static void answers_of_the_first_schema_stay_what_they_are(void **state)
     assert_string_equal(before, after);
     free(before);
     free(after);
+    /* these keep models apart since */
+    assert_answer(f, "SELECT model, n FROM live WHERE stream = 'pump-2' ORDER BY 1",
+                  "m,1\nother,2\n");
+    assert_answer(f, "SELECT model, n FROM transitions WHERE stream = 'pump-2' ORDER BY 1",
+                  "m,1\nother,1\n");
     assert_answer(f, "SELECT level, count(*), max(last - first) FROM runs GROUP BY 1", "0,5,999\n");
     add_prediction(f, 0, 2506, "ok")->model = 2;
     assert_int_equal(ky_results_commit(f->r, &f->u, &err), KY_ECORRUPT);
@@ -1241,6 +1409,8 @@ int main(void)
         TEST(a_streams_models_answer_side_by_side),
         TEST(qualities_and_time_sources_have_their_names),
         TEST(a_state_comes_back_to_the_bit),
+        TEST(a_stream_has_a_state_under_each_of_its_models),
+        TEST(states_of_models_that_left_go_when_they_are_told_to),
         TEST(states_before_a_file_are_kept_until_dropped),
         TEST(a_sources_position_is_the_last_committed),
         TEST(the_low_water_mark_only_rises),
@@ -1257,6 +1427,8 @@ int main(void)
         TEST(accuracy_counts_labelled_steps_by_version),
         TEST(history_and_hourly_and_state_health_answer),
         TEST(health_is_in_columns_and_what_the_lane_needs_comes_back),
+        TEST(views_keep_the_models_of_a_stream_apart),
+        TEST(a_database_of_the_second_schema_is_brought_up_to_date),
         TEST(times_before_1970_read_right),
         TEST(the_schema_is_strict_and_has_its_version),
         TEST(the_identity_stays),
