@@ -18,14 +18,19 @@ static const enum ky_loss_kind losses[] = {
     [KY_TASK_MULTILABEL] = KY_LOSS_BINARY, [KY_TASK_REGRESS] = KY_LOSS_MSE
 };
 
-/* Enough epochs for so many steps of the optimizer, however many rows there are. */
+/* Enough epochs for so many steps of the optimizer, however many rows there are; where it is time
+ * that is the same for all, as many as there is time for. */
 static void settle_budget(ky_comparison *c)
 {
-    enum { STEPS = 2000, LEAST = 30, MOST = 500 };
+    enum { STEPS = 2000, LEAST = 30, MOST = 500, MOST_EPOCHS = 1000000 };
     ky_training *t = &c->base;
     double rows = c->train.set.N * (1 - t->validation),
            epochs = STEPS / ceil(rows / (double)t->batch);
 
+    if (c->seconds > 0) {
+        t->epochs = t->epochs > 0 ? t->epochs : MOST_EPOCHS;
+        t->patience = t->patience > 0 ? t->patience : t->epochs;
+    }
     if (t->epochs == 0)
         t->epochs = epochs < LEAST ? LEAST : epochs > MOST ? MOST : (int64_t)epochs;
     if (t->patience == 0)
@@ -35,11 +40,13 @@ static void settle_budget(ky_comparison *c)
 /* -- training -- */
 
 typedef struct watch {
-    ky_progress bar;
-    double before; /* epochs of the runs before */
+    ky_progress bar; /* of epochs, or of seconds where they are the budget */
+    double before;   /* of the runs before */
     char what[64];
-    double enough; /* a validation loss that leaves nothing to learn */
-    bool learned;  /* it was reached */
+    double enough;  /* a validation loss that leaves nothing to learn */
+    bool learned;   /* it was reached */
+    double seconds; /* a run may take; 0: as long as its epochs do */
+    bool out_of_time;
 } watch;
 
 static int show(const ky_train_progress *p, void *arg)
@@ -47,10 +54,17 @@ static int show(const ky_train_progress *p, void *arg)
     watch *w = arg;
     char note[120];
 
+    double rows = (double)(p->rows + p->held) / (p->rows_all + p->held_all);
+    bool whole = p->batch == p->batches && p->held == 0;
+
     snprintf(note, sizeof note, "%s, epoch %d, loss %.4f", w->what, p->epoch, p->loss);
-    ky_progress_show(&w->bar, w->before + p->epoch - 1 + (double)p->batch / p->batches, note);
-    w->learned = p->batch == p->batches && p->val_loss < w->enough;
-    return w->learned || ky_cli_interrupted();
+    ky_progress_show(&w->bar,
+                     w->before + (w->seconds > 0 ? fmin(p->seconds, w->seconds)
+                                                 : p->epoch - 1 + (whole ? 1 : rows)),
+                     note);
+    w->learned = whole && p->val_loss < w->enough;
+    w->out_of_time = w->seconds > 0 && p->seconds >= w->seconds;
+    return w->learned || w->out_of_time || ky_cli_interrupted();
 }
 
 static int train_one(const ky_comparison *c, const ky_training *t, ky_model *m, watch *w,
@@ -92,7 +106,7 @@ static void keep(const ky_comparison *c, ky_entry *e, const ky_training *t, ky_m
         ky_model_free(m);
         return;
     }
-    ky_training_note(t, m, r, c->train.hash, c->train.set.N);
+    ky_training_note(t, m, r, c->train.hash, c->train.set.N, NULL);
     ky_model_free(e->kept);
     e->kept = m;
     e->kept_loss = r->val_loss;
@@ -118,6 +132,7 @@ static int run_one(ky_comparison *c, ky_entry *e, int seed, watch *w, ky_err *er
     t.arch = e->arch;
     t.quiet = true; /* what is told of rows of several lengths */
     t.seed += seed;
+    w->learned = w->out_of_time = false;
     snprintf(w->what, sizeof w->what, "%s, seed %d of %d", e->c->title, seed + 1, c->seeds);
     if ((rc = ky_training_build(&t, &c->train, &c->arch, &m, err)) < 0 ||
         (c->train.vocabulary != NULL &&
@@ -131,7 +146,8 @@ static int run_one(ky_comparison *c, ky_entry *e, int seed, watch *w, ky_err *er
         goto out;
     e->runs++;
     log_run(c, e, &r);
-    e->unfinished += !w->learned && r.best_epoch == (int)t.epochs;
+    e->unfinished += !w->learned && (r.best_epoch == (int)t.epochs ||
+                                     (w->out_of_time && r.best_epoch == r.epochs_run));
     keep(c, e, &t, m, &r);
     m = NULL;
 out:
@@ -146,18 +162,23 @@ static int run_all(ky_comparison *c, ky_err *err)
     watch w = { .bar = { .what = "comparing",
                          .unit = "epochs",
                          .quiet = c->base.quiet || !isatty(STDERR_FILENO) },
-                .enough = c->task->truth == KY_OF_CLASSES ? 0.002 : 0 };
+                .enough = c->task->truth == KY_OF_CLASSES ? 0.002 : 0,
+                .seconds = c->seconds };
+    double budget = c->seconds > 0 ? c->seconds : (double)c->base.epochs;
     int n = 0, rc = KY_OK;
+
+    if (c->seconds > 0)
+        w.bar.unit = "seconds";
 
     for (int i = 0; i < c->n; i++)
         n += c->entry[i].left_out.code == 0;
-    w.bar.total = (double)n * c->seeds * (double)c->base.epochs;
+    w.bar.total = n * c->seeds * budget;
     ky_progress_begin(&w.bar);
     for (int s = 0; s < c->seeds; s++)
         for (int i = 0; i < c->n && rc == KY_OK && !ky_cli_interrupted(); i++)
             if (c->entry[i].left_out.code == 0) {
                 rc = run_one(c, &c->entry[i], s, &w, err);
-                w.before += (double)c->base.epochs;
+                w.before += budget;
             }
     c->interrupted = ky_cli_interrupted();
     if (rc == KY_OK && !c->interrupted)
@@ -268,7 +289,7 @@ static const char about[] =
 
 /* What the command line asks for; the table below points into it. */
 static ky_comparison asked;
-static int64_t seeds = 3, weights;
+static int64_t seeds = 3, weights, seconds_us;
 static const char *only, *kind;
 
 static const ky_opt opts[] = {
@@ -285,7 +306,11 @@ static const ky_opt opts[] = {
     { "epochs", 'e', KY_OPT_INT, &asked.base.epochs, 0, 1e6, "N",
       "times over the data, at most; 0: as many as make 2000 steps, 30 to 500" },
     { "patience", 'p', KY_OPT_INT, &asked.base.patience, 0, 1e6, "N",
-      "epochs without a better validation loss before it stops; 0: a fifth of the epochs" },
+      "epochs without a better validation loss before it stops; 0: a fifth of the epochs, or with "
+      "--seconds never" },
+    { "seconds", 0, KY_OPT_TIME, &seconds_us, 0, 0, "T",
+      "time for each training instead of epochs, so that what costs more a step gets fewer; how "
+      "many then depends on the machine, and what comes out, too; 0: none" },
     { "batch", 'b', KY_OPT_INT, &asked.base.batch, 1, 1e5, "N", "rows a step" },
     { "lr", 'l', KY_OPT_NUM, &asked.base.learning_rate, 1e-12, 10, "X", "learning rate of Adam" },
     { "threads", 't', KY_OPT_INT, &asked.base.threads, 0, 256, "N",
@@ -343,6 +368,7 @@ int ky_cmd_compare(int argc, char **argv)
     c->task = &tasks[c->base.task];
     c->seeds = (int)seeds;
     c->weights = (size_t)weights;
+    c->seconds = (double)seconds_us / 1e6;
     ky_cli_catch_interrupts();
     ky_cli_say_at_interrupt(
         "\nkymo: ends after this batch and shows what is known; once more: ends at once\n");

@@ -73,6 +73,7 @@ typedef struct ky_comparison {
     const ky_compare_task *task;
     size_t weights; /* wanted of each */
     int seeds, n;
+    double seconds; /* the budget of each training; 0: epochs are */
     ky_entry entry[KY_COMPARE_MODELS];
     bool test_part; /* the file has one; else rows were held out */
     bool interrupted;
@@ -112,7 +113,7 @@ bool ky_compare_better(const ky_comparison *c, double a, double b, double by);
 
 /** "0.912 +- 0.010": shares with three places, numbers with four digits. */
 typedef struct ky_compare_text {
-    char s[48];
+    char s[96];
 } ky_compare_text;
 ky_compare_text ky_compare_estimate(const ky_comparison *c, double value, double error);
 

@@ -236,12 +236,12 @@ static void say_unfinished(text *t, const ky_comparison *c)
     for (int i = 0; i < c->n; i++)
         if (2 * c->entry[i].unfinished > c->entry[i].runs)
             say(t, "%s%s",
-                n++ == 0 ? "Careful: when their epochs were over, these were still "
+                n++ == 0 ? "Careful: when their budget was used up, these were still "
                            "getting better: "
                          : ", ",
                 c->entry[i].c->title);
     if (n > 0)
-        say(t, ". --epochs gives all of them more.\n");
+        say(t, ". %s gives all of them more.\n", c->seconds > 0 ? "--seconds" : "--epochs");
 }
 
 /* What an interrupt has left undone. */

@@ -52,6 +52,18 @@ static void print_paragraphs(const char *s)
         print_wrapped(s, (size_t)(end - s));
 }
 
+static ky_compare_text budget_of(const ky_comparison *c)
+{
+    ky_compare_text t;
+
+    if (c->seconds > 0)
+        snprintf(t.s, sizeof t.s, "%g s each on this machine", c->seconds);
+    else
+        snprintf(t.s, sizeof t.s, "%d epochs or until %d have not lowered the validation loss",
+                 (int)c->base.epochs, (int)c->base.patience);
+    return t;
+}
+
 static void print_heading(const ky_comparison *c)
 {
     const ky_training *b = &c->base;
@@ -64,10 +76,8 @@ static void print_heading(const ky_comparison *c)
              c->seeds, c->seeds > 1 ? "s" : "");
     print_wrapped(t, strlen(t));
     snprintf(t, sizeof t,
-             "Each of about %s weights, trained with Adam at %g on batches of %d, for %d epochs or "
-             "until %d have not lowered the validation loss",
-             grouped(c->weights).s, b->learning_rate, (int)b->batch, (int)b->epochs,
-             (int)b->patience);
+             "Each of about %s weights, trained with Adam at %g on batches of %d, for %s",
+             grouped(c->weights).s, b->learning_rate, (int)b->batch, budget_of(c).s);
     print_wrapped(t, strlen(t));
     putchar('\n');
 }
@@ -182,6 +192,7 @@ static ky_json *budget_json(const ky_comparison *c)
     ky_json_set(o, "weights", ky_json_of_int((int64_t)c->weights));
     ky_json_set(o, "epochs", ky_json_of_int(b->epochs));
     ky_json_set(o, "patience", ky_json_of_int(b->patience));
+    ky_json_set(o, "seconds", c->seconds > 0 ? ky_json_of_num(c->seconds) : ky_json_of_null());
     ky_json_set(o, "batch", ky_json_of_int(b->batch));
     ky_json_set(o, "learning_rate", ky_json_of_num(b->learning_rate));
     return o;

@@ -167,6 +167,14 @@ int ky_data_check_test(const char *spec, const ky_data *d, ky_err *err)
     return rc == KY_ENOENT ? KY_OK : rc;
 }
 
+int ky_data_carry(ky_data *d, ky_err *err)
+{
+    d->set.carried = true;
+    if (d->group == NULL)
+        d->set.group = d->group = calloc((size_t)d->set.N, sizeof *d->group);
+    return d->group != NULL ? KY_OK : ky_fail(err, KY_ENOMEM, "no memory for groups");
+}
+
 /* ---- against a model ---- */
 
 /* T and F as the model has them. */

@@ -80,6 +80,10 @@ ky_data_dims ky_data_shape(int rank, const uint64_t *dims);
  *  their words are numbered otherwise than the model's. */
 int ky_data_fit(ky_data *d, const ky_model *m, ky_err *err);
 
+/** The rows of a group become pieces of one stream, whose state goes on from each to the next;
+ * without groups they are all of one. */
+int ky_data_carry(ky_data *d, ky_err *err);
+
 /** KY_EINVAL names the first value that is no token of a model that takes tokens. */
 int ky_data_check_tokens(const ky_data *d, const ky_model *m, ky_err *err);
 

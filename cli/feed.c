@@ -204,86 +204,93 @@ static int check_words(const ky_usage *u, const ky_feed_opts *o)
     return -1;
 }
 
-int ky_cmd_feed(int argc, char **argv)
-{
-    ky_feed_opts o = { .streams = 1,
-                       .interleave = -1,
-                       .labels = true,
-                       .hop = 0,
-                       .label_on = "last",
-                       .time_unit = "s",
-                       .format = "json" };
-    const ky_opt opts[] = {
-        { "to", 0, KY_OPT_STR, &o.to, 0, 0, "WHERE",
-          "tcp://host:port or ipc://path of a kymod source, or a .h5 file to record into" },
-        { "ack", 0, KY_OPT_FLAG, &o.ack, 0, 0, NULL,
-          "speak the acknowledged protocol to a `router` source; ends when all is on its disk" },
-        { "bind", 0, KY_OPT_FLAG, &o.bind, 0, 0, NULL,
-          "bind the endpoint; kymod's source connects" },
-        { "rate", 0, KY_OPT_NUM, &o.rate, 1e-6, 1e9, "N",
-          "samples a second in all; host: 10 unless said, others: as fast as it goes" },
-        { "realtime", 0, KY_OPT_FLAG, &o.realtime, 0, 0, NULL, "at the pace they were taken" },
-        { "limit", 0, KY_OPT_INT, &o.limit, 0, 1e15, "N", "stop after so many samples; 0: none" },
-        { "seconds", 0, KY_OPT_TIME, &o.seconds_us, 0, 0, "S", "host: stop after this time" },
-        { "stream", 0, KY_OPT_STR, &o.stream, 0, 0, "ID", "stream id where the data has none" },
-        { "streams", 0, KY_OPT_INT, &o.streams, 1, 1000000, "N",
-          "HDF5: play the windows as N streams side by side, named s0, s1 ..." },
-        { "interleave", 0, KY_OPT_INT, &o.interleave, -1, 9e15, "SEED",
-          "shuffle the streams among each other (each keeps its order); -1: do not" },
-        { "labels", 0, KY_OPT_FLAG, &o.labels, 0, 0, NULL,
-          "send labels; --no-labels: hold them back" },
-        { "label", 0, KY_OPT_STR, &o.label, 0, 0, "NAME", "label of every sample" },
-        { "label-on", 0, KY_OPT_STR, &o.label_on, 0, 0, "WHICH",
-          "HDF5: label the `last` sample of each window, or `all`" },
-        { "seq", 0, KY_OPT_FLAG, &o.number, 0, 0, NULL,
-          "number the samples where the data does not" },
-        { "sender", 0, KY_OPT_STR, &o.sender, 0, 0, "ID",
-          "sender id of --ack; else host and process" },
-        { "timeout", 0, KY_OPT_TIME, &o.timeout_us, 0, 0, "T",
-          "give up when nothing moves for so long; 0: never" },
-        { "window", 0, KY_OPT_INT, &o.window, 0, 100000, "T",
-          "recording: windows of T samples; 0: none" },
-        { "hop", 0, KY_OPT_INT, &o.hop, 0, 100000, "H",
-          "recording: a window every H samples; 0: T" },
-        { "whole", 0, KY_OPT_FLAG, &o.whole, 0, 0, NULL,
-          "HDF5: a row is one sample (an image), not a window of steps" },
-        { "stream-column", 0, KY_OPT_STR, &o.stream_column, 0, 0, "NAME",
-          "CSV: instead of `stream`" },
-        { "time-column", 0, KY_OPT_STR, &o.time_column, 0, 0, "NAME", "CSV: instead of `ts`" },
-        { "label-column", 0, KY_OPT_STR, &o.label_column, 0, 0, "NAME", "CSV: instead of `label`" },
-        { "values", 0, KY_OPT_STR, &o.values, 0, 0, "A,B,..",
-          "CSV: value columns; else all others" },
-        { "time-unit", 0, KY_OPT_STR, &o.time_unit, 0, 0, "UNIT",
-          "CSV: of numeric times: s, ms, us, ns" },
-        { "format", 0, KY_OPT_STR, &o.format, 0, 0, "NAME",
-          "of the messages: json, msgpack, or f32 (values only: no times, labels, starts, ends)" },
-        { "print-features", 0, KY_OPT_FLAG, &o.print_features, 0, 0, NULL,
-          "print the names of the values, as `features =` wants them, and stop" },
-        { "json", 'j', KY_OPT_FLAG, &o.json, 0, 0, NULL, "summary as JSON, no progress" },
-        { "quiet", 'q', KY_OPT_FLAG, &o.quiet, 0, 0, NULL, "no progress, no summary" },
-        { NULL, 0, KY_OPT_FLAG, NULL, 0, 0, NULL, NULL },
-    };
-    const ky_usage u = {
-        "kymo feed SOURCE --to WHERE [options]",
+/* What the command line asks for; the table below points into it. */
+static ky_feed_opts asked = { .streams = 1,
+                              .interleave = -1,
+                              .labels = true,
+                              .label_on = "last",
+                              .time_unit = "s",
+                              .format = "json" };
+
+static const ky_opt opts[] = {
+    { "to", 0, KY_OPT_STR, &asked.to, 0, 0, "WHERE",
+      "tcp://host:port or ipc://path of a kymod source, or a .h5 file to record into" },
+    { "ack", 0, KY_OPT_FLAG, &asked.ack, 0, 0, NULL,
+      "speak the acknowledged protocol to a `router` source; ends when all is on its disk" },
+    { "bind", 0, KY_OPT_FLAG, &asked.bind, 0, 0, NULL,
+      "bind the endpoint; kymod's source connects" },
+    { "rate", 0, KY_OPT_NUM, &asked.rate, 1e-6, 1e9, "N",
+      "samples a second in all; host: 10 unless said, others: as fast as it goes" },
+    { "realtime", 0, KY_OPT_FLAG, &asked.realtime, 0, 0, NULL, "at the pace they were taken" },
+    { "limit", 0, KY_OPT_INT, &asked.limit, 0, 1e15, "N", "stop after so many samples; 0: none" },
+    { "seconds", 0, KY_OPT_TIME, &asked.seconds_us, 0, 0, "S", "host: stop after this time" },
+    { "stream", 0, KY_OPT_STR, &asked.stream, 0, 0, "ID", "stream id where the data has none" },
+    { "streams", 0, KY_OPT_INT, &asked.streams, 1, 1000000, "N",
+      "HDF5: play the windows as N streams side by side, named s0, s1 ..." },
+    { "joined", 0, KY_OPT_FLAG, &asked.joined, 0, 0, NULL,
+      "HDF5: the windows of a stream go on from each other, without an end between them" },
+    { "interleave", 0, KY_OPT_INT, &asked.interleave, -1, 9e15, "SEED",
+      "shuffle the streams among each other (each keeps its order); -1: do not" },
+    { "labels", 0, KY_OPT_FLAG, &asked.labels, 0, 0, NULL,
+      "send labels; --no-labels: hold them back" },
+    { "label", 0, KY_OPT_STR, &asked.label, 0, 0, "NAME", "label of every sample" },
+    { "label-on", 0, KY_OPT_STR, &asked.label_on, 0, 0, "WHICH",
+      "HDF5: label the `last` sample of each window, or `all`" },
+    { "seq", 0, KY_OPT_FLAG, &asked.number, 0, 0, NULL,
+      "number the samples where the data does not" },
+    { "sender", 0, KY_OPT_STR, &asked.sender, 0, 0, "ID",
+      "sender id of --ack; else host and process" },
+    { "timeout", 0, KY_OPT_TIME, &asked.timeout_us, 0, 0, "T",
+      "give up when nothing moves for so long; 0: never" },
+    { "window", 0, KY_OPT_INT, &asked.window, 0, 100000, "T",
+      "recording: windows of T samples; 0: none" },
+    { "hop", 0, KY_OPT_INT, &asked.hop, 0, 100000, "H",
+      "recording: a window every H samples; 0: T" },
+    { "whole", 0, KY_OPT_FLAG, &asked.whole, 0, 0, NULL,
+      "HDF5: a row is one sample (an image), not a window of steps" },
+    { "stream-column", 0, KY_OPT_STR, &asked.stream_column, 0, 0, "NAME",
+      "CSV: instead of `stream`" },
+    { "time-column", 0, KY_OPT_STR, &asked.time_column, 0, 0, "NAME", "CSV: instead of `ts`" },
+    { "label-column", 0, KY_OPT_STR, &asked.label_column, 0, 0, "NAME", "CSV: instead of `label`" },
+    { "values", 0, KY_OPT_STR, &asked.values, 0, 0, "A,B,..",
+      "CSV: value columns; else all others" },
+    { "time-unit", 0, KY_OPT_STR, &asked.time_unit, 0, 0, "UNIT",
+      "CSV: of numeric times: s, ms, us, ns" },
+    { "format", 0, KY_OPT_STR, &asked.format, 0, 0, "NAME",
+      "of the messages: json, msgpack, or f32 (values only: no times, labels, starts, ends)" },
+    { "print-features", 0, KY_OPT_FLAG, &asked.print_features, 0, 0, NULL,
+      "print the names of the values, as `features =` wants them, and stop" },
+    { "json", 'j', KY_OPT_FLAG, &asked.json, 0, 0, NULL, "summary as JSON, no progress" },
+    { "quiet", 'q', KY_OPT_FLAG, &asked.quiet, 0, 0, NULL, "no progress, no summary" },
+    { NULL, 0, KY_OPT_FLAG, NULL, 0, 0, NULL, NULL },
+};
+
+static const ky_usage usage = {
+    .synopsis = "kymo feed SOURCE --to WHERE [options]",
+    .about =
         "Feeds samples to kymod, or records them for training. SOURCE is a CSV file with a\n"
         "header (- is standard input), FILE.h5[:dataset] with windows [N,T,F], each played as a\n"
         "sequence from start to end, or `host`: this machine's own counters. A recording holds\n"
         "`X`, `y`, `group` and class names as `kymo train` reads them, and every sample under\n"
         "`rows`; recording into a file that exists adds to it.",
-        opts,
-        1,
-        1,
+    .opts = opts,
+    .min_args = 1,
+    .max_args = 1,
+    .examples =
         "  kymo feed host --label idle --seconds 60 --to load.h5 --window 20\n"
         "  kymo feed host --to tcp://127.0.0.1:5555\n"
         "  kymo feed pumps.csv --realtime --ack --to tcp://127.0.0.1:5556\n"
         "  kymo feed har.h5:X_test --streams 40 --interleave 1 --ack --to ipc:///run/kymo/in\n",
-    };
-    int n, code = ky_cli_parse(&u, argc, argv, &o.source, &n);
+};
+
+int ky_cmd_feed(int argc, char **argv)
+{
+    int n, code = ky_cli_parse(&usage, argc, argv, &asked.source, &n);
 
     if (code >= 0)
         return code;
-    if ((code = check_words(&u, &o)) >= 0)
+    if ((code = check_words(&usage, &asked)) >= 0)
         return code;
     ky_cli_catch_interrupts();
-    return feed(&o);
+    return feed(&asked);
 }

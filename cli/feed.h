@@ -20,7 +20,7 @@ typedef struct ky_feed_opts {
     int64_t streams, limit, interleave; /* interleave -1: the reader's own order */
     int64_t window, hop, seconds_us, timeout_us;
     double rate;
-    bool realtime, ack, bind, labels, number, json, quiet, print_features, whole;
+    bool realtime, ack, bind, labels, number, json, quiet, print_features, whole, joined;
 } ky_feed_opts;
 
 /* One sample; all borrowed until the next. */

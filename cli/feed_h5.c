@@ -1,6 +1,7 @@
 /*
  * Windows [N,T,F] of an HDF5 file, or videos [N,T,height,width,channels], each played as a
- * sequence from its start to its end; with --whole each row is one sample, as an image is.
+ * sequence from its start to its end, or with --joined all of a stream as one; with --whole each
+ * row is one sample, as an image is.
  */
 #include "cli/feed.h"
 
@@ -222,12 +223,14 @@ static int windows_next(ky_reader *r, ky_row *ret, ky_err *err)
             return rc;
     }
     name_stream(w);
-    bool last = w->t == w->T - 1, all = strcmp(w->opts->label_on, "all") == 0;
+    bool first = w->t == 0, last = w->t == w->T - 1, all = strcmp(w->opts->label_on, "all") == 0;
+    bool begins = first && (w->round == 0 || !w->opts->joined);
+    bool ends = last && (!w->opts->joined || (w->round + 1) * r->streams + w->s >= w->n);
     *ret = (ky_row){ .stream = w->stream,
                      .seq = KY_NONE,
                      .ts_us = KY_NONE,
                      .x = w->x + (w->s * w->T + w->t) * r->features,
-                     .flags = (w->t == 0 ? KY_START : 0) | (last ? KY_END : 0) };
+                     .flags = (begins ? KY_START : 0) | (ends ? KY_END : 0) };
     if (last || all)
         ret->label = label_of(w, w->round * r->streams + w->s);
     if (++w->s == w->loaded) {

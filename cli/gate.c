@@ -115,7 +115,7 @@ static int train_candidate(gate *g, ky_err *err)
 
     if (rc < 0 || (rc = ky_training_run(g->t, g->candidate, &g->train.d, false, &r, err)) < 0)
         return rc;
-    ky_training_note(g->t, g->candidate, &r, hash, g->train.d.N);
+    ky_training_note(g->t, g->candidate, &r, hash, g->train.d.N, NULL);
     ky_json_free(r.history);
     return KY_OK;
 }

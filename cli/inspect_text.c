@@ -1,4 +1,5 @@
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -283,6 +284,27 @@ static void print_names(const char *what, const char *const *names, int n)
     line_end();
 }
 
+/* What models that learned from all folds but one were worth on that. */
+static void print_folds(const ky_json *folds)
+{
+    const char *between = "";
+
+    if (!ky_json_is_object(folds))
+        return;
+    printf("%-16s", "cross-validated");
+    for (const char *key = ky_json_next_key(folds, NULL); key != NULL;
+         key = ky_json_next_key(folds, key)) {
+        const ky_json *f = ky_json_get(folds, key);
+
+        if (!ky_json_is_object(f))
+            continue;
+        printf("%s%.20s %.4g +- %.2g", between, key, ky_json_num(ky_json_get(f, "mean"), NAN),
+               ky_json_num(ky_json_get(f, "standard_error"), NAN));
+        between = ", ";
+    }
+    printf(" (%d folds, one standard error)\n", (int)ky_json_num(ky_json_get(folds, "folds"), 0));
+}
+
 /* Where the weights come from, if kymo trained them. */
 static void print_origin(const ky_json *extra)
 {
@@ -298,6 +320,7 @@ static void print_origin(const ky_json *extra)
            version, ky_json_int(ky_json_get(extra, "seed"), 0),
            ky_json_int(ky_json_get(extra, "rows"), 0),
            ky_json_str(ky_json_get(extra, "data_hash"), "?"));
+    print_folds(ky_json_get(extra, "cross_validation"));
     if (ky_json_len(history) == 0)
         return;
     if (ky_json_get(ky_json_at(history, 0), "mae") != NULL)

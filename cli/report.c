@@ -430,12 +430,39 @@ static void print_command(ky_page *p, const ky_report *r)
 }
 
 /* What the model's file keeps of its training, but for the curves above. */
+/* Figures of a cross-validation, each a fact. */
+static void print_folds(ky_page *p, const ky_json *folds)
+{
+    char name[64], text[64];
+
+    snprintf(text, sizeof text, "%d", (int)ky_json_num(ky_json_get(folds, "folds"), 0));
+    print_fact(p, "folds", text);
+    for (const char *key = ky_json_next_key(folds, NULL); key != NULL;
+         key = ky_json_next_key(folds, key)) {
+        const ky_json *f = ky_json_get(folds, key);
+
+        if (!ky_json_is_object(f))
+            continue;
+        snprintf(name, sizeof name, "%.40s of folds", key);
+        snprintf(text, sizeof text, "%.4g, standard error %.2g",
+                 ky_json_num(ky_json_get(f, "mean"), NAN),
+                 ky_json_num(ky_json_get(f, "standard_error"), NAN));
+        print_fact(p, name, text);
+    }
+}
+
 static void print_origin(ky_page *p, const ky_json *origin)
 {
     for (const char *key = ky_json_is_object(origin) ? ky_json_next_key(origin, NULL) : NULL;
          key != NULL; key = ky_json_next_key(origin, key)) {
         const ky_json *v = ky_json_get(origin, key);
-        char *text = ky_json_is_string(v) || ky_json_is_array(v) ? NULL : ky_json_text(v, 0);
+        char *text;
+
+        if (ky_json_is_object(v) && strcmp(key, "cross_validation") == 0) {
+            print_folds(p, v);
+            continue;
+        }
+        text = ky_json_is_string(v) || ky_json_is_array(v) ? NULL : ky_json_text(v, 0);
 
         if (!ky_json_is_array(v))
             print_fact(p, key, text != NULL ? text : ky_json_str(v, ""));

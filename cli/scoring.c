@@ -24,10 +24,13 @@ enum ky_truth ky_task_truth(enum ky_task task)
 static int load(const ky_model *m, const char *spec, const ky_scoring_opts *o, ky_data *d,
                 ky_err *err)
 {
-    bool classes = o->task == KY_TASK_CLASSIFY;
-    int rc = (classes ? ky_data_load : ky_data_load_targets)(spec, o->part, d, err);
+    bool classes = o->task == KY_TASK_CLASSIFY, carried = ky_task_carried(m);
+    int rc = ky_data_load_within(spec, o->part, classes ? KY_BESIDE_CLASSES : KY_BESIDE_TARGETS,
+                                 carried ? SIZE_MAX : KY_DATA_MEMORY, d, err);
 
     if (rc < 0)
+        return rc;
+    if (carried && (rc = ky_data_carry(d, err)) < 0)
         return rc;
     if (classes && d->naming == KY_NAMES_NONE)
         return ky_fail(err, KY_ENOENT, "%s has no labels beside it to score against", d->what);

@@ -10,8 +10,8 @@
 #include "models/vocabulary.h"
 
 static const ky_sim_kind *const kinds[] = {
-    &ky_sim_activity, &ky_sim_bearings,      &ky_sim_digits,    &ky_sim_heartbeats, &ky_sim_local,
-    &ky_sim_memory,   &ky_sim_moving_digits, &ky_sim_sentiment, &ky_sim_spoken,
+    &ky_sim_activity, &ky_sim_bearings, &ky_sim_digits,        &ky_sim_heartbeats, &ky_sim_beats,
+    &ky_sim_local,    &ky_sim_memory,   &ky_sim_moving_digits, &ky_sim_sentiment,  &ky_sim_spoken,
 };
 
 enum { KINDS = sizeof kinds / sizeof *kinds };

@@ -71,7 +71,7 @@ struct ky_sim {
 };
 
 extern const ky_sim_kind ky_sim_digits, ky_sim_moving_digits;
-extern const ky_sim_kind ky_sim_activity, ky_sim_bearings, ky_sim_heartbeats;
+extern const ky_sim_kind ky_sim_activity, ky_sim_bearings, ky_sim_beats, ky_sim_heartbeats;
 extern const ky_sim_kind ky_sim_local, ky_sim_memory, ky_sim_sentiment, ky_sim_spoken;
 
 /* -- for those who draw -- */

@@ -119,6 +119,14 @@ enum { WAVES = 6, ST = 4, T_WAVE = 5 };
 static const beat_wave beat[WAVES] = { { -20, .14, 9 },  { -4, -.12, 4 }, { 0, 1.1, 5 },
                                        { 4.5, -.25, 5 }, { 15, 0, 13 },   { 29, .32, 17 } };
 
+/* A level and the waves on top, at a time from the R wave on. */
+static double add_waves(double level, double t, double strength, const double *height)
+{
+    for (int w = 0; w < WAVES; w++)
+        level += strength * height[w] * ky_sim_hill(t - beat[w].at, beat[w].width);
+    return level;
+}
+
 static void draw_beat(const ky_sim *s, const ky_sim_row *row, float *x)
 {
     double at = 0.4 * s->steps + 2 * ky_rng_normal(row->rng);
@@ -131,13 +139,8 @@ static void draw_beat(const ky_sim *s, const ky_sim_row *row, float *x)
     /* Too little blood: the ST segment sinks and the T wave flattens or turns over. */
     height[ST] = 0.04 * ky_rng_normal(row->rng) - (row->label == 1 ? 0.14 : 0);
     height[T_WAVE] -= row->label == 1 ? ky_sim_between(row->rng, 0.1, 0.5) : 0;
-    for (int t = 0; t < s->steps; t++) {
-        double v = drift;
-
-        for (int w = 0; w < WAVES; w++)
-            v += strength * height[w] * ky_sim_hill((t - at) / pace - beat[w].at, beat[w].width);
-        x[t] = (float)v;
-    }
+    for (int t = 0; t < s->steps; t++)
+        x[t] = (float)add_waves(drift, (t - at) / pace, strength, height);
     add_noise(s, row, x);
 }
 
@@ -158,6 +161,50 @@ const ky_sim_kind ky_sim_heartbeats = {
     .steps = 96,
     .least_steps = 32,
     .rows = { 400, 400 },
+};
+
+/* -- beats: hearts that go on beating; every row is the next beat of somebody -- */
+
+/* The height of the ST segment differs from heart to heart by about as much as it sinks with too
+ * little blood; the line sways with the breath from beat to beat. */
+static void draw_next_beat(const ky_sim *s, const ky_sim_row *row, float *x)
+{
+    int64_t before = (int64_t)(row->number / s->kind->groups[row->part]) * s->steps;
+    double at = 0.4 * s->steps + 2 * ky_rng_normal(row->rng), pace = s->steps / 96.0;
+    double strength, level, sway, breath, phase, height[WAVES];
+    ky_rng own;
+
+    ky_sim_seed(&own, s->seed, SEED_PERSON, row->group);
+    strength = ky_sim_between(&own, 0.8, 1.2);
+    level = 0.1 * ky_rng_normal(&own);
+    sway = ky_sim_between(&own, 0.02, 0.06);
+    breath = ky_sim_between(&own, 0.0018, 0.0026);
+    phase = ky_rng_uniform(&own);
+    for (int w = 0; w < WAVES; w++)
+        height[w] = beat[w].height * ky_sim_between(row->rng, 0.9, 1.1);
+    height[ST] = level + 0.03 * ky_rng_normal(row->rng) - (row->label == 1 ? 0.14 : 0);
+    height[T_WAVE] -= row->label == 1 ? ky_sim_between(row->rng, 0, 0.1) : 0;
+    for (int t = 0; t < s->steps; t++)
+        x[t] = (float)add_waves(sway * ky_sim_wave(breath * (double)(before + t) + phase),
+                                (t - at) / pace, strength, height);
+    add_noise(s, row, x);
+}
+
+const ky_sim_kind ky_sim_beats = {
+    .name = "beats",
+    .brief = "the same as streams, labelled beat by beat, by person",
+    .draw = draw_next_beat,
+    .classes = beat_names,
+    .n_classes = 2,
+    .features = beat_channels,
+    .noise = 0.03,
+    .type = KY_H5_F32,
+    .rank = 2,
+    .shape = { KY_SIM_STEPS, 1 },
+    .steps = 96,
+    .least_steps = 32,
+    .groups = { 20, 10 },
+    .rows = { 2000, 1000 },
 };
 
 /* -- bearings: an accelerometer at a motor that turns 30 times a second, 12000 samples a second --

@@ -28,3 +28,8 @@ enum ky_task ky_task_of(const ky_model *m)
     ky_task_find(ky_json_str(ky_json_get(m->meta.extra, "task"), "classify"), &task, NULL);
     return task;
 }
+
+bool ky_task_carried(const ky_model *m)
+{
+    return strcmp(ky_json_str(ky_json_get(m->meta.extra, "memory"), "window"), "stream") == 0;
+}

@@ -16,4 +16,7 @@ int ky_task_find(const char *name, enum ky_task *ret, ky_err *err);
 /** What the model was trained for, as its file says; classify if it does not. */
 enum ky_task ky_task_of(const ky_model *m);
 
+/** Whether it learned with the state carried along streams (--memory stream); so it is scored. */
+bool ky_task_carried(const ky_model *m);
+
 #endif

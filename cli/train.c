@@ -177,15 +177,8 @@ static int train_file(const ky_training *t)
         rc = ky_fail(&err, KY_ENOENT, "%s has no labels beside it to learn", d.what);
         goto out;
     }
-    d.set.carried = strcmp(t->memory, "stream") == 0;
-    if (d.set.carried && d.group == NULL) {
-        d.set.group = d.group = calloc((size_t)d.set.N, sizeof *d.group);
-        if (d.group == NULL) {
-            rc = ky_fail(&err, KY_ENOMEM, "no memory for groups");
-            goto out;
-        }
-    }
-    if ((rc = make_model(t, &d, &m, &err)) < 0)
+    if ((strcmp(t->memory, "stream") == 0 && (rc = ky_data_carry(&d, &err)) < 0) ||
+        (rc = make_model(t, &d, &m, &err)) < 0)
         goto out;
     /* Not after hours of training. */
     if (strchr(t->data, ':') == NULL && ky_model_facts(m)->window > 0 &&
@@ -197,7 +190,7 @@ static int train_file(const ky_training *t)
         (rc = ky_training_run(t, m, &d.set, t->arch != NULL, &r, &err)) < 0)
         goto out;
     cut_short = ky_cli_interrupted() && r.epochs_run < t->epochs && !r.stopped_early;
-    ky_training_note(t, m, &r, d.hash, d.set.N);
+    ky_training_note(t, m, &r, d.hash, d.set.N, folds.n > 0 ? ky_folds_json(&folds) : NULL);
     if ((rc = ky_model_save(m, t->out, &err)) < 0 ||
         (strchr(t->data, ':') == NULL && (rc = score_test(t, m, &test, &err)) < 0))
         goto out;

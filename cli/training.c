@@ -277,7 +277,7 @@ static void note_options(const ky_training *t, ky_json *e)
 }
 
 void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *r,
-                      uint64_t data_hash, int rows)
+                      uint64_t data_hash, int rows, ky_json *folds)
 {
     ky_json *e = ky_json_object();
     char hash[24];
@@ -294,6 +294,8 @@ void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *
     ky_json_set(e, "validation", ky_json_of_num(t->validation));
     ky_json_set(e, "memory", ky_json_of_str(t->memory));
     ky_json_set(e, "best_epoch", ky_json_of_int(r->best_epoch));
+    if (folds != NULL)
+        ky_json_set(e, "cross_validation", folds);
     ky_json_set(e, "history", ky_json_copy(r->history));
     ky_json_free(m->meta.extra);
     m->meta.extra = e;

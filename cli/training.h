@@ -56,9 +56,10 @@ int ky_training_build(const ky_training *t, const ky_data *d, const ky_arch_opts
 int ky_training_run(const ky_training *t, ky_model *m, const ky_dataset *d, bool fit_input,
                     ky_train_result *ret, ky_err *err);
 
-/** Seed, data and history into what the model's file keeps. */
+/** Seed, data and history into what the model's file keeps, with those of a cross-validation (taken
+ *  over; NULL: there was none). */
 void ky_training_note(const ky_training *t, ky_model *m, const ky_train_result *r,
-                      uint64_t data_hash, int rows);
+                      uint64_t data_hash, int rows, ky_json *folds);
 
 /** Train on segments, score beside the champion; returns the exit code. */
 int ky_training_gate(const ky_training *t);

@@ -148,14 +148,16 @@ static void print_epoch(const ky_watch *w, const ky_train_progress *p, double se
 }
 
 /* The bar is of the epoch, the time to go of all that may follow. */
-static void show_batch(ky_watch *w, const ky_train_progress *p)
+static void show_rows(ky_watch *w, const ky_train_progress *p)
 {
-    double done = p->epoch - 1 + (double)p->rows / p->rows_all - w->before;
+    int rows = p->rows + p->held;
+    double done = p->epoch - 1 + rows / w->bar.total - w->before;
     char note[80];
 
     w->bar.left_s = p->seconds / done * (p->epochs - w->before - done);
-    snprintf(note, sizeof note, "loss %.4f %s %.4f", p->loss, p->measure, p->accuracy);
-    ky_progress_show(&w->bar, p->rows, note);
+    snprintf(note, sizeof note, "%sloss %.4f %s %.4f", p->held > 0 ? "validating, " : "", p->loss,
+             p->measure, p->accuracy);
+    ky_progress_show(&w->bar, rows, note);
 }
 
 static void begin_epoch(ky_watch *w, const ky_train_progress *p)
@@ -166,7 +168,7 @@ static void begin_epoch(ky_watch *w, const ky_train_progress *p)
     snprintf(w->title, sizeof w->title, "epoch %*d/%d", digits(p->epochs), p->epoch, p->epochs);
     w->bar = (ky_progress){ .what = w->title,
                             .unit = "rows",
-                            .total = p->rows_all,
+                            .total = (double)p->rows_all + p->held_all,
                             .taken_s = p->seconds - w->epoch_began_s };
     ky_progress_begin(&w->bar);
     w->bar.quiet = w->quiet || !w->bar.tty;
@@ -178,8 +180,8 @@ int ky_watch_show(const ky_train_progress *p, void *arg)
 
     if (p->epoch != w->epoch)
         begin_epoch(w, p);
-    if (p->batch < p->batches) {
-        show_batch(w, p);
+    if (p->batch < p->batches || p->held > 0) {
+        show_rows(w, p);
         return ky_cli_interrupted();
     }
     take_time(w, p->epoch, p->seconds - w->epoch_began_s);

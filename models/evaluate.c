@@ -32,6 +32,9 @@ typedef struct answering {
     char **states;      /* [workers] BLOCK states of the plan */
     size_t state_bytes; /* rounded up to 64 */
     atomic_int silent;  /* rows without an answer */
+    atomic_int answered;
+    void (*told)(int rows, void *arg); /* by worker 0, which is the caller; NULL: nobody */
+    void *arg;
 } answering;
 
 typedef struct by_group {
@@ -83,6 +86,15 @@ static int link_chains(answering *a, ky_err *err)
     return KY_OK;
 }
 
+/* So many rows more. */
+static void tell(answering *a, int rows, int worker)
+{
+    int n = atomic_fetch_add(&a->answered, rows) + rows;
+
+    if (worker == 0 && a->told != NULL)
+        a->told(n, a->arg);
+}
+
 /* T steps of up to BLOCK rows, each on from its state; returns how many got no answer. */
 static int step_rows(answering *a, ky_wave *w, int B, const uint32_t *row, void *const *state)
 {
@@ -130,6 +142,7 @@ static void answer_stepping(void *arg, int i, int worker)
                 state[B++] = a->states[worker] + (size_t)j * a->state_bytes;
             }
         silent += step_rows(a, a->desk[worker], B, row, state);
+        tell(a, B, worker);
     }
     atomic_fetch_add(&a->silent, silent);
 }
@@ -144,6 +157,7 @@ static void answer_windows(void *arg, int i, int worker)
         memcpy(a->window[worker] + (size_t)r * len, a->walk.x[first + r], len * sizeof(float));
     ky_model_predict(a->m, a->desk[worker], B, a->d->T, a->window[worker],
                      a->y + (size_t)first * (size_t)a->outputs);
+    tell(a, B, worker);
 }
 
 static int check_shapes(const ky_model *m, const ky_dataset *d, ky_err *err)
@@ -250,10 +264,17 @@ static int answer_all(answering *a, ky_pool *pool, ky_err *err)
 int ky_answer(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads, float *y,
               ky_err *err)
 {
-    answering a = { .m = m, .d = d, .y = y, .outputs = ky_model_facts(m)->outputs };
+    return ky_answer_telling(m, d, path, threads, y, NULL, NULL, err);
+}
+
+int ky_answer_telling(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads,
+                      float *y, void (*told)(int rows, void *arg), void *arg, ky_err *err)
+{
+    answering a = { .m = m, .d = d, .y = y, .told = told, .arg = arg };
     ky_pool *pool = NULL;
     int workers = 0, rc = check_shapes(m, d, err);
 
+    a.outputs = ky_model_facts(m)->outputs;
     if (rc < 0)
         return rc;
     if (path == KY_PATH_SERVED && (rc = plan_for(m, d, &a.plan, err)) < 0)

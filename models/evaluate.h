@@ -27,6 +27,10 @@ enum ky_path {
 int ky_answer(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads, float *y,
               ky_err *err);
 
+/** The same; `told` hears now and then, on the caller's thread, how many rows are answered. */
+int ky_answer_telling(const ky_model *m, const ky_dataset *d, enum ky_path path, int threads,
+                      float *y, void (*told)(int rows, void *arg), void *arg, ky_err *err);
+
 typedef struct ky_score {
     int N, C;
     double accuracy, macro_f1, log_loss;

@@ -621,15 +621,21 @@ static int learn(trainer *t, int batch, double *loss, double *measure, ky_err *e
 
 /* ---- epochs ---- */
 
-static void report(trainer *t)
+/* Whether it should end. */
+static bool tell(trainer *t)
 {
     t->now.seconds = (double)(ky_clock_mono_ns() - t->begun_ns) * 1e-9;
     t->now.rows_all = t->n_train;
+    t->now.held_all = t->val.d.N;
     t->now.best_epoch = t->out.best_epoch;
     t->now.learning_rate = t->rate_used;
     t->now.history = t->out.history;
-    if (t->o->progress != NULL && t->o->progress(&t->now, t->o->arg) != 0)
-        t->interrupted = true;
+    return t->o->progress != NULL && t->o->progress(&t->now, t->o->arg) != 0;
+}
+
+static void report(trainer *t)
+{
+    t->interrupted |= tell(t);
 }
 
 /* All batches once, or as many as until the interruption. */
@@ -677,11 +683,22 @@ static double penalty_now(const trainer *t)
     return sum;
 }
 
+static void tell_held(int rows, void *arg)
+{
+    trainer *t = arg;
+
+    t->now.held = rows;
+    if (!t->interrupted)
+        tell(t); /* this epoch is learned: what it is worth is found out in any case */
+}
+
 static int validate(trainer *t, ky_err *err)
 {
     const ky_wanted wanted = { .y = t->val.y, .target = t->val.target };
-    int rc = ky_answer(t->m, &t->val.d, KY_PATH_SERVED, t->o->threads, t->answers, err);
+    int rc = ky_answer_telling(t->m, &t->val.d, KY_PATH_SERVED, t->o->threads, t->answers,
+                               tell_held, t, err);
 
+    t->now.held = 0;
     if (rc < 0)
         return rc;
     t->now.val_loss = ky_loss_answers(&t->loss, t->answers, &wanted, &t->now.val_accuracy,

@@ -34,7 +34,8 @@ typedef struct ky_train_opts {
     const char *checkpoint; /* written after each epoch, with all that the next depends on; NULL */
     const char *resume;     /* go on from such a file; same model, data and options, but for epochs,
                                patience and threads */
-    /** Called after each batch and epoch; nonzero ends the training with the best weights. */
+    /** Called after each batch and epoch; nonzero ends the training with the best weights. Called,
+     *  too, while the rows held out are answered. */
     int (*progress)(const ky_train_progress *p, void *arg);
     void *arg;
 } ky_train_opts;
@@ -44,6 +45,8 @@ struct ky_train_progress {
     double loss, accuracy, val_loss, val_accuracy; /* accuracy: what `measure` says */
     const char *measure;                           /* "accuracy", "mae" (mean absolute error) */
     int rows, rows_all;                            /* of the epoch: learned from, to learn from */
+    int held, held_all;                            /* after them: held out, answered; 0 before and
+                                                      when the epoch is over */
     int best_epoch;                                /* so far, by val_loss; 0: none yet */
     double learning_rate;                          /* of the last batch */
     double seconds;

@@ -112,6 +112,21 @@ static void models_have_like_many_weights_and_cost_what_inspect_says(void **stat
     ky_json_free(r);
 }
 
+/* Time in place of epochs: however little there is, every model has had some and is scored. */
+static void time_may_be_the_budget(void **state)
+{
+    (void)state;
+    ky_json *r = compare("compare|local.h5|--json|-q|--only|linear,conv1d|--weights|200|--seeds|1|"
+                         "--seconds|1ms");
+
+    assert_true(ky_json_num(ky_json_get(ky_json_get(r, "budget"), "seconds"), 0) == 0.001);
+    assert_true(number_in(r, "linear", "accuracy") > 0);
+    assert_true(number_in(r, "conv1d", "accuracy") > 0);
+    assert_true(number_in(r, "conv1d", "unfinished_runs") == 1);
+    says(r, "--seconds gives all of them more");
+    ky_json_free(r);
+}
+
 /* All that is said but how long steps took. */
 static char *without_latency(ran *r)
 {
@@ -383,6 +398,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(where_an_early_event_decides_a_memory_is_recommended),
         cmocka_unit_test(where_short_shapes_decide_the_cnn_is_recommended),
+        cmocka_unit_test(time_may_be_the_budget),
         cmocka_unit_test(models_have_like_many_weights_and_cost_what_inspect_says),
         cmocka_unit_test(the_same_data_and_seed_give_the_same_figures_on_any_threads),
         cmocka_unit_test(what_is_kept_scores_as_it_was_said),

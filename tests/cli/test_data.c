@@ -761,6 +761,9 @@ static void folds_are_scored_and_then_all_rows_are_learned(void **state)
     assert_non_null(strstr(r->out, "4 folds: accuracy "));
     assert_non_null(strstr(r->out, " +- "));
     run_well("predict|m.h5|vectors.h5|-o|p4.h5");
+    r = run("inspect|m.h5"); /* the model's file keeps them */
+    assert_non_null(strstr(r->out, "cross-validated"));
+    assert_non_null(strstr(r->out, "(4 folds, one standard error)"));
     run_well("train|vectors.h5|--arch|dense:4 relu, dense|-o|m.h5|-e|30|--lr|0.03|-b|16|-q");
     run_well("predict|m.h5|vectors.h5|-o|p0.h5");
     assert_true(same_bytes("p0.h5", "p4.h5"));

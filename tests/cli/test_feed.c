@@ -335,6 +335,7 @@ typedef struct follower {
     int N, T, F, streams;
     int next[16]; /* steps of each stream that came */
     int changes, last;
+    bool joined;
 } follower;
 
 static void follow(follower *w, const ky_zframe *f)
@@ -353,8 +354,10 @@ static void follow(follower *w, const ky_zframe *f)
     int window = w->next[k] / w->T * w->streams + k, t = w->next[k] % w->T;
     assert_in_range(window, 0, w->N - 1);
     assert_memory_equal(s.x, w->x + (window * w->T + t) * w->F, (size_t)w->F * sizeof(float));
-    assert_int_equal(!!(s.flags & KY_START), t == 0);
-    assert_int_equal(!!(s.flags & KY_END), t == w->T - 1);
+    bool first = !w->joined || window < w->streams,
+         last = !w->joined || window + w->streams >= w->N;
+    assert_int_equal(!!(s.flags & KY_START), t == 0 && first);
+    assert_int_equal(!!(s.flags & KY_END), t == w->T - 1 && last);
     assert_int_equal(s.label != NULL, t == w->T - 1);
     w->next[k]++;
     w->changes += k != w->last;
@@ -365,17 +368,19 @@ static void windows_are_played_as_streams_side_by_side(void **state)
 {
     enum { N = 50, T = 4, F = 2, STREAMS = 7 };
     static const char *const extra[] = { "", "|--interleave|5", "|--interleave|6",
-                                         "|--interleave|5|--format|msgpack" };
-    static const char *const formats[] = { "json", "json", "json", "msgpack" };
+                                         "|--interleave|5|--format|msgpack", "|--joined" };
+    static const char *const formats[] = { "json", "json", "json", "msgpack", "json" };
     float *x = write_windows("play.h5", N, T, F);
     char address[512], words[1024];
-    int changes[4];
+    int changes[5];
     ky_zsock *pull;
     ky_zframe f;
 
     (void)state;
-    for (int k = 0; k < 4; k++) {
-        follower w = { codec_of(formats[k], KY_MISSING_REJECT), x, N, T, F, STREAMS, { 0 }, 0, -1 };
+    for (int k = 0; k < 5; k++) {
+        follower w = {
+            codec_of(formats[k], KY_MISSING_REJECT), x, N, T, F, STREAMS, { 0 }, 0, -1, k == 4
+        };
         assert_int_equal(ky_zsock_open("pull", ipc("play", address), true, 0, &pull, NULL), KY_OK);
         snprintf(words, sizeof(words), "feed|play.h5:X|--streams|7|--to|%s|-q%s", address,
                  extra[k]);
@@ -392,6 +397,7 @@ static void windows_are_played_as_streams_side_by_side(void **state)
     assert_int_equal(changes[0], N * T - (T - 1)); /* in lockstep; the last round has one window */
     assert_true(changes[1] < N * T && changes[2] < N * T && changes[1] > N);
     assert_int_equal(changes[3], changes[1]);
+    assert_int_equal(changes[4], changes[0]);
     free(x);
 }
 
@@ -508,7 +514,7 @@ static void acknowledged_samples_survive_loss_restart_and_a_new_session(void **s
 {
     enum { N = 60, T = 10, F = 3, STREAMS = 4 };
     float *x = write_windows("ack.h5", N, T, F);
-    follower w = { codec_of("json", KY_MISSING_REJECT), x, N, T, F, STREAMS, { 0 }, 0, -1 };
+    follower w = { codec_of("json", KY_MISSING_REJECT), x, N, T, F, STREAMS, { 0 }, 0, -1, false };
     receiver r = { .wait_ms = WAIT_MS };
     char address[512], words[1024];
     ky_zframe f[5];

@@ -366,6 +366,7 @@ static const promise promises[] = {
     { "bearings", "|--train|200|--test|200", vibration, 0.8, 1 },
     { "digits", "|--train|800|--test|300", values, 0.6, 1 },
     { "heartbeats", "|--train|200|--test|200", values, 0.7, 0.99 },
+    { "beats", "|--train|400|--test|400", values, 0.6, 0.95 },
     { "spoken", "|--train|300|--test|200", values, 0.5, 1 },
     { "local", "|--train|600|--test|600", extremes, 0.8, 1 },
     { "local", "|--train|600|--test|600", moments, 0, 0.32 },
@@ -413,9 +414,9 @@ static void classes_follow_from_what_they_should_and_nothing_else(void **state)
 /* -- files --------------------------------------------------------------------------------------
  */
 
-static const char *const kinds[] = { "activity",      "bearings",  "digits",
-                                     "heartbeats",    "local",     "memory",
-                                     "moving-digits", "sentiment", "spoken" };
+static const char *const kinds[] = { "activity", "bearings", "digits",        "heartbeats",
+                                     "local",    "memory",   "moving-digits", "sentiment",
+                                     "spoken",   "beats" };
 
 static void the_same_seed_gives_the_same_bytes(void **state)
 {
@@ -431,6 +432,37 @@ static void the_same_seed_gives_the_same_bytes(void **state)
             if (k > 0 && same_bytes("seed0.h5", k == 1 ? "seed1.h5" : "seed2.h5") != (k == 1))
                 fail_msg("%s: seed 5 and %d", kinds[i], k < 2 ? 5 : 6);
         }
+}
+
+/* Row for row somebody's next beat: the line goes on where it was, and no row begins anew. */
+static void beats_are_streams_that_go_on(void **state)
+{
+    (void)state;
+    double within = 0, between = 0;
+    run_well("simulate|beats|-o|beats.h5|-q|--noise|0|--train|200|--test|40");
+    part p = read_part("beats.h5", "/X_train", "/y_train");
+
+    for (int i = 0; i + 20 < 200; i++) {
+        const float *a = p.x + (size_t)i * 96, *b = p.x + (size_t)(i + 20) * 96;
+
+        between = fmax(between, fabs(b[0] - a[95]));
+        for (int t = 90; t < 95; t++)
+            within = fmax(within, fabs(a[t + 1] - a[t]));
+    }
+    assert_true(between <= 1.5 * within && within > 0);
+    free_part(&p);
+    run_well("simulate|beats|-o|beats.h5|-q|--steps|32|--train|200|--test|40");
+    run_well("train|beats.h5|--arch|lstm:4, dense|--memory|stream|-e|1|-q|-o|stream.h5");
+    run_well("train|beats.h5|--model|stream.h5|-e|1|-q|-o|window.h5|--lr|1e-12");
+    ran *r = run("eval|stream.h5|beats.h5|--json");
+    ky_json *stream = report_of(r);
+    r = run("eval|window.h5|beats.h5|--json"); /* the same weights, told to begin anew each row */
+    ky_json *window = report_of(r);
+
+    assert_true(ky_json_num(ky_json_get(stream, "log_loss"), NAN) !=
+                ky_json_num(ky_json_get(window, "log_loss"), NAN));
+    ky_json_free(stream);
+    ky_json_free(window);
 }
 
 static void more_rows_leave_those_before_as_they_are(void **state)
@@ -587,6 +619,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes_follow_from_what_they_should_and_nothing_else),
         cmocka_unit_test(the_same_seed_gives_the_same_bytes),
+        cmocka_unit_test(beats_are_streams_that_go_on),
         cmocka_unit_test(more_rows_leave_those_before_as_they_are),
         cmocka_unit_test(every_class_has_its_share_and_persons_are_in_one_part),
         cmocka_unit_test(a_file_says_what_it_holds_and_that_it_is_generated),

@@ -735,6 +735,48 @@ static void the_epoch_best_on_validation_is_kept(void **state)
     unmake(&t);
 }
 
+/* How the rows held out were told of, an epoch at a time. */
+typedef struct heard {
+    int held, all, epochs;
+} heard;
+
+static int hear(const ky_train_progress *p, void *arg)
+{
+    heard *h = arg;
+
+    if (p->held > 0) {
+        assert_int_equal(p->batch, p->batches);
+        assert_int_equal(p->rows, p->rows_all);
+        assert_true(p->held > h->held && p->held <= p->held_all);
+        h->held = p->held;
+    } else if (p->batch == p->batches) {
+        h->all += h->held == p->held_all;
+        h->held = 0;
+        h->epochs++;
+    }
+    return 0;
+}
+
+static void rows_held_out_are_told_of_while_they_are_answered(void **state)
+{
+    (void)state;
+    made t = tones(1200, 1);
+    heard h = { 0 };
+    ky_train_opts o = options(2);
+    o.threads = 1;
+    o.progress = hear;
+    o.arg = &h;
+    ky_model *m = build("lstm:2, dense", &t.d, 1);
+
+    ky_train_result r = train(m, &t.d, &o);
+
+    assert_int_equal(h.epochs, 2);
+    assert_int_equal(h.all, 2);
+    ky_json_free(r.history);
+    ky_model_free(m);
+    unmake(&t);
+}
+
 static int stop_after_two_batches(const ky_train_progress *p, void *arg)
 {
     int *calls = arg;
@@ -1873,6 +1915,7 @@ int main(void)
         cmocka_unit_test(every_way_of_learning_gives_the_same_bytes_everywhere),
         cmocka_unit_test(defaults_learn_the_bytes_they_always_have),
         cmocka_unit_test(the_epoch_best_on_validation_is_kept),
+        cmocka_unit_test(rows_held_out_are_told_of_while_they_are_answered),
         cmocka_unit_test(an_interrupted_training_keeps_what_it_has),
         cmocka_unit_test(gradients_longer_than_the_norm_are_shortened),
         cmocka_unit_test(gradients_are_clipped_by_value_by_array_and_as_a_whole),
