@@ -1,5 +1,6 @@
 #include "daemon/core.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,6 +41,18 @@ int ky_core_features(const ky_pipeline *p, int class_)
     int model = p->serving[class_].model[0];
 
     return ky_served_find(&p->served, model, atomic_load(&p->current[model]))->facts->features;
+}
+
+int ky_core_processors(void)
+{
+    cpu_set_t may;
+
+    CPU_ZERO(&may);
+    /* A machine with more processors than a cpu_set_t has is refused here. */
+    long n = sched_getaffinity(0, sizeof(may), &may) == 0 ? CPU_COUNT(&may)
+                                                          : sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : (int)n;
 }
 
 void ky_reasons_count(ky_reasons *r, const char *text, size_t len)

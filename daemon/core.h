@@ -92,6 +92,9 @@ static inline uint64_t ky_record_end(const ky_record *r)
 /** Values of a sample of a class's streams: all its models, in all versions, take as many. */
 int ky_core_features(const ky_pipeline *p, int class_);
 
+/** Processors that this process may run on, at least one. */
+int ky_core_processors(void);
+
 /** Count a reject under its reason. */
 void ky_reasons_count(ky_reasons *r, const char *text, size_t len);
 

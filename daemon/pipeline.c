@@ -44,9 +44,9 @@ static int lock_state(ky_pipeline *p, ky_err *err)
 
 static int lanes_wanted(const ky_config *cfg)
 {
-    long n = cfg->lanes > 0 ? cfg->lanes : sysconf(_SC_NPROCESSORS_ONLN);
+    int n = cfg->lanes > 0 ? cfg->lanes : ky_core_processors();
 
-    return n < 1 ? 1 : cfg->lanes == 0 && n > MOST_LANES ? MOST_LANES : (int)n;
+    return cfg->lanes == 0 && n > MOST_LANES ? MOST_LANES : n;
 }
 
 /* Whether a class's last values are needed: for gaps, or for a source's holes. */

@@ -108,9 +108,8 @@ const ky_setting ky_settings[] = {
       "RUNTIME_DIRECTORY, else run/ in the state directory.",
       "/run/kymo" },
     { KY_SECTION_KYMOD, "lanes", KY_SET_NUMBER, KYMOD(lanes), "auto", 1, 64, auto_word, NULL, false,
-      "Threads that run models; auto takes one for each processor but one. Answers do not depend "
-      "on "
-      "it.",
+      "Threads that run models; auto takes one for each processor that kymod may run on, at most "
+      "16. Answers do not depend on it.",
       NULL },
     { KY_SECTION_KYMOD, "commit_interval", KY_SET_TIME, KYMOD(commit_interval_us), "1s", 10 * US_MS,
       US_HOUR, NULL, NULL, false,

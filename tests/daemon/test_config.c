@@ -1,4 +1,5 @@
 /* Configuration: what is accepted, what is refused and how it is said. */
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "daemon/config.h"
+#include "daemon/core.h"
 #include "daemon/settings.h"
 
 /* A directory with kymod.ini, kymod.d/ and an (empty) model file m.h5; the current directory. */
@@ -720,6 +722,25 @@ static void every_codec_is_a_format_and_no_other(void **state)
     assert_null(s->words[n].word);
 }
 
+/* lanes = auto */
+static void processors_are_those_that_the_process_may_run_on(void **state)
+{
+    cpu_set_t all, one;
+    int n;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    n = CPU_COUNT(&all);
+    assert_int_equal(ky_core_processors(), n);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    assert_int_equal(ky_core_processors(), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+}
+
 /* Every default that is shown is what one gets: a commented setting changes nothing when its
  * comment sign is taken away. */
 static void every_default_can_be_written_down(void **state)
@@ -770,6 +791,7 @@ int main(void)
         T(drop_ins_override_in_order_of_their_names),
         T(a_mistake_in_a_drop_in_names_that_file),
         T(overrides_come_last),
+        T(processors_are_those_that_the_process_may_run_on),
         T(wrong_overrides_are_named),
         T(relative_paths_begin_where_their_file_is),
         T(systemds_directories_are_the_defaults),

@@ -91,6 +91,7 @@ static void shorten(const char *from, const char *to, double part)
 static void bad_starts(const ky_scene *s, const ky_daemon *d)
 {
     char plain[1400], text[1500], endpoint[300], half[320], cut[340], file[340], other[340];
+    char four[340];
 
     snprintf(plain, sizeof(plain), ini, s->dir);
     snprintf(endpoint, sizeof(endpoint), "source:in.endpoint=%s",
@@ -99,6 +100,7 @@ static void bad_starts(const ky_scene *s, const ky_daemon *d)
     snprintf(other, sizeof(other), "kymod.state_dir=%s/state2", s->dir);
     snprintf(half, sizeof(half), "%s/half.h5", s->dir);
     snprintf(cut, sizeof(cut), "model:m.file=%s", half);
+    snprintf(four, sizeof(four), "model:four.file=%s", half);
     expect_exit("two_daemons", s, plain, NULL, EX_TEMPFAIL, "another kymod");
     expect_exit("port_taken", s, plain, (const char *const[]){ other, endpoint, NULL }, EX_TEMPFAIL,
                 "[source:in]");
@@ -109,6 +111,10 @@ static void bad_starts(const ky_scene *s, const ky_daemon *d)
                 "3 features");
     expect_exit("too_many_labels", s, plain,
                 (const char *const[]){ other, "model:m.labels=a,b", NULL }, EX_CONFIG, "2 labels");
+    ky_scene_model(half, 4, 5);
+    expect_exit("models_of_a_class_disagree", s, plain,
+                (const char *const[]){ other, "stream:har.model=m, four", four, NULL }, EX_CONFIG,
+                "model 'm' takes 9 values a sample, model 'four' 4");
     shorten(s->model, half, 0.5);
     expect_exit("truncated_model", s, plain, (const char *const[]){ other, cut, NULL }, EX_DATAERR,
                 "half.h5");

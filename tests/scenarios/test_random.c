@@ -2,8 +2,9 @@
  * Random scenarios against a slow, obvious model of the engine: models, settings, samples, values
  * that run away, forgetting, silence, stops and kills are drawn from a seed; the model keeps every
  * value of every sequence and steps them from zeros for each answer. There are two classes of
- * streams: one whose memory lives on, and one of windows. What the daemon says must be the same:
- * every answer, its number and quality, every gap, every refusal, every step undone.
+ * streams: one whose memory lives on, and one of windows; each has one or two models. What the
+ * daemon says must be the same: every answer, its number and quality, every gap, every refusal,
+ * every step undone, and what is published.
  * `test_random SEED [COUNT]` runs one, or so many.
  */
 #include <stdarg.h>
@@ -17,7 +18,16 @@
 #include "tests/full.h"
 #include "tests/scenarios/inside.h"
 
-enum { STREAMS = 5, CLASSES = 2, MOST = 4096, STEPS = 90, LONG = 45, SAMPLE = 12, FULL = 10000 };
+enum {
+    STREAMS = 5,
+    CLASSES = 2,
+    MODELS = 2,
+    MOST = 4096,
+    STEPS = 90,
+    LONG = 45,
+    SAMPLE = 12,
+    FULL = 10000
+};
 enum { GIVE_UP = 32 }; /* steps undone in a row: the state begins from zeros */
 
 /* A process that is killed loses nothing that it wrote: waiting for the disk tests the disk. In the
@@ -37,15 +47,24 @@ int fsync(int fd)
 /* Seeds that once found a difference. */
 static const uint64_t kept[] = { 1 };
 
+/* A stream under one of its models. */
+typedef struct strand {
+    bool cut;
+    int values[MOST], n_values; /* since the state was zeros */
+    int zero_n;
+    int undone, undone_n, undone_from; /* how many steps, the last, the first in a row */
+    int unsaid;                        /* answers since one was published */
+    int last_n;                        /* step of the sequence's last answer; 0: none */
+} strand;
+
 typedef struct stream {
-    bool known, ended, cut;
+    bool known, ended;
     int64_t ts_ms, high; /* KY_NONE */
     int64_t seen[MOST];  /* numbers taken since the sender last began anew */
     int n_seen;
-    int values[MOST], n_values; /* since the state was zeros */
-    int held;                   /* the last values, -1 */
-    int n, zero_n;
-    int undone, undone_n, undone_from; /* how many steps, the last, the first in a row */
+    int held; /* the last values, -1 */
+    int n;
+    strand d[MODELS];
     int64_t heard_us;
     /* the sender */
     int64_t next_ts_ms, next_seq;
@@ -58,8 +77,8 @@ typedef struct row {
 
 /* A class of streams: `window` 0 where memory lives on. */
 typedef struct group {
-    int window, hop, n_streams;
-    ky_inside_model *m;
+    int window, hop, n_streams, n_models;
+    ky_inside_model *m[MODELS];
 } group;
 
 typedef struct world {
@@ -69,19 +88,21 @@ typedef struct world {
     char ini[320], text[3000];
     group group[CLASSES];
     int lanes;
+    bool killed;
     /* settings; times in milliseconds, 0: never */
     bool accept_late, reset, hold;
     int max_gap, period, max_hold, max_late, end_after, warm_up, max_streams;
+    int emit; /* every so many answers; 0: the last of each sequence */
     stream s[STREAMS];
     int64_t now_us;
     uint64_t sent[2];
-    row rows[MOST];
-    int n_rows, rejects;
+    row rows[MOST], told[MOST];
+    int n_rows, n_told, rejects;
 } world;
 
 /* What the scenarios so far had in them. */
 static struct {
-    int answers, undone, given_up;
+    int answers, undone, given_up, told;
 } seen;
 
 static int below(world *w, int n)
@@ -118,24 +139,40 @@ static const char *const streamed[] = { "lstm:12, dense",
 static const char *const windowed[] = { "lstm:6, dense", "conv1d:4x2 exponential, gap, dense",
                                         "conv1d:4x2 relu, conv1d:3x2 exponential, gmp, dense" };
 
+/* Names of the classes' models, and of their files. */
+static const char *const names[CLASSES][MODELS] = { { "m", "b" }, { "w", "v" } };
+
 static void draw_models(world *w)
 {
-    group *life = &w->group[0], *window = &w->group[1];
-    char path[340];
+    group *window = &w->group[1];
 
-    life->m = ky_inside_model_new(ky_inside_file(&w->scene, "m"), streamed[below(w, 3)], 11);
     window->window = 3 + below(w, 6);
     window->hop = 1 + below(w, 5);
-    snprintf(path, sizeof(path), "%s/window.h5", w->scene.dir);
-    window->m = ky_inside_window_new(path, windowed[below(w, 3)], 11, window->window, window->hop);
+    for (int c = 0; c < CLASSES; c++) {
+        group *g = &w->group[c];
+
+        g->n_models = 1 + below(w, MODELS);
+        for (int k = 0; k < g->n_models; k++) {
+            const char *file = ky_inside_file(&w->scene, names[c][k]);
+            uint64_t seed = 11 + (uint64_t)k;
+
+            g->m[k] =
+                c == 0 ? ky_inside_model_new(file, streamed[below(w, 3)], seed)
+                       : ky_inside_window_new(file, windowed[below(w, 3)], seed, g->window, g->hop);
+        }
+    }
 }
 
 static void draw_settings(world *w)
 {
+    static const char *const emits[] = { "end", "every", "every 2", "every 7" };
+    static const int every[] = { 0, 1, 2, 7 };
+    int emit = below(w, 4);
     size_t len = 0;
     int on_gap = below(w, 3), idle = one_of(w, 0, 1000, 3000);
 
     w->lanes = one_of(w, 1, 2, 4);
+    w->emit = every[emit];
     w->accept_late = below(w, 2);
     w->reset = on_gap == 1;
     w->hold = on_gap == 2;
@@ -147,17 +184,24 @@ static void draw_settings(world *w)
     w->warm_up = one_of(w, 0, 2, 3);
     w->max_streams = one_of(w, 2, 100, 100);
     snprintf(w->text, sizeof(w->text),
-             "[kymod]\nmax_memory = 16K\njournal_file_size = 64K\n"
+             "[kymod]\nmax_memory = 16K\njournal_file_size = 64K\nmax_wave = %d\n"
              "[source:sub]\nendpoint = ipc://sub\n"
-             "[source:ack]\nendpoint = ipc://ack\nsocket = router\n"
-             "[model:m]\n[model:w]\nfile = %s/window.h5\n",
-             w->scene.dir);
+             "[source:ack]\nendpoint = ipc://ack\nsocket = router\n[publish:out]\n",
+             one_of(w, 1, 7, 256));
     for (int c = 0; c < CLASSES; c++) {
+        bool two = w->group[c].n_models == 2;
+
+        for (int k = 0; k < w->group[c].n_models; k++) {
+            len = strlen(w->text);
+            snprintf(w->text + len, sizeof(w->text) - len, "[model:%s]\nfile = %s\n", names[c][k],
+                     ky_inside_file(&w->scene, names[c][k]));
+        }
         len = strlen(w->text);
         snprintf(w->text + len, sizeof(w->text) - len,
-                 "[stream:%s]\nmatch = %s\nmodel = %s\nlate = %s\non_gap = %s\nmax_hold = %d\n"
-                 "warm_up = %d\nmax_streams = %d\narchive = %s\n",
-                 c == 0 ? "life" : "window", c == 0 ? "p[0-2]" : "p[3-4]", c == 0 ? "m" : "w",
+                 "[stream:%s]\nmatch = %s\nmodel = %s%s%s\nemit = %s\nlate = %s\non_gap = %s\n"
+                 "max_hold = %d\nwarm_up = %d\nmax_streams = %d\narchive = %s\n",
+                 c == 0 ? "life" : "window", c == 0 ? "p[0-2]" : "p[3-4]", names[c][0],
+                 two ? ", " : "", two ? names[c][1] : "", emits[emit],
                  w->accept_late ? "accept" : "drop",
                  w->reset  ? "reset"
                  : w->hold ? "hold"
@@ -244,42 +288,94 @@ static int filled(const world *w, const stream *s, const sample *x, bool late, b
     return n <= w->max_hold ? (int)n : 0;
 }
 
-/* The state is zeros. */
-static void begin(stream *s, bool cut)
+/* The strand's state is zeros. */
+static void begin(const stream *s, strand *d, bool cut)
 {
-    s->n_values = 0;
-    s->zero_n = s->n + 1;
-    s->cut = cut;
+    d->n_values = 0;
+    d->zero_n = s->n + 1;
+    d->cut = cut;
+}
+
+static void begin_all(stream *s, bool cut)
+{
+    for (int m = 0; m < MODELS; m++) {
+        begin(s, &s->d[m], cut);
+        s->d[m].last_n = 0;
+    }
 }
 
 /* The step that the last value made ran away: it is as if that had not come, but for its number. */
-static void undo(stream *s)
+static void undo(const stream *s, strand *d)
 {
-    bool first = s->undone == 0 || s->undone_n != s->n - 1 || s->undone_from < s->zero_n;
+    bool first = d->undone == 0 || d->undone_n != s->n - 1 || d->undone_from < d->zero_n;
 
-    s->n_values--;
-    s->undone++;
-    s->undone_n = s->n;
-    s->undone_from = first ? s->n : s->undone_from;
+    d->n_values--;
+    d->undone++;
+    d->undone_n = s->n;
+    d->undone_from = first ? s->n : d->undone_from;
     seen.undone++;
-    if (s->n - s->undone_from + 1 < GIVE_UP)
+    if (s->n - d->undone_from + 1 < GIVE_UP)
         return;
-    begin(s, true);
+    begin(s, d, true);
     seen.given_up++;
 }
 
-/* Whether it gave an answer. */
-static bool push(world *w, int k, int value, char hex[KY_INSIDE_HEX])
+static void publish(world *w, int k, int m, int n)
+{
+    KY_WANT(w->n_told < MOST, "seed %llu: too many rows", (unsigned long long)w->seed);
+    snprintf(w->told[w->n_told++].text, sizeof(row), "p%d %d %s", k, n, names[k < 3 ? 0 : 1][m]);
+    seen.told++;
+}
+
+/* An answer is there. */
+static void tell(world *w, int k, int m)
+{
+    strand *d = &w->s[k].d[m];
+
+    d->last_n = w->s[k].n;
+    if (w->emit == 0 || ++d->unsaid < w->emit)
+        return;
+    d->unsaid = 0;
+    publish(w, k, m, w->s[k].n);
+}
+
+static void tell_last(world *w, int k)
+{
+    for (int m = 0; m < MODELS; m++) {
+        if (w->emit == 0 && w->s[k].d[m].last_n > 0)
+            publish(w, k, m, w->s[k].d[m].last_n);
+        w->s[k].d[m].last_n = 0;
+    }
+}
+
+/* A step of each model; an answer of quality `is`, NULL: by the state; "": there is to be none. */
+static void push(world *w, int k, int value, const char *is)
 {
     stream *s = &w->s[k];
+    group *g = group_of(w, k);
+    char hex[KY_INSIDE_HEX];
 
-    KY_WANT(s->n_values < MOST, "seed %llu: too many values", (unsigned long long)w->seed);
-    s->values[s->n_values++] = value;
     s->n++;
-    if (ky_inside_step(group_of(w, k)->m, s->values, s->n_values, hex))
-        return *hex != '\0';
-    undo(s);
-    return false;
+    for (int m = 0; m < g->n_models; m++) {
+        strand *d = &s->d[m];
+
+        KY_WANT(d->n_values < MOST, "seed %llu: too many values", (unsigned long long)w->seed);
+        d->values[d->n_values++] = value;
+        if (!ky_inside_step(g->m[m], d->values, d->n_values, hex)) {
+            undo(s, d);
+            continue;
+        }
+        if (*hex == '\0' || (is != NULL && *is == '\0'))
+            continue;
+        add_row(w, "p%d %d %s %s %s", k, s->n, names[k < 3 ? 0 : 1][m],
+                is != NULL                      ? is
+                : s->n - d->zero_n < w->warm_up ? "warming"
+                : d->cut                        ? "truncated"
+                                                : "ok",
+                hex);
+        seen.answers++;
+        tell(w, k, m);
+    }
 }
 
 static void take_number(stream *s, const sample *x, enum order is)
@@ -295,7 +391,6 @@ static void model_sample(world *w, const sample *x)
 {
     stream *s = &w->s[x->k];
     group *g = group_of(w, x->k);
-    char hex[KY_INSIDE_HEX];
 
     if (!s->known && g->n_streams >= w->max_streams) {
         w->rejects++;
@@ -322,27 +417,19 @@ static void model_sample(world *w, const sample *x)
     if (gap)
         add_gap(w, x->k, s->n + fill + 1, reset ? "reset" : fill > 0 ? "held" : "kept");
     if (fresh || reset)
-        begin(s, reset);
+        begin_all(s, reset);
     for (int i = 0; i < fill; i++)
-        push(w, x->k, s->held, hex);
-    for (int v = x->from; v <= x->to; v++) {
-        if (!push(w, x->k, v, hex))
-            continue;
-        add_row(w, "p%d %d %s %s", x->k, s->n,
-                late                            ? "late"
-                : gap && v == x->from           ? "gap"
-                : s->n - s->zero_n < w->warm_up ? "warming"
-                : s->cut                        ? "truncated"
-                                                : "ok",
-                hex);
-        seen.answers++;
-    }
+        push(w, x->k, s->held, "");
+    for (int v = x->from; v <= x->to; v++)
+        push(w, x->k, v, late ? "late" : gap && v == x->from ? "gap" : NULL);
     if (x->by_number)
         take_number(s, x, is);
     if (!late)
         s->ts_ms = x->ts_ms;
     s->held = x->to;
     s->ended = x->end;
+    if (x->end)
+        tell_last(w, x->k);
     s->heard_us = w->now_us;
 }
 
@@ -356,6 +443,7 @@ static void model_silence(world *w)
             continue;
         add_gap(w, k, s->n + 1, "ended");
         s->ended = true;
+        tell_last(w, k);
     }
 }
 
@@ -368,8 +456,9 @@ static void model_forget(world *w, int k)
         return;
     }
     add_gap(w, k, s->n + 1, "forgotten");
-    begin(s, false);
-    s->undone = 0;
+    begin_all(s, false);
+    for (int m = 0; m < MODELS; m++)
+        s->d[m].undone = s->d[m].unsaid = 0;
     s->ended = true;
     s->ts_ms = s->high = KY_NONE;
     s->n_seen = 0;
@@ -380,7 +469,7 @@ static void model_forget(world *w, int k)
 
 static void send(world *w, const sample *x, bool acknowledged, bool has_seq)
 {
-    static const char *const names[] = { "sub", "ack" };
+    static const char *const sources[] = { "sub", "ack" };
     char text[1600], values[1200];
     int len = snprintf(text, sizeof(text), "{\"stream\":\"p%d\",\"ts\":%lld.%03lld", x->k,
                        (long long)x->ts_ms / 1000, (long long)x->ts_ms % 1000);
@@ -391,7 +480,7 @@ static void send(world *w, const sample *x, bool acknowledged, bool has_seq)
     snprintf(text + len, sizeof(text) - (size_t)len, ",\"x\":[%s]%s%s%s}", values,
              x->start ? ",\"start\":true" : "", x->end ? ",\"end\":true" : "",
              x->reset ? ",\"reset\":true" : "");
-    ky_inside_put_on(names[acknowledged], ++w->sent[acknowledged], text);
+    ky_inside_put_on(sources[acknowledged], ++w->sent[acknowledged], text);
     /* Two sources have no order between them but the one that they are waited for. */
     ky_inside_turn(0);
 }
@@ -457,7 +546,7 @@ static void do_again(world *w)
     if (below(w, 2))
         ky_inside_stop();
     else
-        ky_inside_kill();
+        ky_inside_kill(), w->killed = true;
     w->lanes = one_of(w, 1, 2, 4);
     ky_inside_start(&w->scene, w->ini, w->lanes);
     for (int k = 0; k < STREAMS; k++)
@@ -484,10 +573,12 @@ static void do_any(world *w)
 
 static const char all_rows[] =
     "SELECT * FROM ("
-    " SELECT stream || ' ' || n || ' ' || quality || ' ' || hex(probs) AS line FROM history"
+    " SELECT stream || ' ' || n || ' ' || model || ' ' || quality || ' ' || hex(probs) AS line "
+    "FROM history"
     " UNION ALL SELECT s.name || ' ' || g.n || ' gap ' || g.what FROM gaps g"
     "  JOIN streams s ON s.id = g.stream"
-    " UNION ALL SELECT stream || ' is at ' || n || ', zeros ' || state_steps || ' ago, '"
+    " UNION ALL SELECT stream || ' ' || model || ' is at ' || n || ', zeros ' || state_steps || ' "
+    "ago, '"
     "  || quarantines || ' undone' FROM state_health"
     " UNION ALL SELECT count(*) || ' rejects' FROM rejects)"
     " ORDER BY line";
@@ -502,9 +593,9 @@ static void compare(world *w)
     char *text = ky_scene_lines(&w->scene, all_rows), *rest = text;
 
     for (int k = 0; k < STREAMS; k++)
-        if (w->s[k].known)
-            add_row(w, "p%d is at %d, zeros %d ago, %d undone", k, w->s[k].n,
-                    w->s[k].n - w->s[k].zero_n + 1, w->s[k].undone);
+        for (int m = 0; w->s[k].known && m < group_of(w, k)->n_models; m++)
+            add_row(w, "p%d %s is at %d, zeros %d ago, %d undone", k, names[k < 3 ? 0 : 1][m],
+                    w->s[k].n, w->s[k].n - w->s[k].d[m].zero_n + 1, w->s[k].d[m].undone);
     add_row(w, "%d rejects", w->rejects);
     qsort(w->rows, (size_t)w->n_rows, sizeof(row), compare_rows);
     for (int i = 0; i <= w->n_rows; i++) {
@@ -514,6 +605,49 @@ static void compare(world *w)
                 (unsigned long long)w->seed, line != NULL ? line : "nothing more", want, w->text);
     }
     free(text);
+}
+
+/* What was published, in the same words, sorted. */
+static int read_told(const world *w, row *ret)
+{
+    char path[400], line[4096], name[40], model[KY_NAME_MAX + 1];
+    int n = 0, step;
+
+    snprintf(path, sizeof(path), "%s/told", w->scene.dir);
+    FILE *f = fopen(path, "r");
+
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        const char *at = strstr(line, "\"model\":\"");
+
+        KY_WANT(n < MOST && at != NULL && sscanf(at, "\"model\":\"%63[^@]", model) == 1 &&
+                    sscanf(line, "%*s {\"stream\":\"%39[^\"]\",\"class\":\"%*[^\"]\",\"n\":%d",
+                           name, &step) == 2,
+                "seed %llu: published: %s", (unsigned long long)w->seed, line);
+        snprintf(ret[n++].text, sizeof(row), "%s %d %s", name, step, model);
+    }
+    if (f != NULL)
+        fclose(f);
+    qsort(ret, (size_t)n, sizeof(row), compare_rows);
+    return n;
+}
+
+/* Nothing but what was to be published, and nothing twice; all of it, but after a kill. */
+static void compare_told(world *w)
+{
+    row *told = calloc(MOST, sizeof(row));
+    int n = read_told(w, told), at = 0;
+
+    qsort(w->told, (size_t)w->n_told, sizeof(row), compare_rows);
+    for (int i = 0; i < n; i++, at++) {
+        while (w->killed && at < w->n_told && compare_rows(&w->told[at], &told[i]) < 0)
+            at++;
+        KY_WANT(at < w->n_told && compare_rows(&w->told[at], &told[i]) == 0,
+                "seed %llu: published '%s', not '%s'\n%s", (unsigned long long)w->seed,
+                told[i].text, at < w->n_told ? w->told[at].text : "", w->text);
+    }
+    KY_WANT(w->killed || at == w->n_told, "seed %llu: not published: '%s'\n%s",
+            (unsigned long long)w->seed, w->told[at].text, w->text);
+    free(told);
 }
 
 static void run(uint64_t seed)
@@ -536,8 +670,10 @@ static void run(uint64_t seed)
         do_any(w);
     ky_inside_stop();
     compare(w);
+    compare_told(w);
     for (int c = 0; c < CLASSES; c++)
-        ky_inside_model_free(w->group[c].m);
+        for (int k = 0; k < w->group[c].n_models; k++)
+            ky_inside_model_free(w->group[c].m[k]);
     ky_scene_close(&w->scene);
     free(w);
 }
@@ -547,8 +683,9 @@ static void run_some(uint64_t first, int n, int step)
 {
     for (int i = 0; i < n; i += step)
         run(first + (uint64_t)i);
-    printf("PASS %d random scenarios: %d answers, %d steps undone, %d states given up\n",
-           (n + step - 1) / step, seen.answers, seen.undone, seen.given_up);
+    printf("PASS %d random scenarios: %d answers, %d to be published, %d steps undone, %d states "
+           "given up\n",
+           (n + step - 1) / step, seen.answers, seen.told, seen.undone, seen.given_up);
     fflush(stdout);
 }
 
