@@ -18,6 +18,12 @@
     "rms, largest, saturated, steps, written, quarantines, quarantined, quarantined_n,"            \
     " quarantined_from"
 
+#define ADD_ANSWERS                                                                                \
+    "INSERT INTO answers (id, series, n, version, seq, ts, label, score, probs, quality,"          \
+    " time_source, kernel_abi, answered, latency_us) VALUES "
+#define ANSWER    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+#define ANSWERS_4 ANSWER "," ANSWER "," ANSWER "," ANSWER /* KY_ANSWERS_AT_ONCE: four of these */
+
 static const char *const statements[KY_SQL_N] = {
     [KY_SQL_BEGIN] = "BEGIN IMMEDIATE",
     [KY_SQL_COMMIT] = "COMMIT",
@@ -27,9 +33,8 @@ static const char *const statements[KY_SQL_N] = {
     [KY_SQL_NEW_SERIES] = "INSERT INTO series (stream, model, role, n, answer)"
                           " VALUES (?,?,'live',?,?)",
     [KY_SQL_SERIES_END] = "UPDATE series SET n = ?2, answer = ?3 WHERE id = ?1",
-    [KY_SQL_ANSWER] =
-        "INSERT INTO answers (id, series, n, version, seq, ts, label, score, probs, quality,"
-        " time_source, kernel_abi, answered, latency_us) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    [KY_SQL_ANSWER] = ADD_ANSWERS ANSWER,
+    [KY_SQL_ANSWERS] = ADD_ANSWERS ANSWERS_4 "," ANSWERS_4 "," ANSWERS_4 "," ANSWERS_4,
     [KY_SQL_RUN] = "INSERT INTO runs (level, series, n, from_n, first, last) VALUES (1,?,?,?,?,?)",
     [KY_SQL_LAST_ANSWER] = "SELECT max(id) FROM answers",
     [KY_SQL_UNSETTLED] = "SELECT count(*) FROM runs WHERE level = 1",
@@ -175,7 +180,7 @@ static int configure(ky_results *r, bool full_sync, ky_err *err)
     if (sqlite3_exec(r->db,
                      "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA "
                      "journal_size_limit = 67108864;"
-                     "PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -32768;"
+                     "PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -32768;"
                      "PRAGMA trusted_schema = OFF;",
                      NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(r->db, full_sync ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",

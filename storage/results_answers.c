@@ -94,32 +94,56 @@ static int put_series(ky_results *r, const ky_unit *u, const run *v, int64_t *re
     return from->n > n ? end_series(r, *ret, to->n, last, err) : answered_twice(r, from, err);
 }
 
-static int put_answer(ky_results *r, const ky_unit *u, const ky_row_prediction *p, int64_t id,
-                      int64_t series, ky_err *err)
-{
-    sqlite3_stmt *s = ky_results_kept(r, KY_SQL_ANSWER);
+/* Answers go in many at a time: a statement costs a fifth of a row. */
+typedef struct waiting {
+    struct {
+        const ky_row_prediction *p;
+        int64_t id, series;
+    } row[KY_ANSWERS_AT_ONCE];
+    int n;
+} waiting;
 
-    sqlite3_bind_int64(s, 1, id);
-    sqlite3_bind_int64(s, 2, series);
-    sqlite3_bind_int64(s, 3, p->n);
-    sqlite3_bind_int64(s, 4, p->version);
-    ky_bind_time(s, 5, p->seq);
-    ky_bind_time(s, 6, p->ts_us);
+/* Row `i` of those that the statement inserts. */
+static void bind_answer(sqlite3_stmt *s, const ky_unit *u, const waiting *w, int i, int at)
+{
+    const ky_row_prediction *p = w->row[i].p;
+
+    sqlite3_bind_int64(s, at + 1, w->row[i].id);
+    sqlite3_bind_int64(s, at + 2, w->row[i].series);
+    sqlite3_bind_int64(s, at + 3, p->n);
+    sqlite3_bind_int64(s, at + 4, p->version);
+    ky_bind_time(s, at + 5, p->seq);
+    ky_bind_time(s, at + 6, p->ts_us);
     if (p->label >= 0)
-        ky_bind_span(s, 7, u, p->name);
+        ky_bind_span(s, at + 7, u, p->name);
     else
-        sqlite3_bind_null(s, 7);
-    sqlite3_bind_double(s, 8, p->score); /* NaN becomes NULL */
-    ky_bind_blob(s, 9, u, p->y);
-    sqlite3_bind_int(s, 10, p->quality);
-    sqlite3_bind_int(s, 11, p->time_source);
-    sqlite3_bind_int(s, 12, KY_KERNEL_ABI);
-    sqlite3_bind_int64(s, 13, p->answered_us);
-    sqlite3_bind_int64(s, 14, p->latency_us);
-    return ky_results_run(r, s, "adding an answer", err);
+        sqlite3_bind_null(s, at + 7);
+    sqlite3_bind_double(s, at + 8, p->score); /* NaN becomes NULL */
+    ky_bind_blob(s, at + 9, u, p->y);
+    sqlite3_bind_int(s, at + 10, p->quality);
+    sqlite3_bind_int(s, at + 11, p->time_source);
+    sqlite3_bind_int(s, at + 12, KY_KERNEL_ABI);
+    sqlite3_bind_int64(s, at + 13, p->answered_us);
+    sqlite3_bind_int64(s, at + 14, p->latency_us);
 }
 
-static int put_run(ky_results *r, const ky_unit *u, const run *v, ky_err *err)
+/* All that wait, at once if there are as many as that takes. */
+static int put_waiting(ky_results *r, const ky_unit *u, waiting *w, ky_err *err)
+{
+    bool full = w->n == KY_ANSWERS_AT_ONCE;
+    sqlite3_stmt *s = ky_results_kept(r, full ? KY_SQL_ANSWERS : KY_SQL_ANSWER);
+    int rc = KY_OK;
+
+    for (int i = 0; rc == KY_OK && i < w->n; i++) {
+        bind_answer(s, u, w, i, full ? KY_ANSWER_COLUMNS * i : 0);
+        if (!full || i == w->n - 1)
+            rc = ky_results_run(r, s, "adding answers", err);
+    }
+    w->n = 0;
+    return rc;
+}
+
+static int put_run(ky_results *r, const ky_unit *u, const run *v, waiting *w, ky_err *err)
 {
     sqlite3_stmt *s = ky_results_kept(r, KY_SQL_RUN);
     int64_t series = 0;
@@ -130,7 +154,11 @@ static int put_run(ky_results *r, const ky_unit *u, const run *v, ky_err *err)
 
         if (i > 0 && p->n <= answer_of(u, v, i - 1)->n)
             return answered_twice(r, p, err);
-        rc = put_answer(r, u, p, v->first + i, series, err);
+        w->row[w->n].p = p;
+        w->row[w->n].id = v->first + i;
+        w->row[w->n++].series = series;
+        if (w->n == KY_ANSWERS_AT_ONCE)
+            rc = put_waiting(r, u, w, err);
     }
     if (rc != KY_OK)
         return rc;
@@ -205,6 +233,7 @@ static int settle(ky_results *r, uint32_t runs, ky_err *err)
 
 int ky_answers_put(ky_results *r, const ky_unit *u, ky_err *err)
 {
+    waiting w = { 0 };
     run v = { 0 };
     uint32_t n = u->predictions.n, runs = 0;
     int rc;
@@ -221,8 +250,10 @@ int ky_answers_put(ky_results *r, const ky_unit *u, ky_err *err)
         v.at = &r->order[i];
         for (v.n = 1; v.n < RUN_MOST && i + v.n < n && v.at[v.n].series == v.at->series;)
             v.n++;
-        rc = put_run(r, u, &v, err);
+        rc = put_run(r, u, &v, &w, err);
     }
+    if (rc == KY_OK)
+        rc = put_waiting(r, u, &w, err);
     return rc == KY_OK ? settle(r, runs, err) : rc;
 }
 

@@ -11,6 +11,8 @@
 
 enum { KY_BUSY_TIMEOUT_MS = 20000, KY_APPLICATION_ID = 0x6b796d6f /* "kymo" */ };
 
+enum { KY_ANSWER_COLUMNS = 14, KY_ANSWERS_AT_ONCE = 16 };
+
 /* Statements of the hot path, prepared at first use and kept. */
 enum ky_statement {
     KY_SQL_BEGIN,
@@ -21,6 +23,7 @@ enum ky_statement {
     KY_SQL_NEW_SERIES,
     KY_SQL_SERIES_END,
     KY_SQL_ANSWER,
+    KY_SQL_ANSWERS,
     KY_SQL_RUN,
     KY_SQL_LAST_ANSWER,
     KY_SQL_UNSETTLED,
