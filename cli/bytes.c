@@ -7,17 +7,20 @@
 #include <zlib.h>
 
 enum {
-    MOST_LINE = 256 << 20, /* bytes: a series of many channels is one line */
+    MOST_LINE = 64 << 20, /* bytes: a series of many channels is one line */
     BUFFER = 1 << 17,
+    MOST_DEFLATED = 1032, /* bytes out of one: 258 out of two bits */
 };
 
 int ky_bytes_open(const char *path, ky_bytes *ret, ky_err *err)
 {
     struct stat st;
 
-    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+    if (stat(path, &st) != 0)
+        st = (struct stat){ .st_mode = S_IFREG }; /* why, opening says */
+    if (!S_ISREG(st.st_mode))
         return ky_fail(err, KY_EINVAL, "'%s' is no file", path);
-    *ret = (ky_bytes){ .path = path, .gz = gzopen(path, "rbe") };
+    *ret = (ky_bytes){ .path = path, .gz = gzopen(path, "rbe"), .size = (uint64_t)st.st_size };
     if (ret->gz == NULL)
         return ky_fail(err, errno != 0 ? -errno : KY_ENOMEM, "'%s': %s", path, strerror(errno));
     gzbuffer(ret->gz, BUFFER);
@@ -30,6 +33,16 @@ void ky_bytes_close(ky_bytes *b)
         gzclose(b->gz);
     free(b->line);
     *b = (ky_bytes){ .gz = NULL };
+}
+
+uint64_t ky_bytes_unpacked(uint64_t n)
+{
+    return n < UINT64_MAX / MOST_DEFLATED ? n * MOST_DEFLATED : UINT64_MAX;
+}
+
+uint64_t ky_bytes_most(const ky_bytes *b)
+{
+    return gzdirect(b->gz) ? b->size : ky_bytes_unpacked(b->size);
 }
 
 static int damaged(ky_bytes *b, ky_err *err)

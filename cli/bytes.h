@@ -16,10 +16,15 @@ typedef struct ky_bytes {
     char *line; /* the current one */
     size_t cap;
     int64_t number; /* of the line, from 1 */
+    uint64_t size;  /* of the file as it lies there */
 } ky_bytes;
 
 int ky_bytes_open(const char *path, ky_bytes *ret, ky_err *err);
 void ky_bytes_close(ky_bytes *b);
+/** No more than so many bytes can come out of the file, whatever it says of itself. */
+uint64_t ky_bytes_most(const ky_bytes *b);
+/** No more than so many can come out of n that are packed as in gzip and PNG. */
+uint64_t ky_bytes_unpacked(uint64_t n);
 /** Up to n bytes; fewer at the end only. */
 int ky_bytes_read(ky_bytes *b, void *to, size_t n, size_t *ret_n, ky_err *err);
 /** Exactly n bytes, or KY_EFORMAT: the file is too short. */

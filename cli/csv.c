@@ -57,27 +57,62 @@ static char *trim(char *s)
     return s;
 }
 
-/* The next line that is not empty, without its end: 1, or 0 at the end of the file. */
+static int grow_line(ky_csv *c, ky_err *err)
+{
+    size_t cap = c->cap > 0 ? 2 * c->cap : 4096;
+    char *more = cap <= LINE_MAX_BYTES ? realloc(c->line, cap) : NULL;
+
+    if (more == NULL)
+        return ky_fail(err, KY_EFULL, "%s:%" PRId64 ": a line of over %zu bytes", c->path,
+                       c->line_number, c->cap);
+    c->line = more;
+    c->cap = cap;
+    return KY_OK;
+}
+
+/* A line without its end, no longer than it may be: 1 and its length, or 0 at the end of the file.
+ */
+static int take_line(ky_csv *c, size_t *ret_n, ky_err *err)
+{
+    size_t n = 0;
+    int ch, rc;
+
+    while ((ch = getc_unlocked(c->file)) != EOF && ch != '\n') {
+        if (n + 2 > c->cap && (rc = grow_line(c, err)) < 0)
+            return rc;
+        if (ch == '\0')
+            return ky_fail(err, KY_EFORMAT, "%s:%" PRId64 ": a NUL: this is no text", c->path,
+                           c->line_number);
+        c->line[n++] = (char)ch;
+    }
+    if (ch == EOF && ferror(c->file))
+        return ky_fail(err, KY_EIO, "%s: %s", c->path, strerror(errno));
+    if (ch == EOF && n == 0)
+        return 0;
+    if (c->cap == 0 && (rc = grow_line(c, err)) < 0)
+        return rc;
+    while (n > 0 && c->line[n - 1] == '\r')
+        n--;
+    c->line[n] = '\0';
+    *ret_n = n;
+    return 1;
+}
+
+/* The next line that is not empty: 1, or 0 at the end of the file. */
 static int read_line(ky_csv *c, ky_err *err)
 {
-    ssize_t n;
+    size_t n = 0;
+    int rc = 1;
 
     if (c->held) {
         c->held = false;
         return 1;
     }
-    do {
+    while (rc > 0 && n == 0) {
         c->line_number++;
-        errno = 0;
-        if ((n = getline(&c->line, &c->cap, c->file)) < 0)
-            return errno != 0 ? ky_fail(err, KY_EIO, "%s: %s", c->path, strerror(errno)) : 0;
-        if (n > LINE_MAX_BYTES || strlen(c->line) != (size_t)n)
-            return ky_fail(err, KY_EFORMAT, "%s:%" PRId64 ": a line of %zd bytes, or with a NUL",
-                           c->path, c->line_number, n);
-        while (n > 0 && (c->line[n - 1] == '\n' || c->line[n - 1] == '\r'))
-            c->line[--n] = '\0';
-    } while (n == 0);
-    return 1;
+        rc = take_line(c, &n, err);
+    }
+    return rc;
 }
 
 static int cut_line(ky_csv *c, ky_err *err)

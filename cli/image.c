@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/bytes.h"
+
 #ifdef KY_WITH_PNG
 #include <png.h>
 #endif
@@ -69,6 +71,11 @@ static int read_png(const void *bytes, size_t n, bool values, ky_image *ret, ky_
         png.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;
         rc = check_size(ret, "PNG", err);
     }
+    /* A pixel has a bit at least. */
+    if (rc == KY_OK &&
+        (uint64_t)ret->height * (((uint64_t)ret->width + 7) / 8) > ky_bytes_unpacked(n))
+        rc = ky_fail(err, KY_EFORMAT, "a PNG image that says it has %d x %d pixels, in %zu bytes",
+                     ret->height, ret->width, n);
     if (rc == KY_OK && values && (rc = make_room(ret, err)) == KY_OK &&
         (!png_image_finish_read(&png, &black, ret->p, 0, NULL) || png.warning_or_error != 0))
         rc = ky_fail(err, KY_EFORMAT, "a PNG image that is damaged: %s", png.message);

@@ -256,6 +256,11 @@ static int read_idx_file(ky_import *im, const ky_import_file *at, ky_sink *s, ky
             rc = ky_fail(err, KY_EFULL, "'%s': rows of over %zu bytes", at->path, MOST_IDX_ROW);
             goto out;
         }
+    if (f.dims[0] > 0 && values * f.size > ky_bytes_most(&f.b)) {
+        rc = ky_fail(err, KY_EFORMAT, "'%s' says its rows have %zu bytes, more than it has itself",
+                     at->path, values * f.size);
+        goto out;
+    }
     if ((rc = ky_sink_shape(s, f.type, rank, dims, err)) == KY_OK &&
         (rc = find_labels(im, at, &f, &l, err)) == KY_OK)
         rc = read_rows(&f, &l, at->part, values, s, err);

@@ -120,7 +120,9 @@ static int read_setting(const ky_bytes *b, char *line, header *h, ky_sink *s, ky
     } else if (strcasecmp(key, "@dimensions") == 0 || strcasecmp(key, "@dimension") == 0) {
         h->dimensions = value != NULL ? strtoll(value, NULL, 10) : 0;
         if (h->dimensions < 1 || h->dimensions > MOST_DIMENSIONS)
-            return bad_line(b, "@dimensions must be a number from 1", err);
+            return ky_fail(err, KY_EFORMAT,
+                           "'%s', line %lld: @dimensions must be a number from 1 to %d", b->path,
+                           (long long)b->number, MOST_DIMENSIONS);
     } else if (strcasecmp(key, "@classlabel") == 0) {
         h->classes = yes;
         while (rc == KY_OK && yes && (value = strtok_r(NULL, " \t", &rest)) != NULL)

@@ -57,8 +57,8 @@ tests_cli_test_feed_LDADD = libkyconnectors.la libkymo.la $(CMOCKA_LIBS) -lm
 
 check_PROGRAMS += tests/cli/test_import tests/cli/test_import_csv tests/cli/test_import_image tests/cli/test_import_text tests/cli/test_import_wav
 tests_cli_test_import_SOURCES = tests/cli/test_import.c tests/cli/import.h tests/cli/run.h
-tests_cli_test_import_CFLAGS = $(KY_TEST_CFLAGS)
-tests_cli_test_import_LDADD = libkymo.la $(CMOCKA_LIBS) -lm
+tests_cli_test_import_CFLAGS = $(KY_TEST_CFLAGS) $(ZLIB_CFLAGS)
+tests_cli_test_import_LDADD = libkymo.la $(CMOCKA_LIBS) -lm $(ZLIB_LIBS)
 tests_cli_test_import_csv_SOURCES = tests/cli/test_import_csv.c tests/cli/import.h tests/cli/run.h
 tests_cli_test_import_csv_CFLAGS = $(KY_TEST_CFLAGS)
 tests_cli_test_import_csv_LDADD = libkymo.la $(CMOCKA_LIBS) -lm

@@ -1,6 +1,8 @@
 /* kymo import: series, IDX, and what all formats share. */
 #include "tests/cli/import.h"
 
+#include <zlib.h>
+
 /* -- .ts -------------------------------------------------------------------------------------- */
 
 #define TWO_CLASSES                                                                                \
@@ -93,6 +95,46 @@ static void a_damaged_ts_file_is_refused_with_its_line(void **state)
     put_bytes("bad.ts", "@data\n1,\0,2\n", 12);
     fails("import|bad.ts|-o|bad.h5", "a NUL");
     fails("import|nowhere.ts|-o|bad.h5", "No such file");
+}
+
+/* -- what files say of themselves ---------------------------------------------------------------
+ */
+
+/* A gzip file of a line that does not end, much larger than itself. */
+static void put_endless(const char *name, const char *begin, size_t mib)
+{
+    enum { MIB = 1 << 20 };
+    char path[4096], *more = malloc(MIB);
+    gzFile f = gzopen(in_dir(name, path), "wb6");
+
+    assert_non_null(f);
+    memset(more, '1', MIB);
+    assert_true(gzputs(f, begin) > 0);
+    for (size_t i = 0; i < mib; i++)
+        assert_int_equal(gzwrite(f, more, MIB), MIB);
+    assert_int_equal(gzclose(f), Z_OK);
+    free(more);
+}
+
+/* Refused in a sentence, by what can be in the file, before memory is taken for what is said. */
+static void what_a_file_claims_is_not_believed(void **state)
+{
+    (void)state;
+    static const unsigned char idx[] = { 0,    0, 8, 3, 0xff, 0xff, 0xff, 0xff, 0, 0,
+                                         0x40, 0, 0, 0, 0x40, 0,    1,    2,    3, 4 };
+    put_bytes("huge-images.idx", idx, sizeof idx);
+    put_text("wide.ts", "@univariate false\n@dimensions 1099511627776\n@data\n1:a\n");
+    put_text("many.ts", "@univariate false\n@dimensions 1048576\n@data\n1:2\n");
+    put_endless("endless.csv.gz", "a,b,label\n", 80);
+    put_endless("endless.ts.gz", "@univariate true\n@classLabel true a\n@data\n", 80);
+
+    fails("import|huge-images.idx|-o|bad.h5",
+          "says its rows have 268435456 bytes, more than it has itself");
+    fails("import|wide.ts|-o|bad.h5", "@dimensions must be a number from 1 to 1048576");
+    fails("import|many.ts|-o|bad.h5", "2 dimensions, @dimensions says 1048576");
+    fails("import|endless.csv.gz|-f|csv-wide|-o|bad.h5",
+          "endless.csv.gz:2: a line of over 67108864 bytes");
+    fails("import|endless.ts.gz|-f|ts|-o|bad.h5", "line 4: over 67108864 bytes");
 }
 
 /* -- .tsv ------------------------------------------------------------------------------------- */
@@ -292,6 +334,7 @@ int main(void)
         cmocka_unit_test(missing_values_are_counted_filled_or_leave_their_row_out),
         cmocka_unit_test(targets_are_numbers_where_the_task_says_so),
         cmocka_unit_test(a_damaged_ts_file_is_refused_with_its_line),
+        cmocka_unit_test(what_a_file_claims_is_not_believed),
         cmocka_unit_test(a_tsv_file_ends_short_series_with_nan),
         cmocka_unit_test(idx_images_find_their_labels_and_their_test_part),
         cmocka_unit_test(idx_values_are_turned_into_the_machines_order),

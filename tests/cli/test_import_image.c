@@ -151,6 +151,11 @@ static void a_damaged_png_is_refused(void **state)
     put_big(b + 29, (uint32_t)crc32(0, b + 12, 17));
     put_bytes("huge_1.png", b, n);
     fails("import|huge_1.png|-o|bad.h5", "'huge_1.png': a PNG image of 70000 x 70000 pixels");
+    put_big(b + 16, 8000);
+    put_big(b + 20, 8000);
+    put_big(b + 29, (uint32_t)crc32(0, b + 12, 17));
+    put_bytes("claims_1.png", b, n);
+    fails("import|claims_1.png|-o|bad.h5", "a PNG image that says it has 8000 x 8000 pixels, in");
     put_bytes("cut_1.png", good, n - 30);
     fails("import|cut_1.png|-o|bad.h5", "a PNG image that is damaged");
 }

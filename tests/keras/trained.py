@@ -36,6 +36,32 @@ def check(arch):
     return None if worst <= TOLERANCE * largest else "off by %.3g of %.3g" % (worst, largest)
 
 
+def check_lengths(arch):
+    """Rows of several lengths: kymo puts a Masking layer in front, whose value is what no data are."""
+    r = np.random.default_rng(SEED)
+    data, model, out = (os.path.join(WORK, f) for f in ("lengths.h5", "masked.h5", "answers.h5"))
+    x = r.normal(size=(240, 16, 3)).astype("float32")
+    steps = r.integers(3, 17, size=240)
+    y = np.array([x[i, :n, 0].mean() > 0 for i, n in enumerate(steps)]).astype("int32")
+    behind = np.arange(16) >= steps[:, None]
+    with h5py.File(data, "w") as f:
+        f["X"], f["y"] = np.where(behind[:, :, None], np.float32(np.nan), x), y
+    trouble = kymo("train", data, "--arch", arch, "-o", model, "--epochs", "2",
+                   "--seed", str(SEED)) or kymo("predict", model, data + ":X", "-o", out)
+    if trouble:
+        return trouble
+    with h5py.File(out) as f:
+        got = f["y"][:]
+    net = keras.models.load_model(model, compile=False)
+    values = [l.mask_value for l in net.layers if isinstance(l, keras.layers.Masking)]
+    if values != [-float(np.finfo("float32").max)]:
+        return "the values of its Masking layers are %s" % values
+    x[behind] = values[0]
+    want = np.asarray(net(x, training=False))
+    worst, largest = np.abs(got - want).max(), np.abs(want).max()
+    return None if worst <= TOLERANCE * largest else "off by %.3g of %.3g" % (worst, largest)
+
+
 def check_text():
     """A model that carries its words is a Keras model all the same, in both forms."""
     text, data, model, archive, out = (os.path.join(WORK, f) for f in (
@@ -70,11 +96,17 @@ for arch in ARCHS:
     if trouble:
         failed += 1
         print("%s, seed %d: %s" % (arch, SEED, trouble))
+MASKED = ["lstm:8, dense", "bi(gru:4), dense", "rnn:6, rnn:4, dense"]
+for arch in MASKED:
+    trouble = check_lengths(arch)
+    if trouble:
+        failed += 1
+        print("%s, rows of several lengths, seed %d: %s" % (arch, SEED, trouble))
 trouble = check_text()
 if trouble:
     failed += 1
     print("text, seed %d: %s" % (SEED, trouble))
-print("[  PASSED  ] %d test(s)." % (len(ARCHS) + 1 - failed))
+print("[  PASSED  ] %d test(s)." % (len(ARCHS) + len(MASKED) + 1 - failed))
 if failed:
     print("[  FAILED  ] %d test(s)." % failed)
 sys.exit(1 if failed else 0)
