@@ -10,7 +10,7 @@ check_PROGRAMS += tests/scenarios/test_live tests/scenarios/test_restart \
 	tests/scenarios/test_rules tests/scenarios/test_feed \
 	tests/scenarios/test_publish tests/scenarios/test_tail \
 	tests/scenarios/test_formats tests/scenarios/test_pressure \
-	tests/scenarios/test_disk
+	tests/scenarios/test_disk tests/scenarios/test_subscribers
 tests_scenarios_test_live_SOURCES = tests/scenarios/test_live.c
 tests_scenarios_test_live_LDADD = libkyscene.la libkymo.la
 
@@ -41,6 +41,9 @@ tests_scenarios_test_pressure_LDADD = libkyscene.la libkymo.la
 
 tests_scenarios_test_disk_SOURCES = tests/scenarios/test_disk.c
 tests_scenarios_test_disk_LDADD = libkyscene.la libkymo.la
+
+tests_scenarios_test_subscribers_SOURCES = tests/scenarios/test_subscribers.c
+tests_scenarios_test_subscribers_LDADD = libkyscene.la libkymo.la
 
 tests_scenarios_test_tail_SOURCES = tests/scenarios/test_tail.c
 tests_scenarios_test_tail_LDADD = libkyscene.la libkymo.la
