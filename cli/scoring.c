@@ -54,6 +54,15 @@ int ky_scoring_run(const ky_model *m, const char *spec, const ky_scoring_opts *o
                             o->threads, &ret->p, &ret->s, err);
 }
 
+int ky_scoring_check(const ky_model *m, const char *spec, const ky_scoring_opts *o, ky_err *err)
+{
+    ky_data d = { 0 };
+    int rc = load(m, spec, o, &d, err);
+
+    ky_data_free(&d);
+    return rc;
+}
+
 void ky_scoring_done(ky_scoring *s)
 {
     ky_metrics_done(&s->s);

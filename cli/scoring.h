@@ -38,6 +38,10 @@ int ky_scoring_run(const ky_model *m, const char *spec, const ky_scoring_opts *o
                    ky_err *err);
 void ky_scoring_done(ky_scoring *s);
 
+/** Whether it could be scored: everything is read and checked, nothing is answered. The same
+ * errors. */
+int ky_scoring_check(const ky_model *m, const char *spec, const ky_scoring_opts *o, ky_err *err);
+
 /** One line: "accuracy 0.9011 (0.8804 to 0.9185), macro F1 ... (950 rows; 95 % intervals)". */
 void ky_scoring_print_line(const ky_scoring *s);
 

@@ -119,14 +119,30 @@ static int report(const ky_training *t, const ky_model *m, const ky_data *d,
     return KY_EXIT_OK;
 }
 
-/* The test part is read only now, when nothing is left to choose. */
+static ky_scoring_opts test_opts(const ky_training *t)
+{
+    return (ky_scoring_opts){ .task = t->task,
+                              .part = KY_PART_TEST,
+                              .threads = (int)t->threads,
+                              .resamples = KY_RESAMPLES,
+                              .seed = (uint64_t)t->seed };
+}
+
+/* What is wrong with the test part is told before hours of training, not after them. */
+static int check_test(const ky_training *t, const ky_model *m, const ky_data *d, ky_err *err)
+{
+    const ky_scoring_opts o = test_opts(t);
+    int rc = ky_model_facts(m)->window > 0 ? ky_data_check_test(t->data, d, err) : KY_OK;
+
+    if (rc == KY_OK)
+        rc = ky_scoring_check(m, t->data, &o, err);
+    return rc == KY_ENOENT ? KY_OK : rc;
+}
+
+/* It is scored only when nothing is left to choose. */
 static int score_test(const ky_training *t, const ky_model *m, ky_scoring *ret, ky_err *err)
 {
-    const ky_scoring_opts o = { .task = t->task,
-                                .part = KY_PART_TEST,
-                                .threads = (int)t->threads,
-                                .resamples = KY_RESAMPLES,
-                                .seed = (uint64_t)t->seed };
+    const ky_scoring_opts o = test_opts(t);
     int rc = ky_scoring_run(m, t->data, &o, ret, err);
 
     return rc == KY_ENOENT ? KY_OK : rc;
@@ -180,9 +196,7 @@ static int train_file(const ky_training *t)
     if ((strcmp(t->memory, "stream") == 0 && (rc = ky_data_carry(&d, &err)) < 0) ||
         (rc = make_model(t, &d, &m, &err)) < 0)
         goto out;
-    /* Not after hours of training. */
-    if (strchr(t->data, ':') == NULL && ky_model_facts(m)->window > 0 &&
-        (rc = ky_data_check_test(t->data, &d, &err)) < 0)
+    if (strchr(t->data, ':') == NULL && (rc = check_test(t, m, &d, &err)) < 0)
         goto out;
     if (!t->quiet)
         describe(t, &d);

@@ -619,6 +619,35 @@ static void another_test_part(parts *p)
     assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
 }
 
+/* Told before the training, not after it: nothing is left behind. */
+static void put_test_part(const parts *p, const float *x, const int32_t *y)
+{
+    const uint64_t dims[] = { 12, 4, 1 };
+    ky_h5 *f = create("bad.h5");
+
+    assert_int_equal(ky_h5_put(f, "/X_train", KY_H5_F32, 3, dims, p->x, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/X_test", KY_H5_F32, 3, dims, x, NULL), KY_OK);
+    put_y(f, "/y_train", p->y, 12);
+    put_y(f, "/y_test", y, 12);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+}
+
+static void a_test_part_with_nan(parts *p)
+{
+    parts test = *p;
+
+    test.x[9] = NAN;
+    put_test_part(p, test.x, p->y);
+}
+
+static void a_test_part_of_unknown_classes(parts *p)
+{
+    parts test = *p;
+
+    test.y[5] = 7;
+    put_test_part(p, p->x, test.y);
+}
+
 static void put_times(const parts *p, int64_t end)
 {
     const uint64_t dims[] = { 12, 4, 1 };
@@ -687,6 +716,9 @@ static const struct {
     { "rows of [4]: 'conv1d:2x3'", BAD("conv1d:2x3, gap, dense"), four_numbers_a_row },
     { "rows of 'X_test' are [2,2], those to learn from [4,1]", BAD("lstm:2, dense"),
       another_test_part },
+    { "X_test row 2, step 1, value 0 is nan", BAD("lstm:2, dense"), a_test_part_with_nan },
+    { "X_test row 5 is of class '7', which model 'kymo' does not know", BAD("lstm:2, dense"),
+      a_test_part_of_unknown_classes },
     { "'ts_end' row 5 ends before it begins", BAD("lstm:2, dense"), end_before_the_beginning },
     { "12 rows are too few", BAD("lstm:2, dense"), rows_that_all_overlap },
     { "bad.h5", BAD("avgpool:8, flatten, dense") "|--buffer|1M", cut_in_two },
