@@ -65,6 +65,7 @@ EXTRA_DIST += $(srcdir)/tests/scenarios/*.scn
 
 check_PROGRAMS += tests/scenarios/test_random
 tests_scenarios_test_random_SOURCES = tests/scenarios/test_random.c tests/scenarios/inside.c \
+	tests/scenarios/oracle.c tests/scenarios/oracle.h \
 	tests/scenarios/inside.h $(ky_tsan_threads)
 tests_scenarios_test_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open -Wl,--wrap=ky_zsock_send
 tests_scenarios_test_random_LDADD = libkyscene.la libkydaemon.la libkymo.la

@@ -1,0 +1,91 @@
+/*
+ * A slow, obvious model of the engine. It keeps every value that a stream got since its state was
+ * zeros and steps them all for each answer; it knows nothing of journals, lanes, waves or units.
+ * What results.db must have in the end is a list of lines.
+ */
+#ifndef KY_ORACLE_H
+#define KY_ORACLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/scenarios/inside.h"
+
+/* The first streams, p0 ..., are of the first class. */
+enum { KY_ORACLE_STREAMS = 5, KY_ORACLE_FIRST = 3, KY_ORACLE_CLASSES = 2, KY_ORACLE_MODELS = 2 };
+enum { KY_ORACLE_MOST = 8192, KY_ORACLE_GIVE_UP = 32 /* steps undone in a row */ };
+
+/* What a stream remembers under one model. */
+typedef struct ky_oracle_memory {
+    ky_inside_model *m;
+    int version;
+    int values[KY_ORACLE_MOST], n_values; /* since the state was zeros */
+    int zero_n;
+    bool cut;
+    int undone, undone_n, undone_from; /* how many steps, the last, the first in a row */
+    int unsaid;                        /* answers since one was published */
+    int last_n;                        /* step of the sequence's last answer; 0: none */
+} ky_oracle_memory;
+
+typedef struct ky_oracle_stream {
+    bool known, ended;
+    int64_t ts_ms, high;          /* KY_NONE */
+    int64_t seen[KY_ORACLE_MOST]; /* numbers taken since the sender last began anew */
+    int n_seen;
+    int held; /* the last values, -1 */
+    int n;
+    ky_oracle_memory of[KY_ORACLE_MODELS];
+    int64_t heard_us;
+} ky_oracle_stream;
+
+/* A line of what is expected; those of results.db are put into the same words. */
+typedef struct ky_oracle_row {
+    char text[KY_INSIDE_HEX + 60];
+} ky_oracle_row;
+
+/* A class of streams: `window` 0 where memory lives on. */
+typedef struct ky_oracle_class {
+    int window, hop, n_streams, n_models;
+    struct {
+        const char *name;
+        ky_inside_model *m;
+        int version; /* in force */
+    } model[KY_ORACLE_MODELS];
+} ky_oracle_class;
+
+/* A message. */
+typedef struct ky_oracle_sample {
+    int k; /* whose */
+    bool by_number, start, end, reset;
+    int64_t ts_ms, seq;
+    int from, to; /* values */
+} ky_oracle_sample;
+
+typedef struct ky_oracle {
+    ky_oracle_class classes[KY_ORACLE_CLASSES];
+    /* settings; times in milliseconds, 0: never */
+    bool accept_late, reset, hold;
+    int max_gap, period, max_hold, max_late, end_after, warm_up, max_streams;
+    int emit; /* every so many answers; 0: the last of each sequence */
+    int64_t now_us;
+    ky_oracle_stream s[KY_ORACLE_STREAMS];
+    ky_oracle_row rows[KY_ORACLE_MOST], told[KY_ORACLE_MOST]; /* told: what is published */
+    int n_rows, n_told, rejects;
+    int answers, undone, given_up, swaps; /* how often */
+} ky_oracle;
+
+/** Nothing was sent yet; classes and settings are to be filled in. */
+void ky_oracle_init(ky_oracle *o);
+/** A message was sent. */
+void ky_oracle_take(ky_oracle *o, const ky_oracle_sample *x);
+/** It is o->now_us: what silence ends. */
+void ky_oracle_silence(ky_oracle *o);
+/** Stream k is to be forgotten. */
+void ky_oracle_forget(ky_oracle *o, int k);
+/** Another version of a class's i-th model takes over. @param reset  at once, from zeros */
+void ky_oracle_swap(ky_oracle *o, int c, int i, ky_inside_model *m, bool reset);
+/** Nothing more comes: adds what streams are at, and sorts the lines. */
+void ky_oracle_close(ky_oracle *o);
+void ky_oracle_sort(ky_oracle_row *rows, int n);
+
+#endif
