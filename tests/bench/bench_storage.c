@@ -215,7 +215,7 @@ int main(void)
     must(mkdtemp(dir) != NULL, "mkdtemp");
     compare(1000, 40, 0.5);
     compare(10000, 1000, 0.5);
-    compare(1000, 1000, 0); /* the worst case: every row goes to another page */
+    compare(1000, 1000, 0); /* the worst case: a state, a series and a run with every row */
     for (int turn = 0; turn < TURNS; turn++) {
         one[turn] = journal(turn, 1, 100);
         group[turn] = journal(turn, 1000, 50);
