@@ -1,3 +1,5 @@
+#include "cli/import_sink.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -5,54 +7,11 @@
 #include <string.h>
 
 #include "cli/csv.h"
-#include "cli/import.h"
-#include "cli/names.h"
-#include "models/split.h"
 
 enum {
     MOST_CLASSES = 10000, /* as `kymo train` reads them */
     MOST_NAME = 4096,     /* bytes */
     BLOCK = 1 << 20,      /* bytes of rows that are written at a time */
-};
-#define MOST_ROW ((size_t)1 << 30) /* bytes of a row */
-
-/* What is known of a row. */
-typedef struct fact {
-    int32_t label, group; /* -1: none */
-    int32_t steps;
-    uint8_t part; /* that it is written to; KY_IMPORT_PARTS: to none */
-    int64_t from_us, ts_us;
-} fact;
-
-/* Rows on their way into a dataset. */
-typedef struct block {
-    unsigned char *rows;
-    uint64_t n, most;
-} block;
-
-struct ky_sink {
-    const ky_import_opts *o;
-    enum ky_import_pass pass;
-    /* of a row */
-    enum ky_h5_type type;
-    int rank;
-    uint64_t dims[KY_H5_RANK]; /* dims[0] is T once the first pass is over */
-    bool shaped, varying, padded;
-    size_t step; /* bytes of a step */
-    int shortest, longest;
-    ky_names labels, groups;
-    int listed; /* labels that the source listed */
-    char **features;
-    size_t n_features;
-    fact *fact;        /* [n] */
-    size_t n, cap, at; /* at: the next row of this pass */
-    float *target;     /* [n] where labels are numbers */
-    int64_t unlabelled, missing, dropped, straddling;
-    int32_t *place; /* [labels.n] their order in class_names */
-    ky_h5 *file;
-    block block[KY_IMPORT_PARTS];
-    float *filled; /* a row without gaps */
-    char note[256];
 };
 
 static const char *const suffixes[] = { "", "_train", "_test" };
@@ -97,12 +56,9 @@ static size_t type_bytes(enum ky_h5_type t)
     return bytes[t];
 }
 
-/* "12x6" */
-static struct shape_text {
-    char s[96];
-} shape_text(int rank, const uint64_t *dims)
+ky_sink_text ky_sink_shape_text(int rank, const uint64_t *dims)
 {
-    struct shape_text t = { "" };
+    ky_sink_text t = { "" };
 
     for (int i = 0; i < rank; i++) {
         size_t n = strlen(t.s);
@@ -122,8 +78,8 @@ static int check_shape(const ky_sink *s, enum ky_h5_type type, int rank, const u
         same = dims[i] == s->dims[i];
     if (same)
         return KY_OK;
-    return ky_fail(err, KY_ESHAPE, "rows are %s here, but %s before", shape_text(rank, dims).s,
-                   shape_text(s->rank, s->dims).s);
+    return ky_fail(err, KY_ESHAPE, "rows are %s here, but %s before",
+                   ky_sink_shape_text(rank, dims).s, ky_sink_shape_text(s->rank, s->dims).s);
 }
 
 int ky_sink_shape(ky_sink *s, enum ky_h5_type type, int rank, const uint64_t *dims, ky_err *err)
@@ -135,10 +91,10 @@ int ky_sink_shape(ky_sink *s, enum ky_h5_type type, int rank, const uint64_t *di
     for (int i = 1; i < rank; i++)
         if (dims[i] == 0 || dims[i] > INT32_MAX || ky_size_mul(step, dims[i], &step) < 0)
             return ky_fail(err, KY_ESHAPE, "rows of %s: empty or too large",
-                           shape_text(rank, dims).s);
-    if (ky_size_mul(step, dims[0], &row) < 0 || row > MOST_ROW || step > MOST_ROW)
-        return ky_fail(err, KY_EFULL, "rows of %s: over %zu bytes", shape_text(rank, dims).s,
-                       MOST_ROW);
+                           ky_sink_shape_text(rank, dims).s);
+    if (ky_size_mul(step, dims[0], &row) < 0 || row > KY_SINK_ROW || step > KY_SINK_ROW)
+        return ky_fail(err, KY_EFULL, "rows of %s: over %zu bytes",
+                       ky_sink_shape_text(rank, dims).s, KY_SINK_ROW);
     s->type = type;
     s->rank = rank;
     memcpy(s->dims, dims, (size_t)rank * sizeof *dims);
@@ -228,7 +184,7 @@ static size_t count_missing(const ky_sink *s, const ky_import_row *row, int step
 static int grow_facts(ky_sink *s, ky_err *err)
 {
     size_t cap = s->cap > 0 ? 2 * s->cap : 1024;
-    fact *more;
+    ky_sink_fact *more;
     float *targets;
 
     if (s->n == INT32_MAX)
@@ -245,7 +201,7 @@ static int grow_facts(ky_sink *s, ky_err *err)
     return KY_OK;
 }
 
-static int note_label(ky_sink *s, const ky_import_row *row, fact *f, ky_err *err)
+static int note_label(ky_sink *s, const ky_import_row *row, ky_sink_fact *f, ky_err *err)
 {
     if (row->label == NULL || row->label[0] == '\0') {
         s->unlabelled++;
@@ -263,16 +219,16 @@ static int note_label(ky_sink *s, const ky_import_row *row, fact *f, ky_err *err
 static int scan_row(ky_sink *s, const ky_import_row *row, ky_err *err)
 {
     int steps = steps_of(s, row), rc;
-    fact f = { .label = -1,
-               .group = -1,
-               .part = (uint8_t)row->part,
-               .from_us = row->from_us,
-               .ts_us = row->ts_us };
+    ky_sink_fact f = { .label = -1,
+                       .group = -1,
+                       .part = (uint8_t)row->part,
+                       .from_us = row->from_us,
+                       .ts_us = row->ts_us };
     size_t bytes, missing;
 
     if (s->n == s->cap && (rc = grow_facts(s, err)) < 0)
         return rc;
-    if (steps < 1 || ky_size_mul((size_t)steps, s->step, &bytes) < 0 || bytes > MOST_ROW)
+    if (steps < 1 || ky_size_mul((size_t)steps, s->step, &bytes) < 0 || bytes > KY_SINK_ROW)
         return ky_fail(err, KY_ESHAPE, "row %zu: %d steps", s->n, steps);
     if ((rc = note_label(s, row, &f, err)) < 0)
         return rc;
@@ -290,179 +246,6 @@ static int scan_row(ky_sink *s, const ky_import_row *row, ky_err *err)
     s->longest = steps > s->longest ? steps : s->longest;
     s->fact[s->n++] = f;
     return KY_OK;
-}
-
-/* -- between the passes ----------------------------------------------------------------------- */
-
-static bool is_whole_number(const char *s, long long *ret)
-{
-    char *end;
-
-    *ret = strtoll(s, &end, 10);
-    return end != s && *end == '\0' && strlen(s) < 19;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    long long x, y;
-
-    is_whole_number(*(char *const *)a, &x);
-    is_whole_number(*(char *const *)b, &y);
-    return x < y ? -1 : x > y;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The order of the classes: as listed, else numbers by size, else by name. Labels stay numbered
- * as they came; place says where each stands. */
-static int order_classes(ky_sink *s, ky_err *err)
-{
-    int n = s->labels.n, rc = KY_OK;
-    char **sorted = malloc(((size_t)n + 1) * sizeof *sorted);
-    bool all = true;
-    long long v;
-
-    s->place = malloc(((size_t)n + 1) * sizeof *s->place);
-    if (sorted == NULL || s->place == NULL)
-        rc = ky_fail(err, KY_ENOMEM, "no memory for %d classes", n);
-    for (int i = 0; rc == KY_OK && i < n; i++) {
-        sorted[i] = s->labels.name[i];
-        all = all && is_whole_number(sorted[i], &v);
-    }
-    /* What a list forgot is sorted behind it. */
-    if (rc == KY_OK && n > s->listed)
-        qsort(sorted + s->listed, (size_t)(n - s->listed), sizeof *sorted,
-              all ? by_number : by_bytes);
-    for (int i = 0; rc == KY_OK && i < n; i++)
-        s->place[ky_names_number(&s->labels, sorted[i])] = i;
-    free(sorted);
-    return rc;
-}
-
-/* Rows that are left, numbered without gaps, as models/split.h wants them. */
-typedef struct kept {
-    size_t *row;
-    int32_t *y;
-    uint32_t *group;
-    int64_t *ts;
-    uint8_t *held;
-    int n;
-} kept;
-
-static void free_kept(kept *k)
-{
-    free(k->row);
-    free(k->y);
-    free(k->group);
-    free(k->ts);
-    free(k->held);
-}
-
-static int take_kept(const ky_sink *s, kept *k, ky_err *err)
-{
-    k->row = malloc((s->n + 1) * sizeof *k->row);
-    k->y = malloc((s->n + 1) * sizeof *k->y);
-    k->group = malloc((s->n + 1) * sizeof *k->group);
-    k->ts = malloc((s->n + 1) * sizeof *k->ts);
-    k->held = malloc(s->n + 1);
-    if (k->row == NULL || k->y == NULL || k->group == NULL || k->ts == NULL || k->held == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory to split %zu rows", s->n);
-    for (size_t i = 0; i < s->n; i++) {
-        const fact *f = &s->fact[i];
-
-        if (f->part == KY_IMPORT_PARTS)
-            continue;
-        k->row[k->n] = i;
-        k->y[k->n] = f->label >= 0 && !s->o->numbers ? f->label : 0;
-        k->group[k->n] = (uint32_t)(f->group + 1);
-        k->ts[k->n++] = f->ts_us;
-    }
-    return KY_OK;
-}
-
-/* Rows of the test part that begin before the training part has ended share samples with it. */
-static void drop_straddling(ky_sink *s)
-{
-    int64_t end = KY_NONE;
-
-    for (size_t i = 0; i < s->n; i++)
-        if (s->fact[i].part == KY_IMPORT_TRAIN && s->fact[i].ts_us > end)
-            end = s->fact[i].ts_us;
-    for (size_t i = 0; i < s->n; i++)
-        if (s->fact[i].part == KY_IMPORT_TEST && s->fact[i].from_us != KY_NONE &&
-            s->fact[i].from_us <= end) {
-            s->fact[i].part = KY_IMPORT_PARTS;
-            s->straddling++;
-        }
-}
-
-/* A test part out of rows that have none. */
-static int split_rows(ky_sink *s, ky_err *err)
-{
-    kept k = { .n = 0 };
-    int rc = take_kept(s, &k, err);
-    bool timed = s->n > 0 && s->fact[0].ts_us != KY_NONE;
-
-    if (rc == KY_OK) {
-        ky_dataset d = { .N = k.n,
-                         .T = 1,
-                         .F = 1,
-                         .C = s->labels.n > 0 && !s->o->numbers ? s->labels.n : 1,
-                         .y = k.y,
-                         .group = s->groups.n > 0 ? k.group : NULL,
-                         .ts = timed ? k.ts : NULL };
-
-        rc = ky_split(&d, s->o->split, s->o->seed, k.held, err);
-    }
-    for (int i = 0; rc >= 0 && i < k.n; i++)
-        s->fact[k.row[i]].part = k.held[i] ? KY_IMPORT_TEST : KY_IMPORT_TRAIN;
-    free_kept(&k);
-    if (rc >= 0 && timed && s->groups.n < 2)
-        drop_straddling(s);
-    return rc < 0 ? rc : KY_OK;
-}
-
-/* The shape of all rows, once all lengths are known. */
-static int settle_steps(ky_sink *s, ky_err *err)
-{
-    int64_t T = s->o->length > 0 && s->varying ? s->o->length : s->longest;
-    size_t row;
-
-    if (!s->varying)
-        return KY_OK;
-    s->dims[0] = (uint64_t)T;
-    for (size_t i = 0; i < s->n; i++) {
-        s->fact[i].steps = s->fact[i].steps < T ? s->fact[i].steps : (int32_t)T;
-        /* Whole numbers are filled with 0, which Keras pads with; nobody need know how many. */
-        s->padded = s->padded || (s->type == KY_H5_F32 && s->fact[i].steps < T);
-    }
-    if (ky_size_mul((size_t)T, s->step, &row) < 0 || row > MOST_ROW)
-        return ky_fail(err, KY_EFULL, "rows of %s: over %zu bytes; --length cuts them",
-                       shape_text(s->rank, s->dims).s, MOST_ROW);
-    return KY_OK;
-}
-
-static int settle(ky_sink *s, ky_err *err)
-{
-    int rc;
-
-    if (s->n == 0 || !s->shaped)
-        return ky_fail(err, KY_EFORMAT, "there is not one row");
-    if ((size_t)s->dropped == s->n)
-        return ky_fail(err, KY_EFORMAT, "every row has values that are missing: none is left");
-    if (s->unlabelled > 0 && (size_t)s->unlabelled < s->n)
-        return ky_fail(err, KY_EFORMAT, "%lld of %zu rows have no label", (long long)s->unlabelled,
-                       s->n);
-    if ((rc = settle_steps(s, err)) < 0 || (rc = order_classes(s, err)) < 0)
-        return rc;
-    /* Any one row tells, as the parts are said of all or of none. */
-    for (size_t i = 0; i < s->n; i++)
-        if (s->fact[i].part == KY_IMPORT_TRAIN || s->fact[i].part == KY_IMPORT_TEST)
-            return KY_OK;
-    return s->o->split > 0 ? split_rows(s, err) : KY_OK;
 }
 
 /* -- the last pass ---------------------------------------------------------------------------- */
@@ -487,7 +270,7 @@ static int open_file(ky_sink *s, ky_err *err)
     if (s->o->out != NULL)
         rc = ky_h5_create(s->o->out, &s->file, err);
     for (int p = 0; rc == KY_OK && p < KY_IMPORT_PARTS; p++) {
-        block *b = &s->block[p];
+        ky_sink_block *b = &s->block[p];
         char path[32];
 
         if (!has_part(s, p))
@@ -510,7 +293,7 @@ int ky_sink_begin(ky_sink *s, enum ky_import_pass pass, ky_err *err)
     int rc = KY_OK;
 
     if (s->pass == KY_IMPORT_SCAN && pass != KY_IMPORT_SCAN)
-        rc = settle(s, err);
+        rc = ky_sink_settle(s, err);
     s->pass = pass;
     s->at = 0;
     if (rc == KY_OK && pass == KY_IMPORT_WRITE)
@@ -520,7 +303,7 @@ int ky_sink_begin(ky_sink *s, enum ky_import_pass pass, ky_err *err)
 
 static int flush(ky_sink *s, int part, ky_err *err)
 {
-    block *b = &s->block[part];
+    ky_sink_block *b = &s->block[part];
     char path[32];
     int rc = KY_OK;
 
@@ -565,8 +348,8 @@ static int fill_row(ky_sink *s, int steps, ky_err *err)
 
 static int write_row(ky_sink *s, const ky_import_row *row, ky_err *err)
 {
-    const fact *f = &s->fact[s->at];
-    block *b = &s->block[f->part];
+    const ky_sink_fact *f = &s->fact[s->at];
+    ky_sink_block *b = &s->block[f->part];
     size_t T = s->dims[0], steps = (size_t)steps_of(s, row), all = row_bytes(s);
     size_t bytes = (steps < T ? steps : T) * s->step;
     const void *x = row->x;
@@ -634,7 +417,7 @@ static bool has_column(const ky_sink *s, enum column c)
 
 static void store(const ky_sink *s, enum column c, size_t row, void *values, size_t i)
 {
-    const fact *f = &s->fact[row];
+    const ky_sink_fact *f = &s->fact[row];
 
     if (c == TIME)
         ((int64_t *)values)[i] = f->ts_us;
@@ -701,7 +484,7 @@ static int report(ky_sink *s, ky_import_report *r, ky_err *err)
         if ((r->classes[s->place[i]] = strdup(s->labels.name[i])) == NULL)
             return ky_fail(err, KY_ENOMEM, "no memory for %d classes", n);
     for (size_t i = 0; i < s->n; i++) {
-        const fact *f = &s->fact[i];
+        const ky_sink_fact *f = &s->fact[i];
 
         if (f->part == KY_IMPORT_PARTS)
             continue;

@@ -30,7 +30,8 @@ kymo_LDADD = libkyimport.la libkyconfig.la libkyconnectors.la libkystorage.la li
 # The readers of other people's files, for kymo, their tests and their fuzz target.
 noinst_LTLIBRARIES += libkyimport.la
 libkyimport_la_SOURCES = cli/bytes.c cli/bytes.h cli/csv.c cli/csv.h cli/feed_csv.c cli/names.c cli/names.h
-libkyimport_la_SOURCES += cli/import.h cli/image.c cli/image.h cli/import_csv.c cli/import_files.c cli/import_image.c cli/import_idx.c cli/import_run.c cli/import_sink.c
+libkyimport_la_SOURCES += cli/import.h cli/image.c cli/image.h cli/import_csv.c cli/import_files.c cli/import_image.c cli/import_idx.c cli/import_run.c
+libkyimport_la_SOURCES += cli/import_settle.c cli/import_sink.c cli/import_sink.h
 libkyimport_la_SOURCES += cli/import_text.c cli/import_ts.c cli/import_wav.c cli/logmel.c cli/logmel.h
 libkyimport_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS) $(PNG_CFLAGS) $(JPEG_CFLAGS)
 libkyimport_la_LIBADD = libkyconnectors.la libkymo.la $(ZLIB_LIBS) $(PNG_LIBS) $(JPEG_LIBS)
