@@ -335,17 +335,18 @@ static const char views_3[] =
 static const char strands_4[] =
     "DROP VIEW live; DROP VIEW transitions; DROP VIEW hourly; DROP VIEW state_health;"
 
+    /* The blobs last: what state_health shows is found without reading past them. */
     "CREATE TABLE states_4 ("
     " stream INTEGER NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL,"
     " n INTEGER NOT NULL, start_n INTEGER NOT NULL, epoch INTEGER NOT NULL, pos INTEGER NOT NULL,"
     " seq_high INTEGER, seq_mask INTEGER NOT NULL, ts INTEGER, ended INTEGER NOT NULL,"
-    " layout INTEGER NOT NULL, state BLOB, extra BLOB, file_first INTEGER NOT NULL,"
+    " layout INTEGER NOT NULL, file_first INTEGER NOT NULL,"
     " rms REAL, largest REAL, saturated REAL, steps INTEGER, written INTEGER,"
     " quarantines INTEGER NOT NULL DEFAULT 0, quarantined INTEGER, quarantined_n INTEGER,"
-    " quarantined_from INTEGER, PRIMARY KEY (stream, model)) STRICT;"
+    " quarantined_from INTEGER, state BLOB, extra BLOB, PRIMARY KEY (stream, model)) STRICT;"
     "INSERT INTO states_4 SELECT stream, model, version, n, start_n, epoch, pos, seq_high,"
-    " seq_mask, ts, ended, layout, state, extra, file_first, rms, largest, saturated, steps,"
-    " written, quarantines, quarantined, quarantined_n, quarantined_from FROM states;"
+    " seq_mask, ts, ended, layout, file_first, rms, largest, saturated, steps, written,"
+    " quarantines, quarantined, quarantined_n, quarantined_from, state, extra FROM states;"
     "DROP TABLE states;"
     "ALTER TABLE states_4 RENAME TO states;"
 
