@@ -146,7 +146,7 @@ static void restore_last(ky_lane *l, ky_stream *s, ky_strand *d, int model, cons
     const ky_extra_answer *a = &x->answer;
     const ky_version *v;
 
-    if (!x->is.answered ||
+    if (!x->is.answered || l->p->cfg->classes[s->class_].emit != KY_EMIT_END ||
         ky_served_load(&l->p->served, model, a->version, 0, false, &v, NULL) < 0 ||
         (uint32_t)v->facts->outputs != a->outputs)
         return;
@@ -222,11 +222,10 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, int nt
         return KY_OK;
     if (row->pos > s->pos)
         restore_numbers(s, row);
-    s->leftover |= nth < 0 || row->pos < s->pos;
-    if (nth < 0)
-        return ky_fail(err, KY_EFORMAT, "it is one of model '%s', which does not answer it",
-                       saved->model);
-    return row->pos < s->pos ? KY_OK : restore_strand(l, s, nth, saved, v, err);
+    bool left = nth < 0 || row->pos < s->pos;
+
+    s->leftover |= left;
+    return left ? KY_OK : restore_strand(l, s, nth, saved, v, err);
 }
 
 /* -- the pipeline -- */

@@ -153,7 +153,7 @@ int ky_recover_models(ky_pipeline *p, ky_recovery *v, ky_err *err)
 typedef struct where {
     ky_pipeline *p;
     ky_recovery *v;
-    uint64_t damaged;
+    uint64_t damaged, left;
 } where;
 
 static int class_of(const ky_config *cfg, const char *name)
@@ -177,6 +177,7 @@ static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
         return rc;
     int nth = s->model != NULL ? ky_class_nth(&p->cfg->classes[class_], s->model) : -1;
 
+    w->left += s->model != NULL && nth < 0;
     if (nth >= 0)
         ky_served_load(&p->served, p->serving[class_].model[nth], s->row.version, 0, false, &v,
                        &why);
@@ -199,7 +200,7 @@ static int restore_source(const char *source, const char *key, const uint8_t ses
 
 int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
 {
-    where w = { p, v, 0 };
+    where w = { p, v, 0, 0 };
 
     for (int i = 0; i < p->cfg->n_models; i++)
         for (int l = 0; l < p->n_lanes; l++)
@@ -215,6 +216,12 @@ int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
         ky_log(KY_WARN, "recover", NULL, "%s", detail);
         ky_accept_event(p->accept, "warn", "states", "not usable", detail);
     }
+    if (w.left > 0)
+        ky_log(
+            KY_NOTICE, "recover", NULL,
+            "%llu states are of models that do not answer their class any more; each goes when its "
+            "stream is next committed",
+            (unsigned long long)w.left);
     return rc < 0 ? rc : ky_results_each_source(v->r, restore_source, &w, err);
 }
 

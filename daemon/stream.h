@@ -62,6 +62,7 @@ typedef struct ky_stream {
     bool ended;    /* the next sample starts from zeros */
     bool dirty;    /* its states are newer than what was handed to the writer */
     bool leftover; /* results.db has rows of it that are older, of models it has no longer */
+    uint32_t kept; /* bytes of its states in memory */
     char *name;
     ky_strand strand; /* under its first model */
     ky_strand *more;  /* [n_models - 1] under the others; NULL: there are none */
@@ -73,8 +74,7 @@ typedef struct ky_stream {
     uint32_t first, last;            /* slots of its waiting records */
     struct ky_stream *older, *newer; /* the pager's: by last use */
     int64_t used_ns;
-    uint32_t kept; /* bytes of its states in memory */
-    uint64_t pub;  /* the publisher's: messages published */
+    uint64_t pub; /* the publisher's: messages published */
 } ky_stream;
 
 static inline ky_strand *ky_stream_strand(ky_stream *s, int nth)

@@ -16,6 +16,7 @@
  *     pass TIME                  the clock goes on: 250ms, 3s, 5m, 2h
  *     wall TIME                  somebody sets the host's time of day: 1h, -1h
  *     again                      stop or kill and start
+ *     restart                    stop and start, always: with the settings of another `config`
  *     swap MODEL SEED [reset]    other weights take over, at each stream's next start or at once
  *     answer STREAM N [of MODEL] [seed SEED] = I J ..  [is QUALITY]
  *                                its answer N is that of these values one after the other from
@@ -206,6 +207,13 @@ static void do_again(run *r, char *rest)
     start(r);
 }
 
+static void do_restart(run *r, char *rest)
+{
+    (void)rest;
+    ky_inside_stop();
+    start(r);
+}
+
 /* -- models -- */
 
 /* Its weights, in a file of this name. */
@@ -373,11 +381,13 @@ static const struct {
     void (*act)(run *r, char *rest);
     bool changes; /* results.db is behind afterwards */
 } acts[] = {
-    { "send", do_send, true },        { "many", do_many, true },  { "raw", do_raw, true },
-    { "null", do_null, true },        { "pass", do_pass, true },  { "wall", do_wall, true },
-    { "again", do_again, true },      { "swap", do_swap, true },  { "answer", do_answer, false },
-    { "none", do_none, false },       { "told", do_told, false }, { "is", do_is, false },
-    { "counter", do_counter, false },
+    { "send", do_send, true },       { "many", do_many, true },
+    { "raw", do_raw, true },         { "null", do_null, true },
+    { "pass", do_pass, true },       { "wall", do_wall, true },
+    { "again", do_again, true },     { "swap", do_swap, true },
+    { "restart", do_restart, true }, { "answer", do_answer, false },
+    { "none", do_none, false },      { "told", do_told, false },
+    { "is", do_is, false },          { "counter", do_counter, false },
 };
 
 static void act(run *r, char *line)
