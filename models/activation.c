@@ -3,7 +3,6 @@
 #include "models/kernels_impl.h"
 #include "models/layer_tools.h"
 
-#include <assert.h>
 #include <tgmath.h>
 
 void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
@@ -17,8 +16,8 @@ void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int 
         k->activate(act, x, y, (size_t)R * (size_t)C);
 }
 
-/* Those whose slope follows from their value by arithmetic alone. */
-bool ky_activation_trains(enum ky_activation act)
+/* Of others the slope follows from their value by arithmetic alone. */
+bool ky_activation_wants_x(enum ky_activation act)
 {
     switch (act) {
     case KY_GELU:
@@ -29,16 +28,15 @@ bool ky_activation_trains(enum ky_activation act)
     case KY_HARD_SILU:
     case KY_LOG_SIGMOID:
     case KY_TANH_SHRINK:
-    case KY_LOG_SOFTMAX:
-        return false;
-    default:
         return true;
+    default:
+        return false;
     }
 }
 
-ky_real ky_activation_slope(enum ky_activation act, ky_real y)
+/* act'(x) from y = act(x), element by element. */
+static ky_real slope(enum ky_activation act, ky_real y)
 {
-    assert(ky_activation_trains(act));
     switch (act) {
     case KY_RELU:
         return y > 0 ? 1 : 0;
@@ -72,7 +70,7 @@ ky_real ky_activation_slope(enum ky_activation act, ky_real y)
         return y * y / (y * y + 1);
     case KY_SPARSE_PLUS: /* y = (x + 1)^2 / 4 within -1 and 1 */
         return y >= 1 ? 1 : sqrt(y);
-    default: /* linear; softmax has no slope of its own: softmax_back() */
+    default: /* linear */
         break;
     }
     return 1;
@@ -99,20 +97,6 @@ static void relu_back(size_t n, const ky_real *y, const ky_real *dy, ky_real *dz
 
         dz[i] = y[i] > 0 ? d : 0;
     }
-}
-
-void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
-                        ky_real *dz)
-{
-    size_t n = (size_t)R * (size_t)C;
-
-    if (act == KY_SOFTMAX)
-        softmax_back(R, C, y, dy, dz);
-    else if (act == KY_RELU)
-        relu_back(n, y, dy, dz);
-    else
-        for (size_t i = 0; i < n; i++)
-            dz[i] = dy[i] * ky_activation_slope(act, y[i]);
 }
 
 size_t ky_activated_tape(const ky_layer *l, int B, int T)
@@ -270,24 +254,36 @@ static void log_softmax_back(const ky_kernels *k, int R, int C, const ky_real *y
     }
 }
 
-void ky_activation_back_of(const ky_kernels *k, enum ky_activation act, int R, int C,
-                           const ky_real *x, const ky_real *y, const ky_real *dy, ky_real *dz)
+static void back_from_x(const ky_kernels *k, enum ky_activation act, size_t all, const ky_real *x,
+                        const ky_real *y, const ky_real *dy, ky_real *dz)
+{
+    ky_real slopes[BLOCK];
+
+    for (size_t at = 0; at < all; at += BLOCK) {
+        int n = all - at < BLOCK ? (int)(all - at) : BLOCK;
+
+        slopes_of(k, act, n, x + at, y + at, slopes);
+        for (int i = 0; i < n; i++)
+            dz[at + (size_t)i] = dy[at + (size_t)i] * slopes[i];
+    }
+}
+
+void ky_activation_back(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
+                        const ky_real *y, const ky_real *dy, ky_real *dz)
 {
     size_t all = (size_t)R * (size_t)C;
-    ky_real slope[BLOCK];
 
-    if (act == KY_LOG_SOFTMAX)
+    if (act == KY_SOFTMAX)
+        softmax_back(R, C, y, dy, dz);
+    else if (act == KY_LOG_SOFTMAX)
         log_softmax_back(k, R, C, y, dy, dz);
-    else if (ky_activation_trains(act))
-        ky_activation_back(act, R, C, y, dy, dz);
+    else if (act == KY_RELU)
+        relu_back(all, y, dy, dz);
+    else if (ky_activation_wants_x(act))
+        back_from_x(k, act, all, x, y, dy, dz);
     else
-        for (size_t at = 0; at < all; at += BLOCK) {
-            int n = all - at < BLOCK ? (int)(all - at) : BLOCK;
-
-            slopes_of(k, act, n, x + at, y + at, slope);
-            for (int i = 0; i < n; i++)
-                dz[at + (size_t)i] = dy[at + (size_t)i] * slope[i];
-        }
+        for (size_t i = 0; i < all; i++)
+            dz[i] = dy[i] * slope(act, y[i]);
 }
 
 /* Elements, or rows of the last axis. Of single values with time that axis is the steps. */
@@ -313,7 +309,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
     (void)p, (void)w, (void)dw;
     if (dx != NULL)
-        ky_activation_back_of(k, l->cfg.activation, R, C, x, y, dy, dx);
+        ky_activation_back(k, l->cfg.activation, R, C, x, y, dy, dx);
 }
 
 static const char over_steps[] = "it goes over the steps of a window";
@@ -409,7 +405,6 @@ static const ky_field softmax_fields[] = {
 
 const ky_layer_ops ky_activation_ops = {
     .class_name = "Activation",
-    .any_activation = true,
     .fields = activation_fields,
     .masking = KY_MASK_PASSES,
     .shape = activation_shape,

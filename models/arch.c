@@ -169,12 +169,12 @@ static int read_numbers(item *it, const char *s, ky_err *err)
     return KY_OK;
 }
 
-/* Whether `name` is an activation that the layer trains and that files of Keras 2 and 3 mean
+/* Whether `name` is an activation that the layer takes and that files of Keras 2 and 3 mean
  * alike. */
 static bool is_activation(const ky_layer_ops *ops, const char *name, enum ky_activation *ret)
 {
     return field(ops, "activation") != NULL && ky_activation_find(name, 3, ret) == KY_OK &&
-           *ret != KY_HARD_SIGMOID_K3 && (ops->any_activation || ky_activation_trains(*ret));
+           *ret != KY_HARD_SIGMOID_K3;
 }
 
 static int unknown_option(const item *it, const char *option, ky_err *err)

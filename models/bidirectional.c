@@ -125,19 +125,6 @@ static int merge_shapes(ky_layer *l, ky_err *err)
     return KY_OK;
 }
 
-/* Why a wrapped layer cannot be trained, or NULL. */
-static const char *untrained(const ky_layer *inner)
-{
-    enum ky_activation a = inner->cfg.activation, ra = inner->cfg.recurrent_activation;
-
-    if (inner->ops->backward == NULL)
-        return "the layer that it wraps cannot";
-    if (!ky_activation_trains(a) || ky_activation_by_rows(a) || !ky_activation_trains(ra) ||
-        ky_activation_by_rows(ra))
-        return "an activation of the layer that it wraps cannot";
-    return inner->no_training;
-}
-
 static int shape(ky_layer *l, ky_err *err)
 {
     int rc = KY_OK;
@@ -151,13 +138,9 @@ static int shape(ky_layer *l, ky_err *err)
         rc = shape_inner(l, &l->inner[i], err);
         if (rc == KY_OK)
             declare_inner(l, &l->inner[i]);
-        if (rc == KY_OK && l->no_training == NULL)
-            l->no_training = untrained(&l->inner[i]);
     }
     if (rc < 0 || (rc = merge_shapes(l, err)) < 0)
         return rc;
-    if (alone(l) >= 0 && l->no_training == NULL)
-        l->no_training = "its directions are not merged";
     l->masked = l->masked && l->out.timed;
     l->form = KY_MIXING;
     l->no_step = "its backward layer begins with the window's last sample";
@@ -289,7 +272,8 @@ static void window(const ky_layer *l, const ky_kernels *k, const ky_packed *p, c
                   y + (r * T + t) * n);
 }
 
-/* One step of one row back from dy to da and db, as merge() has it. */
+/* One step of one row back from dy to da and db, as merge() has it. Of a direction that does not
+ * run there is no gradient, and nobody reads it. */
 static void split(const ky_layer *l, const ky_real *a, const ky_real *b, const ky_real *dy,
                   ky_real *da, ky_real *db)
 {
@@ -297,6 +281,10 @@ static void split(const ky_layer *l, const ky_real *a, const ky_real *b, const k
     size_t n = ky_shape_step(&l->inner[0].out);
     enum ky_merge_mode mode = l->cfg.merge_mode;
 
+    if (alone(l) >= 0) {
+        memcpy(alone(l) == 0 ? da : db, dy, ky_shape_step(&l->out) * sizeof(*dy));
+        return;
+    }
     if (mode == KY_CONCAT) {
         for (size_t R = n / Ca; R > 0; R--, da += Ca, db += Cb, dy += Ca + Cb) {
             memcpy(da, dy, Ca * sizeof(*dy));
@@ -334,6 +322,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     size_t n_x = (size_t)c->B * (size_t)c->T * ky_shape_step(&l->in);
     ky_real *scratch = c->scratch, *tape[2], *out[2], *d[2], *second = ky_cut(&scratch, n_x);
     ky_call call = *c;
+    bool both = alone(l) < 0;
 
     (void)y;
     cut_tape(l, c, tape, out);
@@ -345,11 +334,13 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     for (int i = 0; i < 2; i++) {
         const ky_layer *inner = &l->inner[i];
 
+        if (!runs(l, i))
+            continue;
         call.tape = tape[i];
         inner->ops->backward(inner, k, &p->inner[i], w + inner->weights_at, &call, x, out[i], d[i],
-                             dx == NULL || i == 0 ? dx : second, dw + inner->weights_at);
+                             dx != NULL && both && i == 1 ? second : dx, dw + inner->weights_at);
     }
-    for (size_t i = 0; dx != NULL && i < n_x; i++)
+    for (size_t i = 0; dx != NULL && both && i < n_x; i++)
         dx[i] += second[i];
 }
 

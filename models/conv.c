@@ -226,12 +226,12 @@ static const ky_real *before_activation(const ky_layer *l, const ky_kernels *k, 
     if (whole && act == KY_LINEAR)
         return dy;
     if (whole)
-        ky_activation_back_of(k, act, c->B * g->h.n_out * g->w.n_out, F, sums, y, dy, dz);
+        ky_activation_back(k, act, c->B * g->h.n_out * g->w.n_out, F, sums, y, dy, dz);
     for (int r = 0; !whole && r < c->B; r++)
         for (int t = 0; t < g->h.n_out; t++, to += row) {
             ptrdiff_t at = r * g->yb + (ptrdiff_t)t * columns * F;
 
-            ky_activation_back_of(k, act, g->w.n_out, F, sums + at, y + at, dy + at, to);
+            ky_activation_back(k, act, g->w.n_out, F, sums + at, y + at, dy + at, to);
         }
     g->y_columns = 0;
     g->yb = row * g->h.n_out;
@@ -280,8 +280,8 @@ static const ky_field fields_2d[] = { FIELDS(2), { 0 } };
 
 #define OPS                                                                                        \
     .steps = ky_local_steps, .taps = ky_local_taps, .init = init, .pack = pack,                    \
-    .n_scratch = n_scratch, .n_tape = ky_activated_tape, .any_activation = true, .window = window, \
-    .step = step, .state_ok = ky_local_state_ok, .backward = backward, .macs = macs
+    .n_scratch = n_scratch, .n_tape = ky_activated_tape, .window = window, .step = step,           \
+    .state_ok = ky_local_state_ok, .backward = backward, .macs = macs
 
 const ky_layer_ops ky_conv1d_ops = {
     .class_name = "Conv1D", .fields = fields_1d, .shape = shape_1d, OPS

@@ -7,7 +7,7 @@
  * and then as an LSTM, with the same gates i, f, c, o. The convolution of the input has the
  * layer's strides, padding and dilation; that of h keeps its size: stride 1, padding 'same', no
  * dilation. Each is one chain. The state of a row is {h, c}, [rows,columns,filters] each. The tape
- * is an LSTM's, whose units are the places and filters of the output.
+ * is an LSTM's, whose units are the places and filters of the output, gate by gate.
  */
 #include "models/local.h"
 #include "models/recurrent.h"
@@ -151,12 +151,7 @@ static void advance(const ky_layer *l, const ky_kernels *k, const ky_real *z, co
             for (size_t j = 0; j < F; j++)
                 to[j] = z[j] + q[j];
         }
-    ky_lstm_gates(l, k, (int)n, (int)F, gates, state, state + h, tape != NULL ? tape + 5 * h : NULL,
-                  own);
-    if (tape == NULL)
-        return;
-    memcpy(tape, gates, 4 * h * sizeof(*tape));
-    memcpy(tape + 4 * h, state + h, h * sizeof(*tape));
+    ky_lstm_gates(l, k, (int)n, (int)F, gates, state, state + h, tape, own);
 }
 
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
@@ -164,6 +159,7 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      ky_real *tape, ky_real *scratch)
 {
     size_t n = places(l) * (size_t)l->cfg.filters, rows = (size_t)B;
+    size_t kept = (size_t)ky_recurrent_kept(l) * n;
     ky_plane of_x = input_plane(l), of_h = recurrent_plane(l);
     ky_real *own = ky_cut(&scratch, correlate_scratch(l)), *h = ky_cut(&scratch, rows * n);
     ky_real *z = ky_cut(&scratch, rows * 4 * n), *q = ky_cut(&scratch, rows * 4 * n);
@@ -176,7 +172,7 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_correlate(k, p->recurrent, &of_h, B, own, h, q, KY_LINEAR);
     for (size_t r = 0; r < rows; r++)
         advance(l, k, z + r * 4 * n, q + r * 4 * n, scratch, state[r],
-                tape != NULL ? tape + r * 6 * n : NULL);
+                tape != NULL ? tape + r * kept : NULL);
 }
 
 /* -- backward ------------------------------------------------------------------------------ */
@@ -195,11 +191,11 @@ static size_t back_runs(const ky_layer *l)
     return ky_lines(most);
 }
 
-/* Behind the runs: a step's gradients at the gates as an LSTM has them, or, later, its gradients
+/* Behind the runs: a row's gradients at the gates as an LSTM has them, or, later, those of a step
  * spread out. */
 static size_t n_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward)
 {
-    size_t own = (size_t)B * 4 * places(l) * (size_t)l->cfg.filters, wide;
+    size_t own = 4 * places(l) * (size_t)l->cfg.filters, wide;
     ky_plane g = input_plane(l);
 
     if (!backward)
@@ -213,14 +209,17 @@ static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_cell_back *s)
 {
     size_t F = (size_t)l->cfg.filters, n = places(l), h = n * F, B = (size_t)s->B;
+    size_t kept = (size_t)ky_recurrent_kept(l) * h;
     ky_plane g = recurrent_plane(l), back = ky_plane_back(&g);
     ky_real *blocks = s->own + back_runs(l), *dz = s->dz;
 
-    ky_lstm_gates_back(l, s->B, (int)h, s->dh, s->drest, s->tape, s->rest, s->rs, blocks);
-    for (size_t r = 0; r < B; r++, blocks += 4 * h)
+    for (size_t r = 0; r < B; r++) {
+        ky_lstm_gates_back(l, k, (int)n, (int)F, s->dh + r * h, s->drest + r * h,
+                           s->tape + r * kept, s->rest + (ptrdiff_t)r * s->rs, blocks);
         for (size_t i = 0; i < n; i++)
             for (size_t gate = 0; gate < 4; gate++, dz += F)
                 memcpy(dz, blocks + gate * h + i * F, F * sizeof(*dz));
+    }
     if (s->first)
         return;
     ky_correlate(k, p->back_h, &back, s->B, s->own, s->dz, s->dh, KY_LINEAR);
@@ -260,6 +259,7 @@ static const ky_cell cell = { .n_state = n_state,
                               .n_scratch = step_scratch,
                               .step = one_step,
                               .tape = 6,
+                              .sums = 4,
                               .rest = 4,
                               .gates = 4,
                               .back = one_back,

@@ -67,7 +67,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
     (void)w;
     if (l->cfg.activation != KY_LINEAR) {
-        ky_activation_back_of(k, l->cfg.activation, R, N, c->tape, y, dy, c->scratch);
+        ky_activation_back(k, l->cfg.activation, R, N, c->tape, y, dy, c->scratch);
         dz = c->scratch;
     }
     k->gemm_tn(F, N, R, x, F, dz, N, dw, N);
@@ -92,7 +92,6 @@ static const ky_field fields[] = {
 const ky_layer_ops ky_dense_ops = {
     .class_name = "Dense",
     .masking = KY_MASK_PASSES,
-    .any_activation = true,
     .fields = fields,
     .shape = shape,
     .init = init,

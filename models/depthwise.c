@@ -177,7 +177,7 @@ static void backward(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
     ky_real *dz = ky_cut(&scratch, n * (size_t)F);
     const ky_real *d = dz;
 
-    ky_activation_back_of(k, l->cfg.activation, (int)n, F, c->tape, y, dy, dz);
+    ky_activation_back(k, l->cfg.activation, (int)n, F, c->tape, y, dy, dz);
     if (l->cfg.use_bias)
         k->colsum(F, (int)n, dz, F, dw + l->weights[l->n_weights - 1].at);
     if (is_separable(l)) {
@@ -207,8 +207,8 @@ static const ky_field separable_2d[] = { SEPARABLE(2), { 0 } };
 
 #define OPS                                                                                        \
     .steps = ky_local_steps, .taps = ky_local_taps, .init = init, .n_scratch = n_scratch,          \
-    .n_tape = ky_activated_tape, .any_activation = true, .window = window, .step = step,           \
-    .state_ok = ky_local_state_ok, .backward = backward, .macs = macs
+    .n_tape = ky_activated_tape, .window = window, .step = step, .state_ok = ky_local_state_ok,    \
+    .backward = backward, .macs = macs
 
 const ky_layer_ops ky_depthwise_conv1d_ops = {
     .class_name = "DepthwiseConv1D", .fields = depthwise_1d, .shape = shape_1d, OPS

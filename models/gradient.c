@@ -1,5 +1,6 @@
 #include "models/gradient.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ typedef struct desk {
     ky_real **spare;  /* [n_most] where a tensor has a gradient already, NULL if none ever has */
     ky_real **tape;   /* [n_layers] */
     ky_real *scratch;
-    void **state; /* [rows] */
+    void **state;   /* [rows] */
+    double penalty; /* of the activities so far */
 } desk;
 
 typedef struct shard {
@@ -47,6 +49,7 @@ struct ky_gradient {
     desk *desks;
     shard *shards;
     const ky_batch *b;
+    bool training; /* this batch */
 };
 
 static size_t size_max(size_t a, size_t b)
@@ -118,27 +121,8 @@ static int take_off_head(ky_gradient *g, ky_err *err)
     return ky_loss_takes_logits(&g->loss) ? take_off_activation(g, err) : KY_OK;
 }
 
-static int check_activations(const ky_layer *l, ky_err *err)
-{
-    for (const ky_field *f = l->ops->fields; f->key != NULL; f++) {
-        enum ky_activation a = f->type == KY_F_ACTIVATION
-                                   ? (enum ky_activation)ky_field_get(f, &l->cfg, 0)
-                                   : KY_LINEAR;
-
-        /* The way back through a cell takes one element at a time. */
-        if ((!ky_activation_trains(a) && !l->ops->any_activation) ||
-            (l->ops->cell != NULL && ky_activation_by_rows(a)))
-            return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s): %s '%s' cannot be trained",
-                           l->name, l->ops->class_name, f->key, ky_activation_name(a));
-    }
-    return KY_OK;
-}
-
 static int check_layer(const ky_layer *l, bool carried, ky_err *err)
 {
-    if (l->ops->backward == NULL)
-        return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s) cannot be trained", l->name,
-                       l->ops->class_name);
     if (l->no_training != NULL)
         return ky_fail(err, KY_EUNSUPPORTED, "layer '%s' (%s) cannot be trained: %s", l->name,
                        l->ops->class_name, l->no_training);
@@ -147,7 +131,7 @@ static int check_layer(const ky_layer *l, bool carried, ky_err *err)
                        "layer '%s' (%s): training with carried state takes recurrent layers and "
                        "such as work step by step; train on windows instead",
                        l->name, l->ops->class_name);
-    return check_activations(l, err);
+    return KY_OK;
 }
 
 /* Copies of the layers, and what a carried state means to each. */
@@ -383,8 +367,6 @@ size_t ky_gradient_state_reals(const ky_gradient *g)
     return g->state_reals;
 }
 
-/* ---- forward and back ---- */
-
 static void gather(const ky_gradient *g, desk *k, int first_row, int n)
 {
     size_t len = tensor_reals(g, KY_INPUT(0)) / (size_t)g->rows;
@@ -402,7 +384,7 @@ static void gather(const ky_gradient *g, desk *k, int first_row, int n)
 static ky_call call_of(const ky_gradient *g, desk *k, int i, int n, ky_rng *rng)
 {
     const ky_layer *l = g->layers + i;
-    ky_call c = { .training = true,
+    ky_call c = { .training = g->training,
                   .rng = rng,
                   .scratch = k->scratch,
                   .tape = k->tape[i],
@@ -414,6 +396,50 @@ static ky_call call_of(const ky_gradient *g, desk *k, int i, int n, ky_rng *rng)
     fold(g, i, n, &c.B, &c.T);
     c.T_out = l->ops->join != NULL ? ky_layer_join(l, k->in) : ky_layer_steps(l, c.T);
     return c;
+}
+
+/* ---- penalties of activities (Keras: activity_regularizer) ---- */
+
+static bool is_penalized(const ky_layer *l)
+{
+    return l->cfg.l1 != 0 || l->cfg.l2 != 0;
+}
+
+bool ky_gradient_penalizes(const ky_gradient *g)
+{
+    for (int i = 0; i <= g->head; i++)
+        if (g->used[g->m->n_inputs + i] && is_penalized(g->layers + i))
+            return true;
+    return false;
+}
+
+/* l1 sum |y| + l2 sum y^2 of n values. */
+static double penalty_of(const ky_layer *l, size_t n, const ky_real *y)
+{
+    double sum = 0, squares = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += fabs((double)y[i]);
+        squares += (double)y[i] * (double)y[i];
+    }
+    return l->cfg.l1 * sum + l->cfg.l2 * squares;
+}
+
+/* Its gradient times the scale is added to d. */
+static void penalize(const ky_layer *l, ky_real scale, size_t n, const ky_real *y, ky_real *d)
+{
+    ky_real l1 = (ky_real)l->cfg.l1 * scale, l2 = (ky_real)(2 * l->cfg.l2) * scale;
+
+    for (size_t i = 0; i < n; i++)
+        d[i] += l1 * (ky_real)((y[i] > 0) - (y[i] < 0)) + l2 * y[i];
+}
+
+/* ---- forward and back ---- */
+
+/* Values of n rows of a tensor. */
+static size_t values(const ky_gradient *g, int tensor, int n)
+{
+    return tensor_reals(g, tensor) / (size_t)g->rows * (size_t)n;
 }
 
 static void forward_call(const ky_gradient *g, desk *k, int i, int first_row, int n, ky_rng *rng)
@@ -433,12 +459,15 @@ static void forward_call(const ky_gradient *g, desk *k, int i, int first_row, in
         to->mask = k->mask[i] != NULL ? k->mask[i] : k->in[0].mask;
     l->ops->window(l, m->kernels, ky_model_packed(m, i), m->weights + l->weights_at, &c, k->in[0].x,
                    k->act[m->n_inputs + i]);
+    if (is_penalized(l))
+        k->penalty += penalty_of(l, values(g, i, n), k->act[m->n_inputs + i]);
 }
 
 static void forward(const ky_gradient *g, desk *k, int first_row, int n, ky_rng *rng)
 {
     for (int t = 0; t < g->m->n_inputs; t++)
         k->tensor[t] = (ky_input){ .x = k->act[t], .T = g->steps[t] };
+    k->penalty = 0;
     for (int i = 0; i <= g->head; i++)
         if (g->used[g->m->n_inputs + i])
             forward_call(g, k, i, first_row, n, rng);
@@ -465,6 +494,8 @@ static void backward_call(const ky_gradient *g, desk *k, int i, int n, ky_real *
     ky_call c = call_of(g, k, i, n, rng);
     int at = m->n_inputs + i;
 
+    if (is_penalized(l))
+        penalize(l, (ky_real)1 / (ky_real)g->b->n, values(g, i, n), k->act[at], k->d[at]);
     for (int j = 0; j < l->n_in; j++)
         k->dx[j] = gradient_of(g, k, l, j);
     c.dx = k->dx;
@@ -472,10 +503,9 @@ static void backward_call(const ky_gradient *g, desk *k, int i, int n, ky_real *
                      k->in[0].x, k->act[at], k->d[at], k->dx[0], dw + l->weights_at);
     for (int j = 0; j < l->n_in; j++) {
         int to = m->n_inputs + l->from[j];
-        size_t len = tensor_reals(g, l->from[j]) / (size_t)g->rows * (size_t)n;
 
         if (k->dx[j] != NULL && k->dx[j] == k->spare[j])
-            for (size_t v = 0; v < len; v++)
+            for (size_t v = 0; v < values(g, l->from[j], n); v++)
                 k->d[to][v] += k->dx[j][v];
     }
 }
@@ -512,16 +542,19 @@ static void run_shard(void *arg, int s, int worker)
     ky_rng rng;
 
     ky_rng_seed(&rng, shard_seed(b->seed, s));
-    memset(h->dw, 0, g->m->n_weights * sizeof *h->dw);
     gather(g, k, first_row, n);
     forward(g, k, first_row, n, &rng);
+    h->loss = k->penalty;
+    if (!g->training)
+        return;
     wanted = (ky_wanted){ .y = b->y + first_row,
                           .target = b->target != NULL
                                         ? b->target + (size_t)first_row * (size_t)g->outputs
                                         : NULL,
                           .weight = b->weight != NULL ? b->weight + first_row : NULL };
-    h->loss =
+    h->loss +=
         ky_loss_rows(&g->loss, g->m->kernels, z, &wanted, scale, dz, &h->measure, n, g->outputs);
+    memset(h->dw, 0, g->m->n_weights * sizeof *h->dw);
     backward(g, k, n, h->dw, &rng);
 }
 
@@ -540,19 +573,33 @@ int ky_gradient_shards(const ky_gradient *g)
     return g->n_used;
 }
 
-double ky_gradient_batch(ky_gradient *g, const ky_batch *b, double *measure)
+/* The sum of the shards' losses. */
+static double run_batch(ky_gradient *g, const ky_batch *b, bool training)
 {
     double loss = 0;
 
     g->b = b;
+    g->training = training;
     g->n_used = (b->n + g->rows - 1) / g->rows;
     ky_pool_run(g->pool, g->n_used, run_shard, g);
-    *measure = 0;
-    for (int s = 0; s < g->n_used; s++) {
+    for (int s = 0; s < g->n_used; s++)
         loss += g->shards[s].loss;
-        *measure += g->shards[s].measure;
-    }
     return loss;
+}
+
+double ky_gradient_batch(ky_gradient *g, const ky_batch *b, double *measure)
+{
+    double loss = run_batch(g, b, true);
+
+    *measure = 0;
+    for (int s = 0; s < g->n_used; s++)
+        *measure += g->shards[s].measure;
+    return loss;
+}
+
+double ky_gradient_penalty(ky_gradient *g, const ky_batch *b)
+{
+    return run_batch(g, b, false);
 }
 
 const ky_real *ky_gradient_sum(ky_gradient *g, size_t at, size_t n)

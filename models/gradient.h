@@ -46,8 +46,15 @@ size_t ky_gradient_state_reals(const ky_gradient *g);
 /** Shards that the last batch was cut into. */
 int ky_gradient_shards(const ky_gradient *g);
 
-/** Forward and backward; the sums of the rows' losses and of what ky_loss_rows measures. */
+/** Forward and backward; the sums of the rows' losses, with the penalties of their activities, and
+ *  of what ky_loss_rows measures. */
 double ky_gradient_batch(ky_gradient *g, const ky_batch *b, double *measure);
+
+/** Whether there are such penalties: an ActivityRegularization. */
+bool ky_gradient_penalizes(const ky_gradient *g);
+
+/** Their sum over the rows where nothing is learned: no dropout, moving statistics. */
+double ky_gradient_penalty(ky_gradient *g, const ky_batch *b);
 
 /** The loss of a model of classes: by its outputs. */
 ky_loss ky_gradient_loss(const ky_model *m);

@@ -13,7 +13,8 @@
  * Either way h' = z (h - n) + n: z keeps what is old. The products that end in a sum are fused.
  * The state of a row is h. With act = tanh and ra = sigmoid a step is the kernel set's; any other
  * pair is done here from rows() and activate(), by the same chains, and so are steps that leave a
- * tape: z, r, n and, of each, q_h or else r h, [T,B,4H].
+ * tape: z, r, n and, of each, q_h or else r h, [T,B,4H]; behind them, where a slope wants it, what
+ * z, r and n were taken of [T,B,7H].
  */
 #include "models/recurrent.h"
 
@@ -80,14 +81,23 @@ static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
     return fused > own ? fused : own;
 }
 
-/* Four blocks of a row onto its tape, which is NULL where there is none. */
-static void record(int H, const ky_real *z, const ky_real *r, const ky_real *n, const ky_real *q,
-                   ky_real *tape)
-{
-    const ky_real *from[] = { z, r, n, q };
+/* What a row leaves on its tape, [4,H] and [3,H]; NULL where there is none. */
+typedef struct leaf {
+    ky_real *gates, *sums;
+} leaf;
 
-    for (int i = 0; tape != NULL && i < 4; i++)
-        memcpy(tape + (ptrdiff_t)i * H, from[i], (size_t)H * sizeof(*z));
+static leaf leaf_of(const ky_layer *l, ky_real *tape, ptrdiff_t row)
+{
+    ky_real *at = tape != NULL ? tape + row * ky_recurrent_kept(l) * l->cfg.units : NULL;
+
+    return (leaf){ at, at != NULL && ky_recurrent_sums(l) ? at + 4 * l->cfg.units : NULL };
+}
+
+/* n blocks from the at-th on. */
+static void leave(int H, ky_real *to, int at, int n, const ky_real *from)
+{
+    if (to != NULL)
+        memcpy(to + (ptrdiff_t)at * H, from, (size_t)n * (size_t)H * sizeof(*to));
 }
 
 /* h' = z (h - n) + n of one row; own: scratch [H] */
@@ -114,13 +124,17 @@ static void reset_after(const ky_layer *l, const ky_kernels *k, const ky_packed 
     ky_rows(k, p->recurrent, H, B, h, H, q, 3 * H, KY_LINEAR);
     for (int i = 0; i < B; i++, a += 3 * H, q += 3 * H) {
         ky_real *n_i = q + H; /* q_z and q_r are done with once they are added */
+        leaf e = leaf_of(l, tape, i);
 
         for (int j = 0; j < 2 * H; j++)
             a[j] += q[j];
+        leave(H, e.sums, 0, 2, a);
         ky_activation_rows(k, l->cfg.recurrent_activation, 2, H, a, a); /* z and r */
         ky_mul_add(k, H, a + H, q + 2 * H, a + 2 * H, n_i);
+        leave(H, e.sums, 2, 1, n_i);
         ky_activation_rows(k, l->cfg.activation, 1, H, n_i, n_i);
-        record(H, a, a + H, n_i, q + 2 * H, tape != NULL ? tape + (ptrdiff_t)i * 4 * H : NULL);
+        leave(H, e.gates, 0, 2, a);
+        leave(H, e.gates, 2, 2, n_i); /* and q_h behind it */
         blend(k, H, a, n_i, state[i], q);
     }
 }
@@ -138,14 +152,22 @@ static void reset_before(const ky_layer *l, const ky_kernels *k, const ky_packed
     for (ptrdiff_t i = 0; i < B; i++)
         ky_recurrent_drop((size_t)H, drop != NULL ? drop + i * H : NULL, panel + i * K + F);
     ky_rows(k, p->mat, K, B, panel, K, gates, 2 * H, KY_LINEAR);
+    for (ptrdiff_t i = 0; i < B; i++)
+        leave(H, leaf_of(l, tape, i).sums, 0, 2, gates + i * 2 * H);
     ky_activation_rows(k, l->cfg.recurrent_activation, 2 * B, H, gates, gates);
     for (ptrdiff_t i = 0; i < B; i++)
         for (int j = 0; j < H; j++)
             panel[i * K + F + j] *= gates[i * 2 * H + H + j];
-    ky_rows(k, p->recurrent, K, B, panel, K, n_all, H, l->cfg.activation);
+    ky_rows(k, p->recurrent, K, B, panel, K, n_all, H, KY_LINEAR);
+    for (ptrdiff_t i = 0; i < B; i++)
+        leave(H, leaf_of(l, tape, i).sums, 2, 1, n_all + i * H);
+    ky_activation_rows(k, l->cfg.activation, B, H, n_all, n_all);
     for (ptrdiff_t i = 0; i < B; i++, gates += 2 * H) {
-        record(H, gates, gates + H, n_all + i * H, panel + i * K + F,
-               tape != NULL ? tape + i * 4 * H : NULL);
+        leaf e = leaf_of(l, tape, i);
+
+        leave(H, e.gates, 0, 2, gates);
+        leave(H, e.gates, 2, 1, n_all + i * H);
+        leave(H, e.gates, 3, 1, panel + i * K + F);
         blend(k, H, gates, n_all + i * H, state[i], gates + H); /* r is done with */
     }
 }
@@ -164,21 +186,39 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
 /* -- backward ------------------------------------------------------------------ */
 
-/* What both forms share: the gradients at z and n, and the part of dh that goes past the gates. */
-static void back_to_gates(const ky_layer *l, const ky_cell_back *s)
+/* Row i's tape. */
+static const ky_real *tape_of(const ky_layer *l, const ky_cell_back *s, ptrdiff_t i)
+{
+    return s->tape + i * ky_recurrent_kept(l) * l->cfg.units;
+}
+
+/* d [H] at the value of gate 0..2 of row i -> that at its sum. */
+static void through(const ky_layer *l, const ky_kernels *k, const ky_cell_back *s, ptrdiff_t i,
+                    int gate, ky_real *d)
 {
     int H = l->cfg.units;
-    enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
+    const ky_real *y = tape_of(l, s, i) + gate * H;
+
+    ky_activation_back(k, gate < 2 ? l->cfg.recurrent_activation : l->cfg.activation, 1, H,
+                       ky_recurrent_sums(l) ? y + 4 * H : NULL, y, d, d);
+}
+
+/* What both forms share: the gradients at z and n, and the part of dh that goes past the gates. */
+static void back_to_gates(const ky_layer *l, const ky_kernels *k, const ky_cell_back *s)
+{
+    int H = l->cfg.units;
 
     for (ptrdiff_t i = 0; i < s->B; i++) {
-        const ky_real *z = s->tape + i * 4 * H, *n = z + 2 * H, *h = s->before + i * H;
+        const ky_real *z = tape_of(l, s, i), *n = z + 2 * H, *h = s->before + i * H;
         ky_real *dz = s->dz + i * 4 * H, *dn = dz + 2 * H, *dh = s->dh + i * H;
 
         for (int j = 0; j < H; j++) {
-            dz[j] = dh[j] * (h[j] - n[j]) * ky_activation_slope(ra, z[j]);
-            dn[j] = dh[j] * (1 - z[j]) * ky_activation_slope(a, n[j]);
+            dz[j] = dh[j] * (h[j] - n[j]);
+            dn[j] = dh[j] * (1 - z[j]);
             dh[j] *= z[j];
         }
+        through(l, k, s, i, 0, dz);
+        through(l, k, s, i, 2, dn);
     }
 }
 
@@ -191,13 +231,14 @@ static void back_reset_after(const ky_layer *l, const ky_kernels *k, const ky_pa
     size_t all = (size_t)s->B * (size_t)H;
 
     for (ptrdiff_t i = 0; i < s->B; i++) {
-        const ky_real *r = s->tape + i * 4 * H + H, *q = r + 2 * H;
+        const ky_real *r = tape_of(l, s, i) + H, *q = r + 2 * H;
         ky_real *dr = s->dz + i * 4 * H + H, *dn = dr + H, *dq = dn + H;
 
         for (int j = 0; j < H; j++) {
-            dr[j] = dn[j] * q[j] * ky_activation_slope(l->cfg.recurrent_activation, r[j]);
+            dr[j] = dn[j] * q[j];
             dq[j] = dn[j] * r[j];
         }
+        through(l, k, s, i, 1, dr);
     }
     if (s->first)
         return;
@@ -216,14 +257,19 @@ static void back_reset_before(const ky_layer *l, const ky_kernels *k, const ky_p
     ky_real *own = s->own, *drh = ky_cut(&own, all), *dh = own; /* of r h, of h at the gates */
 
     k->rows(p->back_h, 1, &of_n, s->B, s->dz, 4 * H, drh, H, KY_LINEAR);
-    for (ptrdiff_t i = 0; i < s->B; i++)
+    for (ptrdiff_t i = 0; i < s->B; i++) {
+        const ky_real *r = tape_of(l, s, i) + H;
+        ky_real *dr = s->dz + i * 4 * H + H;
+
         for (int j = 0; j < H; j++) {
-            ky_real r = s->tape[i * 4 * H + H + j], *d = drh + i * H + j;
+            ky_real *d = drh + i * H + j;
             ky_real h = s->before[i * H + j] * (s->drop != NULL ? s->drop[i * H + j] : 1);
 
-            s->dz[i * 4 * H + H + j] = *d * h * ky_activation_slope(l->cfg.recurrent_activation, r);
-            *d *= r;
+            dr[j] = *d * h;
+            *d *= r[j];
         }
+        through(l, k, s, i, 1, dr);
+    }
     if (s->first)
         return;
     k->rows(p->back_h, 1, &of_gates, s->B, s->dz, 4 * H, dh, H, KY_LINEAR);
@@ -237,7 +283,7 @@ static void back_reset_before(const ky_layer *l, const ky_kernels *k, const ky_p
 static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_cell_back *s)
 {
-    back_to_gates(l, s);
+    back_to_gates(l, k, s);
     if (l->cfg.reset_after)
         back_reset_after(l, k, p, s);
     else
@@ -248,7 +294,7 @@ static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 static void learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *x, const ky_real *h,
                   const ky_real *tape, const ky_real *dz, ky_real *own, ky_real *dw)
 {
-    int F = l->in.d[1], H = l->cfg.units;
+    int F = l->in.d[1], H = l->cfg.units, kept = ky_recurrent_kept(l) * H;
     ky_real *dU = dw + l->weights[1].at, *db;
     bool after = l->cfg.reset_after;
 
@@ -258,7 +304,7 @@ static void learn(const ky_layer *l, const ky_kernels *k, int n, const ky_real *
     if (after)
         k->gemm_tn(H, H, n, h, H, dz + 3 * H, 4 * H, dU + 2 * H, 3 * H);
     else
-        k->gemm_tn(H, H, n, tape + 3 * H, 4 * H, dz + 2 * H, 4 * H, dU + 2 * H, 3 * H);
+        k->gemm_tn(H, H, n, tape + 3 * H, kept, dz + 2 * H, 4 * H, dU + 2 * H, 3 * H);
     if (!l->cfg.use_bias)
         return;
     db = dw + l->weights[2].at;
@@ -273,6 +319,7 @@ static const ky_cell cell = { .n_state = n_state,
                               .n_scratch = step_scratch,
                               .step = one_step,
                               .tape = 4,
+                              .sums = 3,
                               .gates = 4,
                               .own = 2,
                               .back = one_back,

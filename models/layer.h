@@ -178,7 +178,6 @@ enum ky_masking {
 typedef struct ky_layer_ops {
     const char *class_name; /* as Keras writes it */
     const ky_field *fields; /* ends with key NULL */
-    bool any_activation;    /* backward() knows x of y = activation(x) too */
     int min_in, max_in;     /* inputs of a merging layer, max KY_ANY: any number; 0: one */
     enum ky_masking masking;
     bool view; /* outside training window() copies x as it is, so the engine need not call it */
@@ -275,8 +274,8 @@ struct ky_layer {
     size_t weights_at;   /* first real of the slice in the model's block */
     size_t state_reals;  /* a stream carries in stream form, 0 without; all zeros at the start */
     const char *no_step; /* why it cannot be stepped, set by shape(); NULL: it can */
-    const char *no_training; /* why these options cannot be trained, set by shape(); NULL: they can
-                                where there is a backward() */
+    const char
+        *no_training; /* why these options cannot be trained, set by shape(); NULL: they can */
 };
 
 /** The table. Ends with NULL. */

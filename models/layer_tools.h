@@ -93,24 +93,13 @@ static inline ky_run *ky_cut_runs(ky_real **at, size_t n)
 void ky_activation_rows(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
                         ky_real *y);
 
-/** dz = dL/dx of y = act(x), from y and dy, over R rows of C values; dz == dy allowed. */
-void ky_activation_back(enum ky_activation act, int R, int C, const ky_real *y, const ky_real *dy,
-                        ky_real *dz);
+/** Whether the slope of y = act(x) does not follow from y alone. */
+bool ky_activation_wants_x(enum ky_activation act);
 
-/** The same of any activation, from x too, which only those read that do not train from y alone;
- *  of log_softmax x may be NULL. */
-void ky_activation_back_of(const ky_kernels *k, enum ky_activation act, int R, int C,
-                           const ky_real *x, const ky_real *y, const ky_real *dy, ky_real *dz);
-
-/** Whether the slope follows from y alone. Other activations are trained by layers that say
- *  any_activation in their ops, and refused in the rest. */
-bool ky_activation_trains(enum ky_activation act);
-
-/** Whether ky_activation_back_of reads x. */
-static inline bool ky_activation_wants_x(enum ky_activation act)
-{
-    return !ky_activation_trains(act) && act != KY_LOG_SOFTMAX;
-}
+/** dz = dL/dx of y = act(x), from dy, y and where ky_activation_wants_x() x, over R rows of C
+ *  values; dz == dy allowed. */
+void ky_activation_back(const ky_kernels *k, enum ky_activation act, int R, int C, const ky_real *x,
+                        const ky_real *y, const ky_real *dy, ky_real *dz);
 
 /**
  * window() of a layer whose activation comes last, by `linear_or_not`, which heeds
@@ -124,9 +113,6 @@ void ky_activated_window(const ky_layer *l, const ky_kernels *k, const ky_packed
 
 /** n_tape() of such a layer. */
 size_t ky_activated_tape(const ky_layer *l, int B, int T);
-
-/** act'(x) from y = act(x); element-wise activations that train. */
-ky_real ky_activation_slope(enum ky_activation act, ky_real y);
 
 /** Back through y = the maximum of the C channels of the runs' steps, which begin at x + run.at; y
  *  and dy [C]: dx, which lies like x, += dy at the first step that reached it. */

@@ -21,6 +21,7 @@ kymo_sources = \
 	models/error.c models/error.h \
 	models/flatten.c \
 	models/global_pooling.c \
+	models/gradient.c models/gradient.h \
 	models/gru.c \
 	models/h5.c models/h5.h models/h5_file.h models/h5_read.c \
 	models/h5meta.c models/h5meta.h models/h5raw.c models/h5raw.h \
@@ -51,6 +52,7 @@ kymo_sources = \
 	models/plan_stream.c models/plan_test.c models/plan_tick.c \
 	models/plan_window.c \
 	models/padding.c \
+	models/pool.c models/pool.h \
 	models/pooling.c \
 	models/recurrent.c models/recurrent.h \
 	models/rectifier.c \
@@ -69,19 +71,17 @@ kymo_sources = \
 kymo_cflags = $(AM_CFLAGS) $(KY_VECTOR_CFLAGS) $(HDF5_CFLAGS) $(JANSSON_CFLAGS) $(ZLIB_CFLAGS) $(ZIP_CFLAGS)
 kymo_libs = $(HDF5_LIBS) $(JANSSON_LIBS) $(ZLIB_LIBS) $(ZIP_LIBS)
 
-# Training and scoring, but for the losses, are float only.
+# Training and scoring, but for losses and their gradients, are float only.
 libkymo_la_SOURCES = $(kymo_sources) \
 	models/augment.c models/augment.h \
 	models/checkpoint.c models/checkpoint.h \
 	models/dataset.c models/dataset.h \
 	models/evaluate.c models/evaluate.h \
-	models/gradient.c models/gradient.h \
 	models/health.c models/health.h \
 	models/loader.c models/loader.h \
 	models/metrics.c models/metrics.h \
 	models/moments.c models/moments.h \
 	models/optim.c models/optim.h \
-	models/pool.c models/pool.h \
 	models/schedule.c models/schedule.h \
 	models/shuffle.c models/shuffle.h \
 	models/split.c models/split.h \

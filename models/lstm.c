@@ -7,8 +7,9 @@
  * The state of a row is {h[H], c[H]}. With a = tanh and ra = sigmoid a step is the kernel
  * set's; any other pair is done here from rows() and activate(), by the same chains.
  *
- * The tape holds, each by step and then by row: i,f,g,o,c,a(c) [T,B,6H], h before the step
- * [T,B,H], and the first c [B,H]; steps stand in the order in which they were worked out.
+ * The tape holds, each by step and then by row: i,f,g,o,c,a(c) [T,B,6H], with z behind them
+ * where a slope wants it [T,B,10H], h before the step [T,B,H], and the first c [B,H]; steps stand
+ * in the order in which they were worked out.
  */
 #include "models/recurrent.h"
 
@@ -81,12 +82,14 @@ static size_t step_scratch(const ky_layer *l, const ky_packed *p, int B)
 }
 
 void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real *z, ky_real *h,
-                   ky_real *c, ky_real *ac, ky_real *own)
+                   ky_real *c, ky_real *tape, ky_real *own)
 {
     enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
     size_t all = (size_t)R * (size_t)n;
     ky_real *i = z, *f = z + all, *g = f + all, *o = g + all;
 
+    if (tape != NULL && ky_recurrent_sums(l))
+        memcpy(tape + 6 * all, z, 4 * all * sizeof(*z));
     ky_activation_rows(k, ra, 2 * R, n, i, i); /* i and f */
     ky_activation_rows(k, a, R, n, g, g);
     ky_activation_rows(k, ra, R, n, o, o);
@@ -95,8 +98,11 @@ void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real
     ky_mul_add(k, (int)all, f, c, own, h);
     memcpy(c, h, all * sizeof(*c));
     ky_activation_rows(k, a, R, n, c, h);
-    if (ac != NULL)
-        memcpy(ac, h, all * sizeof(*h));
+    if (tape != NULL) {
+        memcpy(tape, z, 4 * all * sizeof(*z));
+        memcpy(tape + 4 * all, c, all * sizeof(*c));
+        memcpy(tape + 5 * all, h, all * sizeof(*h));
+    }
     for (size_t j = 0; j < all; j++)
         h[j] = o[j] * h[j];
 }
@@ -106,24 +112,18 @@ static void generic_step(const ky_layer *l, const ky_kernels *k, const ky_packed
                          ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units;
+    size_t kept = (size_t)ky_recurrent_kept(l) * (size_t)H;
     ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H));
     ky_real *own = ky_cut(&scratch, (size_t)H), *z = scratch;
 
     ky_recurrent_panel(l, B, x, xs, state, panel);
     ky_rows(k, p->mat, F + H, B, panel, F + H, z, 4 * H, KY_LINEAR);
-    for (int r = 0; r < B; r++, z += 4 * H) {
-        ky_real *c = state[r] + H;
-
-        ky_lstm_gates(l, k, 1, H, z, state[r], c, tape != NULL ? tape + 5 * H : NULL, own);
-        if (tape != NULL) {
-            memcpy(tape, z, 4 * (size_t)H * sizeof(*z));
-            memcpy(tape + 4 * H, c, (size_t)H * sizeof(*z));
-            tape += 6 * H;
-        }
-    }
+    for (int r = 0; r < B; r++, z += 4 * H)
+        ky_lstm_gates(l, k, 1, H, z, state[r], state[r] + H,
+                      tape != NULL ? tape + (size_t)r * kept : NULL, own);
 }
 
-/* One step of B rows, row r's x at x + r*xs; tape: this step's [B,6H] or NULL. */
+/* One step of B rows, row r's x at x + r*xs; tape: this step's or NULL. */
 static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
                      const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
                      ky_real *tape, ky_real *scratch)
@@ -137,35 +137,45 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
 /* -- backward ------------------------------------------------------------------ */
 
-void ky_lstm_gates_back(const ky_layer *l, int B, int H, const ky_real *dh, ky_real *dc,
-                        const ky_real *tape, const ky_real *c0, ptrdiff_t c0s, ky_real *dz)
+void ky_lstm_gates_back(const ky_layer *l, const ky_kernels *k, int R, int n, const ky_real *dh,
+                        ky_real *dc, const ky_real *tape, const ky_real *c0, ky_real *dz)
 {
     enum ky_activation a = l->cfg.activation, ra = l->cfg.recurrent_activation;
+    size_t all = (size_t)R * (size_t)n;
+    const ky_real *i = tape, *f = i + all, *g = f + all, *o = g + all, *c = o + all, *ac = c + all;
+    const ky_real *z = ky_recurrent_sums(l) ? ac + all : tape; /* or nobody reads it */
+    ky_real *di = dz, *df = di + all, *dg = df + all, *d_o = dg + all;
+    bool rows = ky_activation_by_rows(a);
 
-    for (int r = 0; r < B; r++, dh += H, dc += H, tape += 6 * H, c0 += c0s, dz += 4 * H)
-        for (int j = 0; j < H; j++) {
-            ky_real i = tape[j], f = tape[H + j], g = tape[2 * H + j], o = tape[3 * H + j];
-            ky_real ac = tape[5 * H + j];
-            ky_real d = fma(dh[j] * o, ky_activation_slope(a, ac), dc[j]);
+    /* What dh adds to dc: the slope of a(c) goes into one fma, where it is an element's own. */
+    for (size_t j = 0; j < all; j++)
+        d_o[j] = rows ? dh[j] * o[j] : 1;
+    ky_activation_back(k, a, R, n, c, ac, d_o, d_o);
+    for (size_t j = 0; j < all; j++) {
+        ky_real d = rows ? dc[j] + d_o[j] : fma(dh[j] * o[j], d_o[j], dc[j]);
 
-            dz[j] = d * g * ky_activation_slope(ra, i);
-            dz[H + j] = d * c0[j] * ky_activation_slope(ra, f);
-            dz[2 * H + j] = d * i * ky_activation_slope(a, g);
-            dz[3 * H + j] = dh[j] * ac * ky_activation_slope(ra, o);
-            dc[j] = d * f;
-        }
+        di[j] = d * g[j];
+        df[j] = d * c0[j];
+        dg[j] = d * i[j];
+        d_o[j] = dh[j] * ac[j];
+        dc[j] = d * f[j];
+    }
+    ky_activation_back(k, ra, 2 * R, n, z, i, di, di); /* i and f */
+    ky_activation_back(k, a, R, n, z + 2 * all, g, dg, dg);
+    ky_activation_back(k, ra, R, n, z + 3 * all, o, d_o, d_o);
 }
 
 static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_cell_back *s)
 {
     int H = l->cfg.units, B = s->B;
+    ptrdiff_t kept = (ptrdiff_t)ky_recurrent_kept(l) * H;
 
     if (has_kernel(l))
-        k->lstm_back(B, H, s->dh, H, s->drest, H, s->tape, 6 * (ptrdiff_t)H, s->rest, s->rs, s->dz,
-                     4 * H);
-    else
-        ky_lstm_gates_back(l, B, H, s->dh, s->drest, s->tape, s->rest, s->rs, s->dz);
+        k->lstm_back(B, H, s->dh, H, s->drest, H, s->tape, kept, s->rest, s->rs, s->dz, 4 * H);
+    for (ptrdiff_t r = 0; r < B && !has_kernel(l); r++)
+        ky_lstm_gates_back(l, k, 1, H, s->dh + r * H, s->drest + r * H, s->tape + r * kept,
+                           s->rest + r * s->rs, s->dz + r * 4 * H);
     if (s->first)
         return;
     ky_rows(k, p->back_h, 4 * H, B, s->dz, 4 * H, s->dh, H, KY_LINEAR);
@@ -176,6 +186,7 @@ static const ky_cell cell = { .n_state = n_state,
                               .n_scratch = step_scratch,
                               .step = one_step,
                               .tape = 6,
+                              .sums = 4,
                               .rest = 4,
                               .gates = 4,
                               .back = one_back,

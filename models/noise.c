@@ -1,7 +1,7 @@
 /*
  * Layers that only do something in training: the kin of Dropout, and GaussianNoise. In use they
- * hand on what they get. The tape holds what dx is dy times, for each value that was drawn. Of
- * ActivityRegularization there is no training.
+ * hand on what they get. The tape holds what dx is dy times, for each value that was drawn. What
+ * ActivityRegularization adds to the loss, and to the gradient, is in gradient.c.
  */
 #include "models/layer_tools.h"
 
@@ -166,13 +166,22 @@ static void noise(const ky_layer *l, const ky_kernels *k, const ky_packed *p, co
         y[i] += (ky_real)(l->cfg.stddev * ky_rng_normal(c->rng));
 }
 
-static void noise_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p, const ky_real *w,
-                       const ky_call *c, const ky_real *x, const ky_real *y, const ky_real *dy,
-                       ky_real *dx, ky_real *dw)
+static void back_as_it_is(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
+                          const ky_real *w, const ky_call *c, const ky_real *x, const ky_real *y,
+                          const ky_real *dy, ky_real *dx, ky_real *dw)
 {
     (void)x, (void)y, (void)dw;
     if (dx != NULL)
         pass_on(l, k, p, w, c, dy, dx);
+}
+
+/* -- ActivityRegularization ------------------------------------------------------------------ */
+
+static int regularization_shape(ky_layer *l, ky_err *err)
+{
+    if (!isfinite(l->cfg.l1) || !isfinite(l->cfg.l2))
+        return ky_fail(err, KY_EINVAL, "l1 %g, l2 %g: must be finite", l->cfg.l1, l->cfg.l2);
+    return ky_shape_unchanged(l, err);
 }
 
 static const ky_field rate_fields[] = {
@@ -215,13 +224,14 @@ const ky_layer_ops ky_gaussian_noise_ops = {
     .masking = KY_MASK_PASSES,
     .shape = noise_shape,
     .window = noise,
-    .backward = noise_back,
+    .backward = back_as_it_is,
 };
 
 const ky_layer_ops ky_activity_regularization_ops = {
     .class_name = "ActivityRegularization",
     .fields = regularization_fields,
     .masking = KY_MASK_PASSES,
-    .shape = ky_shape_unchanged,
+    .shape = regularization_shape,
     .window = pass_on,
+    .backward = back_as_it_is,
 };

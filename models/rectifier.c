@@ -61,9 +61,9 @@ static void relu_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p
     ky_real threshold = (ky_real)l->cfg.threshold;
     size_t n = values(l, c);
 
-    (void)k, (void)p, (void)w, (void)dw;
+    (void)p, (void)w, (void)dw;
     if (dx != NULL && is_plain(l))
-        ky_activation_back(KY_RELU, 1, (int)n, y, dy, dx);
+        ky_activation_back(k, KY_RELU, 1, (int)n, x, y, dy, dx);
     else if (dx != NULL)
         for (size_t i = 0; i < n; i++)
             dx[i] = x[i] < threshold ? dy[i] * slope : x[i] == threshold || x[i] > most ? 0 : dy[i];

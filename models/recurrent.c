@@ -103,7 +103,7 @@ static size_t factors_h(const ky_layer *l, int B)
 /* Reals of a step on the tape. */
 static size_t tape_step(const ky_layer *l, int B)
 {
-    return (size_t)B * (size_t)l->ops->cell->tape * ky_shape_step(&l->out);
+    return (size_t)B * (size_t)ky_recurrent_kept(l) * ky_shape_step(&l->out);
 }
 
 static size_t back_scratch(const ky_layer *l, int B, int T)
@@ -150,8 +150,8 @@ size_t ky_recurrent_tape(const ky_layer *l, int B, int T)
     const ky_cell *cell = l->ops->cell;
     size_t h = ky_shape_step(&l->out), rest = cell->n_state(l) - h;
 
-    return (size_t)B * ((size_t)T * ((size_t)cell->tape + 1) * h + rest) + factors_x(l, B) +
-           factors_h(l, B);
+    return (size_t)B * ((size_t)T * ((size_t)ky_recurrent_kept(l) + 1) * h + rest) +
+           factors_x(l, B) + factors_h(l, B);
 }
 
 /* -- forward ------------------------------------------------------------------------------ */
@@ -239,7 +239,8 @@ static int pick(const ky_layer *l, const ky_call *c, const desk *d, int t, const
 static void spread(const ky_layer *l, const ky_call *c, const desk *d, int t, int n, ky_real *tape)
 {
     const ky_cell *cell = l->ops->cell;
-    size_t h = ky_shape_step(&l->out), one = (size_t)cell->tape * h, rest = cell->n_state(l) - h;
+    size_t h = ky_shape_step(&l->out), rest = cell->n_state(l) - h;
+    size_t one = (size_t)ky_recurrent_kept(l) * h;
 
     for (size_t r = (size_t)c->B; r-- > 0;) {
         ky_real *to = tape + r * one;
@@ -424,7 +425,7 @@ static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
 
     if (i > 0) {
         b.rest = b.tape - tape_step(l, c->B) + (size_t)cell->rest * h;
-        b.rs = (ptrdiff_t)((size_t)cell->tape * h);
+        b.rs = (ptrdiff_t)((size_t)ky_recurrent_kept(l) * h);
     }
     if (s->mask != NULL) {
         memcpy(s->kept_h, s->dh, B * h * sizeof(*s->dh));

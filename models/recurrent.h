@@ -24,7 +24,7 @@
 typedef struct ky_cell_back {
     int B;
     bool first;            /* nothing comes before it: dh need not be worked out */
-    const ky_real *tape;   /* [B,tape*h] that step() left */
+    const ky_real *tape;   /* [B,ky_recurrent_kept*h] that step() left */
     const ky_real *before; /* [B,h] h before the step */
     const ky_real *rest;   /* what else was in the state, row r's at rest + r*rs */
     ptrdiff_t rs;
@@ -41,12 +41,13 @@ typedef struct ky_cell {
     size_t (*n_scratch)(const ky_layer *l, const ky_packed *p, int B);
     /** One step of B rows: x of row r at x + r*xs, state[r] advanced in place.
      *  drop: NULL, or the factors [B,h] of h on its way into the products
-     *  tape: NULL, or receives [B,tape*h] for the backward pass. */
+     *  tape: NULL, or receives [B,ky_recurrent_kept*h] for the backward pass. */
     void (*step)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
                  const ky_real *x, ptrdiff_t xs, ky_real *const *state, const ky_real *drop,
                  ky_real *tape, ky_real *scratch);
     int tape;  /* reals a step leaves on the tape for each of h; 0: there is no backward pass */
-    int rest;  /* and where in them, in h, stands what else is in the state */
+    int sums;  /* and so many more behind them where ky_recurrent_sums(): what activations took */
+    int rest;  /* where in the tape, in h, stands what else is in the state */
     int gates; /* gradients for each of h that back() works out */
     int own;   /* and pieces of scratch [B,h] it wants */
     /** One step back. */
@@ -58,6 +59,19 @@ typedef struct ky_cell {
     void (*inputs_back)(const ky_layer *l, const ky_kernels *k, const ky_packed *p, int B,
                         const ky_real *dz, ky_real *own, ky_real *dx, ptrdiff_t xs);
 } ky_cell;
+
+/** Whether a cell's slopes want what its activations were taken of. */
+static inline bool ky_recurrent_sums(const ky_layer *l)
+{
+    return ky_activation_wants_x(l->cfg.activation) ||
+           ky_activation_wants_x(l->cfg.recurrent_activation);
+}
+
+/** Reals that a step leaves on the tape for each of h. */
+static inline int ky_recurrent_kept(const ky_layer *l)
+{
+    return l->ops->cell->tape + (ky_recurrent_sums(l) ? l->ops->cell->sums : 0);
+}
 
 /** Begins the shape() of a cell of units: input [T,F], weights kernel [F,gates*units] and
  *  recurrent_kernel [units,gates*units]. */
@@ -73,7 +87,7 @@ void ky_recurrent_shape(ky_layer *l, const ky_shape *h);
 size_t ky_recurrent_scratch(const ky_layer *l, const ky_packed *p, int B, int T, bool backward);
 
 /**
- * n_tape(): what the cell leaves [T,B,tape*h], by step in the order they were worked out; h
+ * n_tape(): what the cell leaves [T,B,kept*h], by step in the order they were worked out; h
  * before each [T,B,h]; what else was in the state before the first [B,state-h]; and the factors of
  * x [B,F] and h [B,h] where some are dropped.
  */
@@ -145,18 +159,19 @@ static inline void ky_mul_add(const ky_kernels *k, int n, const ky_real *a, cons
  * The element-wise half of an LSTM at R places of n units each, for any activations: z [4,R,n],
  * blocks i|f|c|o, becomes the gates; c and h [R,n] advance.
  *
- * @param ac   receives a(c) [R,n]; NULL: not wanted
- * @param own  scratch [R,n]
+ * @param tape  receives the gates i|f|g|o, c and a(c) [6,R,n], and where ky_recurrent_sums() z
+ *              [4,R,n]; NULL: not wanted
+ * @param own   scratch [R,n]
  */
 void ky_lstm_gates(const ky_layer *l, const ky_kernels *k, int R, int n, ky_real *z, ky_real *h,
-                   ky_real *c, ky_real *ac, ky_real *own);
+                   ky_real *c, ky_real *tape, ky_real *own);
 
 /**
- * The same of an LSTM back, at B places of H units each: dh and dc [B,H] behind the step, its tape
- * [B,6H], c before it at c0 + r*c0s -> dz [B,4H]; dc becomes that of the step before.
+ * The same back: dh and dc [R,n] behind the step, its tape, c before it c0 [R,n] -> dz [4,R,n];
+ * dc becomes that of the step before.
  */
-void ky_lstm_gates_back(const ky_layer *l, int B, int H, const ky_real *dh, ky_real *dc,
-                        const ky_real *tape, const ky_real *c0, ptrdiff_t c0s, ky_real *dz);
+void ky_lstm_gates_back(const ky_layer *l, const ky_kernels *k, int R, int n, const ky_real *dh,
+                        ky_real *dc, const ky_real *tape, const ky_real *c0, ky_real *dz);
 
 /** x and h side by side: panel [B,F+units]. */
 void ky_recurrent_panel(const ky_layer *l, int B, const ky_real *x, ptrdiff_t xs,

@@ -1,6 +1,6 @@
 /*
  * SimpleRNN (Elman 1990): h' = act(b + x W + h U), one chain over x and then h. The state of a
- * row is h, and so is the tape of a step.
+ * row is h, and so is the tape of a step; behind it, where a slope wants that, what h was taken of.
  */
 #include "models/recurrent.h"
 
@@ -46,23 +46,36 @@ static void one_step(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      ky_real *tape, ky_real *scratch)
 {
     int F = l->in.d[1], H = l->cfg.units;
+    size_t n = (size_t)H, kept = (size_t)ky_recurrent_kept(l) * n;
+    bool sums = tape != NULL && ky_recurrent_sums(l);
     ky_real *panel = ky_cut(&scratch, (size_t)B * (size_t)(F + H)), *h = scratch;
 
     ky_recurrent_drop_states(l, B, drop, state);
     ky_recurrent_panel(l, B, x, xs, state, panel);
-    ky_rows(k, p->mat, F + H, B, panel, F + H, h, H, l->cfg.activation);
-    for (int r = 0; r < B; r++)
-        memcpy(state[r], h + (size_t)r * (size_t)H, (size_t)H * sizeof(*h));
-    if (tape != NULL)
-        memcpy(tape, h, (size_t)B * (size_t)H * sizeof(*h));
+    ky_rows(k, p->mat, F + H, B, panel, F + H, h, H, sums ? KY_LINEAR : l->cfg.activation);
+    for (size_t r = 0; sums && r < (size_t)B; r++)
+        memcpy(tape + r * kept + n, h + r * n, n * sizeof(*h));
+    if (sums)
+        ky_activation_rows(k, l->cfg.activation, B, H, h, h);
+    for (size_t r = 0; r < (size_t)B; r++) {
+        memcpy(state[r], h + r * n, n * sizeof(*h));
+        if (tape != NULL)
+            memcpy(tape + r * kept, h + r * n, n * sizeof(*h));
+    }
 }
 
 static void one_back(const ky_layer *l, const ky_kernels *k, const ky_packed *p,
                      const ky_cell_back *s)
 {
     int H = l->cfg.units;
+    ptrdiff_t kept = (ptrdiff_t)ky_recurrent_kept(l) * H;
 
-    ky_activation_back(l->cfg.activation, s->B, H, s->tape, s->dh, s->dz);
+    for (ptrdiff_t r = 0; r < s->B; r++) {
+        const ky_real *h = s->tape + r * kept;
+
+        ky_activation_back(k, l->cfg.activation, 1, H, ky_recurrent_sums(l) ? h + H : NULL, h,
+                           s->dh + r * H, s->dz + r * H);
+    }
     if (s->first)
         return;
     ky_rows(k, p->back_h, H, s->B, s->dz, H, s->dh, H, KY_LINEAR);
@@ -73,6 +86,7 @@ static const ky_cell cell = { .n_state = n_state,
                               .n_scratch = step_scratch,
                               .step = one_step,
                               .tape = 1,
+                              .sums = 1,
                               .gates = 1,
                               .back = one_back,
                               .learn = ky_recurrent_learn,

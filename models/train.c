@@ -17,7 +17,7 @@
 enum { CHUNK = 16384 };
 
 /* Streams of random numbers drawn from the one seed. */
-enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT, DRAW_AUGMENT };
+enum { DRAW_SPLIT = 1, DRAW_ORDER, DRAW_DROPOUT, DRAW_AUGMENT, DRAW_HELD };
 
 typedef struct range {
     size_t at, n;
@@ -37,6 +37,7 @@ typedef struct trainer {
     ky_moments moments; /* of the rows learned from; C 0: nobody asks */
     ky_augmenter augment;
     ky_loader *loader;
+    ky_loader *held; /* of the rows held out, where their activities are penalized; else NULL */
     ky_optim optim;
     ky_rate rate;
     double rate_used; /* of the last step */
@@ -348,6 +349,9 @@ static int set_batches(trainer *t, ky_err *err)
                            ky_augment_any(&t->o->augment) ? &t->augment : NULL, t->pool, &t->loader,
                            err);
 
+    if (rc >= 0 && ky_gradient_penalizes(t->g))
+        rc = ky_loader_new(&t->d, t->rows + t->n_train, t->val.d.N, t->o->batch, NULL, t->pool,
+                           &t->held, err);
     if (rc < 0)
         return rc;
     t->state = calloc(batch, sizeof *t->state);
@@ -595,23 +599,32 @@ static double step(trainer *t, double rate)
     return penalty;
 }
 
+/* Batch i of a loader, with the states that its rows go on from. */
+static int take_batch(trainer *t, ky_loader *from, int i, ky_batch *ret, ky_err *err)
+{
+    size_t reals = ky_gradient_state_reals(t->g);
+    const ky_turn *turns;
+    int rc = ky_loader_batch(from, i, ret, &turns, err);
+
+    for (int r = 0; r < rc; r++) {
+        t->state[r] = t->states + (size_t)turns[r].lane * reals;
+        if (turns[r].fresh)
+            memset(t->state[r], 0, reals * sizeof *t->states);
+    }
+    ret->state = t->d.carried ? t->state : NULL;
+    return rc;
+}
+
 static int learn(trainer *t, int batch, double *loss, double *measure, ky_err *err)
 {
-    ky_batch b = { .state = t->d.carried ? t->state : NULL };
-    size_t reals = ky_gradient_state_reals(t->g);
+    ky_batch b = { 0 };
     int place[3] = { DRAW_DROPOUT, t->now.epoch, batch };
-    const ky_turn *turns;
-    int rc = ky_loader_batch(t->loader, batch, &b, &turns, err);
+    int rc = take_batch(t, t->loader, batch, &b, err);
     double done;
 
     if (rc < 0)
         return rc;
     b.seed = ky_hash(t->o->seed, place, sizeof place);
-    for (int r = 0; r < b.n; r++) {
-        t->state[r] = t->states + (size_t)turns[r].lane * reals;
-        if (turns[r].fresh)
-            memset(t->state[r], 0, reals * sizeof *t->states);
-    }
     *loss = ky_gradient_batch(t->g, &b, measure);
     done = (t->now.epoch - 1 + (double)batch / t->now.batches) / t->o->epochs;
     t->rate_used = ky_rate_at(&t->rate, done);
@@ -692,18 +705,43 @@ static void tell_held(int rows, void *arg)
         tell(t); /* this epoch is learned: what it is worth is found out in any case */
 }
 
+/* What the activities of the rows held out cost, a row. */
+static int penalty_held(trainer *t, double *ret, ky_err *err)
+{
+    double sum = 0;
+    ky_rng rng;
+    int n;
+
+    *ret = 0;
+    if (t->held == NULL)
+        return KY_OK;
+    ky_rng_seed(&rng, draw_seed(t, DRAW_HELD));
+    n = ky_loader_begin(t->held, &rng, 0);
+    for (int i = 0; i < n; i++) {
+        ky_batch b = { 0 };
+        int rc = take_batch(t, t->held, i, &b, err);
+
+        if (rc < 0)
+            return rc;
+        sum += ky_gradient_penalty(t->g, &b);
+    }
+    *ret = sum / t->val.d.N;
+    return KY_OK;
+}
+
 static int validate(trainer *t, ky_err *err)
 {
     const ky_wanted wanted = { .y = t->val.y, .target = t->val.target };
+    double penalty;
     int rc = ky_answer_telling(t->m, &t->val.d, KY_PATH_SERVED, t->o->threads, t->answers,
                                tell_held, t, err);
 
     t->now.held = 0;
-    if (rc < 0)
+    if (rc < 0 || (rc = penalty_held(t, &penalty, err)) < 0)
         return rc;
     t->now.val_loss = ky_loss_answers(&t->loss, t->answers, &wanted, &t->now.val_accuracy,
                                       t->val.d.N, t->m->info.outputs);
-    t->now.val_loss += penalty_now(t);
+    t->now.val_loss += penalty_now(t) + penalty;
     ky_rate_next(&t->rate, t->now.val_loss);
     return KY_OK;
 }
@@ -824,6 +862,7 @@ static void clear(trainer *t)
 {
     ky_gradient_free(t->g);
     ky_loader_free(t->loader);
+    ky_loader_free(t->held);
     ky_pool_free(t->pool);
     ky_optim_done(&t->optim);
     ky_subset_done(&t->val);

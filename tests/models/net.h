@@ -109,6 +109,9 @@ static const net_case net_cases[] = {
       "merge_mode=backward of GRU units=4 return_sequences=1 @in; Concatenate @a,bidirectional",
       6, 3 },
     { "Bidirectional merge_mode=backward of LSTM units=4 and GRU units=3 go_backwards=1", 6, 3 },
+    { "a: Bidirectional merge_mode=forward of LSTM units=3 return_sequences=1; =a "
+      "merge_mode=backward; Multiply @a,bidirectional",
+      6, 3 },
     { "Reshape target_shape=4x3x2 distributed=1; ConvLSTM2D filters=2 kernel_size=2 padding=same",
       5, 24 },
     { "Reshape target_shape=4x5x3 distributed=1; ConvLSTM2D filters=17 kernel_size=3x2 strides=1x2 "
@@ -122,6 +125,10 @@ static const net_case net_cases[] = {
       "dropout=0.3 recurrent_dropout=0.3 return_sequences=1; ConvLSTM2D filters=2 kernel_size=2 "
       "strides=2x1 padding=same",
       3, 40 },
+    { "Reshape target_shape=3x2x1 distributed=1; ConvLSTM2D filters=2 kernel_size=2 "
+      "padding=same activation=silu recurrent_activation=softmax return_sequences=1; ConvLSTM2D "
+      "filters=2 kernel_size=2 activation=gelu recurrent_activation=softplus",
+      3, 6 },
     { "Reshape target_shape=4x3 distributed=1; GRU units=3 reset_after=1 distributed=1; LSTM "
       "units=2",
       5, 12 },
@@ -141,6 +148,9 @@ static const net_case net_cases[] = {
       9, 2 },
     { "Masking; Bidirectional of SimpleRNN units=4 return_sequences=1; Dense units=3", 9, 1 },
     { "Masking; Dense units=4; LSTM units=3 go_backwards=1; Dense units=2", 9, 1 },
+    { "Masking; LSTM units=4 activation=gelu recurrent_activation=softmax return_sequences=1; GRU "
+      "units=3 activation=mish recurrent_activation=hard_silu; Dense units=2",
+      9, 1 },
     { "Masking; Dense units=4; GlobalAveragePooling1D", 9, 1 },
     { "Masking; Dense units=4; BatchNormalization; LSTM units=3", 9, 1 },
     { "Masking; BatchNormalization center=0; LSTM units=3 return_sequences=1; BatchNormalization",
@@ -395,7 +405,7 @@ static inline int net_tensor(const ky_model *m, const char *name)
 }
 
 /* "name: Class option=value @in,other": a layer that is called on what is named, or on the last
- * one's output. "=name" calls that layer once more. */
+ * one's output. "=name" calls that layer once more, "=name option=value" with another option. */
 static inline int net_add(ky_model *m, char *text, ky_err *err)
 {
     int from[8] = { m->n_layers > 0 ? m->n_layers - 1 : KY_INPUT(0) }, n = 1, rc;
@@ -417,12 +427,16 @@ static inline int net_add(ky_model *m, char *text, ky_err *err)
     }
     text += strspn(text, " ");
     if (text[0] == '=') {
-        char *rest;
+        char *rest, *option;
         const ky_layer *first = &m->layers[net_tensor(m, strtok_r(text + 1, " ", &rest))];
 
         l = *first;
         l.shares = first->shares;
-        rc = KY_OK;
+        while ((option = strtok_r(NULL, " ", &rest)) != NULL)
+            net_option(&l, option);
+        l.inner = NULL; /* every call has its own */
+        rc = l.n_inner > 0 ? ky_bidirectional_wrap(&l, &first->inner[0], &first->inner[1], err)
+                           : KY_OK;
     } else
         rc = net_layer(&l, &text, &more, err);
     if (rc == KY_OK && colon != NULL)

@@ -60,9 +60,9 @@ static void lines_become_the_models_they_say(void **state)
         { "lstm:64, dense", "LSTM units=64; Dense units=6 softmax;" },
         { "lstm:64, lstm:32, dense:6 linear",
           "LSTM units=64 return_sequences=1; LSTM units=32; Dense units=6;" },
-        { "lstm:8, dropout:0.5, bn, lstm:4 relu, dense",
+        { "lstm:8, dropout:0.5, bn, lstm:4 gelu, dense",
           "LSTM units=8 return_sequences=1; Dropout rate=0.5; BatchNormalization; "
-          "LSTM units=4 relu; Dense units=6 softmax;" },
+          "LSTM units=4 gelu; Dense units=6 softmax;" },
         { "conv1d:64x3 relu, conv1d:64x3 relu, dropout:0.5, maxpool:2, flatten, dense:100 relu, "
           "dense",
           "Conv1D filters=64 kernel_size=3 relu; Conv1D filters=64 kernel_size=3 relu; "
@@ -302,7 +302,7 @@ static void wrong_lines_are_refused_with_the_word_and_a_better_one(void **state)
         { "conv1d:64x3 relu tanh, gap, dense", "'tanh' is one option too many" },
         { "conv1d:64x3 same valid, gap, dense", "'valid' is one option too many" },
         { "conv1d:64x3 hard_sigmoid, gap, dense", "no option 'hard_sigmoid'; the nearest is" },
-        { "lstm:4 gelu, dense", "no option 'gelu'; the nearest is '" }, /* its cell trains from y */
+        { "lstm:4 gelo, dense", "no option 'gelo'; the nearest is 'gelu'" },
         { "conv1d:64x200, gap, dense", "128 steps are too few" },
         { "maxpool, lstm:3, dense", "needs pool_size" },
         { "maxpool:2 relu, lstm:3, dense", "no option 'relu'" },

@@ -12,7 +12,9 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "models/gradient.h"
 #include "models/loss.h"
+#include "tests/full.h"
 #include "tests/models/net.h"
 
 enum { B = 3 };
@@ -51,6 +53,12 @@ static bool agrees(ky_model *m, net_pass *p, const ky_real *x, const ky_real *R,
     return false;
 }
 
+/* Of the longest arrays a sample does, from every gate. */
+static size_t stride_of(size_t len)
+{
+    return len > 6000 && !ky_test_full() ? 29 : 1;
+}
+
 static int compare(ky_model *m, net_pass *p, ky_real *x, size_t n_x, const ky_real *R,
                    const ky_real *dx, const ky_real *dw)
 {
@@ -63,38 +71,10 @@ static int compare(ky_model *m, net_pass *p, ky_real *x, size_t n_x, const ky_re
             const ky_weight *v = &m->layers[i].weights[j];
             ky_real *w = ky_model_weight(m, i, j);
 
-            for (size_t n = 0; v->trainable && n < v->len; n++)
+            for (size_t n = 0; v->trainable && n < v->len; n += stride_of(v->len))
                 wrong += !agrees(m, p, x, R, &w[n], dw[w - m->weights + n], v->name, n);
         }
     return wrong;
-}
-
-static bool has_slopes(const ky_layer *l)
-{
-    bool all = true;
-
-    for (const ky_field *f = l->ops->fields; f->key != NULL; f++)
-        if (f->type == KY_F_ACTIVATION) {
-            enum ky_activation a = (enum ky_activation)ky_field_get(f, &l->cfg, 0);
-
-            all &= (ky_activation_trains(a) || l->ops->any_activation) &&
-                   !(l->ops->cell != NULL && ky_activation_by_rows(a));
-        }
-    return all;
-}
-
-/* Whether all of a case's layers have a way back. */
-static bool is_trained(const net_case *c)
-{
-    ky_model *m;
-    bool all = true;
-
-    assert_int_equal(net_build(c->spec, c->T, c->F, ky_kernels_get(), false, &m, NULL), KY_OK);
-    for (int i = 0; i < m->n_layers; i++)
-        all &= m->layers[i].ops->backward != NULL && m->layers[i].no_training == NULL &&
-               has_slopes(&m->layers[i]);
-    ky_model_free(m);
-    return all;
 }
 
 /* Zeros for steps 1, 2 and the last of the second row, and all but the first of the third. */
@@ -150,28 +130,57 @@ static void gradients_of_every_layer_agree_with_central_differences(void **state
 {
     (void)state;
     for (int i = 0; i < NET_CASES; i++) {
-        int wrong = is_trained(&net_cases[i]) ? wrong_gradients(&net_cases[i], true) : 0;
+        int wrong = wrong_gradients(&net_cases[i], true);
 
         if (wrong > 0)
             fail_msg("%s: %d gradients", net_cases[i].spec, wrong);
     }
 }
 
-/* As a layer, and as part of one that multiplies. */
+static bool has_case(const char *class_name)
+{
+    size_t len = strlen(class_name);
+
+    for (int i = 0; i < NET_CASES; i++)
+        for (const char *at = net_cases[i].spec; (at = strstr(at, class_name)) != NULL; at += len)
+            if ((at == net_cases[i].spec || at[-1] == ' ') && strchr(" ;", at[len]) != NULL)
+                return true;
+    return false;
+}
+
+static void every_layer_of_the_table_has_a_way_back_and_a_case(void **state)
+{
+    (void)state;
+    for (const ky_layer_ops *const *ops = ky_layer_table; *ops != NULL; ops++)
+        if ((*ops)->backward == NULL || !has_case((*ops)->class_name))
+            fail_msg("%s", (*ops)->class_name);
+}
+
+/* As a layer, as part of one that multiplies, and inside of cells. */
 static void every_activation_has_its_slope(void **state)
 {
-    static const char *const layers[] = { "Activation", "Dense units=5",
-                                          "Conv1D filters=4 kernel_size=2 groups=2 padding=same",
-                                          "SeparableConv1D filters=3 kernel_size=2" };
+    static const char *const layers[] = {
+        "Activation activation",
+        "Dense units=5 activation",
+        "Conv1D filters=4 kernel_size=2 groups=2 padding=same activation",
+        "SeparableConv1D filters=3 kernel_size=2 activation",
+        "SimpleRNN units=3 return_sequences=1 activation",
+        "GRU units=2 activation",
+        "GRU units=2 recurrent_activation",
+        "GRU units=2 reset_after=1 activation",
+        "GRU units=2 reset_after=1 recurrent_activation",
+        "LSTM units=2 return_sequences=1 activation",
+        "LSTM units=2 recurrent_activation",
+    };
 
     (void)state;
-    for (int i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(layers) / sizeof(*layers); i++)
         for (int a = 0; a <= KY_LOG_SOFTMAX; a++) {
             char spec[96];
             int wrong;
 
-            snprintf(spec, sizeof(spec), "%s activation=%d", layers[i], a);
-            wrong = wrong_gradients(&(net_case){ spec, 5, 4 }, true);
+            snprintf(spec, sizeof(spec), "%s=%d", layers[i], a);
+            wrong = wrong_gradients(&(net_case){ spec, 3, i < 4 ? 4 : 2 }, true);
             if (wrong > 0)
                 fail_msg("%s of %s: %d gradients", ky_activation_name((enum ky_activation)a),
                          layers[i], wrong);
@@ -247,6 +256,153 @@ static int wrong_from_a_state(const char *spec)
     return wrong;
 }
 
+/* -- of whole models, as they are trained ------------------------------------------------- */
+
+enum { BATCH = 18, STEPS = 4, VALUES = 2, WIDTH = 2 }; /* two shards of 9 rows */
+
+/* A model in training, and a batch of it. */
+typedef struct whole {
+    ky_model *m;
+    ky_pool *pool;
+    ky_gradient *g;
+    ky_batch b;
+    float x[BATCH][STEPS * VALUES], target[BATCH * WIDTH];
+    const float *row[BATCH];
+    int32_t y[BATCH];
+    ky_real weight[BATCH], *states, *state[BATCH];
+} whole;
+
+static void set_whole(whole *t, const char *spec, enum ky_loss_kind kind, bool carried)
+{
+    const ky_loss loss = { .kind = kind };
+    ky_rng rng;
+
+    assert_int_equal(net_build(spec, STEPS, VALUES, ky_kernels_get(), true, &t->m, NULL), KY_OK);
+    t->pool = ky_pool_new(1);
+    assert_int_equal(ky_gradient_new(t->m, &loss, STEPS, BATCH, carried, t->pool, &t->g, NULL),
+                     KY_OK);
+    ky_rng_seed(&rng, 5);
+    t->states = net_reals(BATCH * (ky_gradient_state_reals(t->g) + 1));
+    for (int r = 0; r < BATCH; r++) {
+        for (int i = 0; i < STEPS * VALUES; i++) /* a step now and then is masked */
+            t->x[r][i] = r % 3 == 0 && i / VALUES == 2 ? 0 : (float)ky_rng_normal(&rng);
+        for (int i = 0; i < WIDTH; i++)
+            t->target[r * WIDTH + i] = (float)ky_rng_normal(&rng);
+        t->row[r] = t->x[r];
+        t->y[r] = r % WIDTH;
+        t->weight[r] = 0.5 + r % 4;
+        t->state[r] = t->states + (size_t)r * ky_gradient_state_reals(t->g);
+    }
+    t->b = (ky_batch){ .x = t->row,
+                       .y = t->y,
+                       .target = kind == KY_LOSS_CATEGORICAL ? NULL : t->target,
+                       .weight = t->weight,
+                       .state = carried ? t->state : NULL,
+                       .n = BATCH,
+                       .seed = 3 };
+}
+
+static void clear_whole(whole *t)
+{
+    ky_gradient_free(t->g);
+    ky_pool_free(t->pool);
+    ky_model_free(t->m);
+    free(t->states);
+}
+
+/* The mean loss of the batch from the same states each time. */
+static double loss_of_whole(whole *t)
+{
+    double measure;
+
+    assert_int_equal(ky_model_pack(t->m, NULL), KY_OK);
+    net_inputs(t->states, BATCH * ky_gradient_state_reals(t->g), 8, false);
+    return ky_gradient_batch(t->g, &t->b, &measure) / BATCH;
+}
+
+static int wrong_in_a_batch(const char *spec, enum ky_loss_kind kind, bool carried)
+{
+    const double h = 1e-5;
+    whole t;
+    ky_real *dw;
+    int wrong = 0;
+
+    set_whole(&t, spec, kind, carried);
+    dw = net_reals(t.m->n_weights);
+    loss_of_whole(&t);
+    memcpy(dw, ky_gradient_sum(t.g, 0, t.m->n_weights), t.m->n_weights * sizeof(*dw));
+    for (size_t i = 0; i < t.m->n_weights; i++) {
+        double w = t.m->weights[i], f[2];
+
+        for (int side = 0; side < 2; side++) {
+            t.m->weights[i] = side == 0 ? w + h : w - h;
+            f[side] = loss_of_whole(&t);
+        }
+        t.m->weights[i] = w;
+        wrong += !(fabs((f[0] - f[1]) / (2 * h) - dw[i]) < 1e-6 * (1 + fabs(dw[i])));
+    }
+    clear_whole(&t);
+    free(dw);
+    return wrong;
+}
+
+/* Activities that cost something: where their tensor is read twice, masked, dropped, the answer
+ * itself, or in front of all that learns; states that go on from before. */
+static void gradients_of_whole_models_are_those_of_a_batch(void **state)
+{
+    static const struct {
+        const char *spec;
+        enum ky_loss_kind kind;
+        bool carried;
+    } cases[] = {
+        { "ActivityRegularization l1=0.5 l2=0.25; a: Dense units=3 activation=tanh; b: "
+          "ActivityRegularization l1=0.3 l2=0.2; c: Dropout rate=0.3 @b; Add @b,c; "
+          "LSTM units=3 activation=gelu; Dense units=2 activation=softmax",
+          KY_LOSS_CATEGORICAL, false },
+        { "Masking; GRU units=3 return_sequences=1 activation=mish reset_after=1; "
+          "ActivityRegularization l1=0.1 l2=0.3; SimpleRNN units=2 activation=silu; "
+          "ActivityRegularization l2=0.4",
+          KY_LOSS_MSE, false },
+        { "a: Bidirectional merge_mode=forward of LSTM units=2 return_sequences=1; =a "
+          "merge_mode=backward; Multiply @a,bidirectional; ActivityRegularization l1=0.2; Flatten; "
+          "Dense units=2",
+          KY_LOSS_HUBER, false },
+        { "LSTM units=3 return_sequences=1 recurrent_activation=softplus; ActivityRegularization "
+          "l2=0.3; GRU units=2 activation=softsign; Dense units=2 activation=gelu",
+          KY_LOSS_MSE, true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+        if (wrong_in_a_batch(cases[i].spec, cases[i].kind, cases[i].carried) > 0)
+            fail_msg("%s", cases[i].spec);
+}
+
+/* Keras 3: l1 times the sum of |x| plus l2 times that of x^2, over the rows of the batch. */
+static void activities_cost_what_they_cost_in_keras(void **state)
+{
+    whole with, without;
+    double want = 0;
+
+    (void)state;
+    set_whole(&with,
+              "Dropout rate=0.5; ActivityRegularization l1=0.5 l2=0.25; Flatten; Dense "
+              "units=2",
+              KY_LOSS_MSE, false);
+    set_whole(&without, "Dropout rate=0.5; Flatten; Dense units=2", KY_LOSS_MSE, false);
+    for (int r = 0; r < BATCH; r++)
+        for (int i = 0; i < STEPS * VALUES; i++)
+            want += 0.5 * fabs((double)with.x[r][i]) + 0.25 * with.x[r][i] * with.x[r][i];
+
+    assert_true(ky_gradient_penalizes(with.g) && !ky_gradient_penalizes(without.g));
+    assert_true(fabs(ky_gradient_penalty(with.g, &with.b) - want) < 1e-9);
+    assert_true(ky_gradient_penalty(without.g, &without.b) == 0);
+    /* of what a rate of one half lets through and doubles: half of |x|, twice x^2, about */
+    assert_true(loss_of_whole(&with) - loss_of_whole(&without) > 0.7 * want / BATCH);
+    clear_whole(&with);
+    clear_whole(&without);
+}
+
 static void masked_steps_have_no_gradient(void **state)
 {
     ky_model *m;
@@ -269,9 +425,14 @@ static void masked_steps_have_no_gradient(void **state)
 static void gradients_hold_for_recurrent_layers_that_start_from_a_state(void **state)
 {
     static const char *const specs[] = {
-        "LSTM units=3",      "LSTM units=3 activation=sigmoid",
-        "GRU units=3",       "GRU units=3 reset_after=1",
+        "LSTM units=3",
+        "LSTM units=3 activation=sigmoid",
+        "GRU units=3",
+        "GRU units=3 reset_after=1",
         "SimpleRNN units=3",
+        "LSTM units=3 activation=gelu recurrent_activation=mish",
+        "GRU units=3 reset_after=1 activation=silu recurrent_activation=hard_silu",
+        "SimpleRNN units=3 activation=softplus",
     };
 
     (void)state;
@@ -375,9 +536,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_every_layer_agree_with_central_differences),
+        cmocka_unit_test(every_layer_of_the_table_has_a_way_back_and_a_case),
         cmocka_unit_test(every_activation_has_its_slope),
         cmocka_unit_test(a_frozen_normalisation_passes_the_gradient_of_fixed_statistics),
         cmocka_unit_test(the_moving_statistics_of_a_batch_come_back_through_dw),
+        cmocka_unit_test(gradients_of_whole_models_are_those_of_a_batch),
+        cmocka_unit_test(activities_cost_what_they_cost_in_keras),
         cmocka_unit_test(masked_steps_have_no_gradient),
         cmocka_unit_test(gradients_hold_for_recurrent_layers_that_start_from_a_state),
         cmocka_unit_test(a_cell_drops_the_same_at_every_step_at_its_rate),

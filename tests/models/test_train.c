@@ -941,6 +941,49 @@ static void kernels_alone_are_penalized_and_the_loss_says_so(void **state)
     unmake(&t);
 }
 
+/* What an epoch of `spec` says of its losses, and the weights it leaves. */
+static ky_model *losses_of(const char *spec, const ky_dataset *d, double *loss, double *val_loss)
+{
+    ky_model *m = build(spec, d, 1);
+    ky_train_opts o = options(1);
+    ky_train_result r = train(m, d, &o);
+
+    *loss = ky_json_num(ky_json_get(ky_json_at(r.history, 0), "loss"), 0);
+    *val_loss = ky_json_num(ky_json_get(ky_json_at(r.history, 0), "val_loss"), 0);
+    ky_json_free(r.history);
+    return m;
+}
+
+/* Steps of 3 and -1 cost 0.25 * 4 + 0.125 * 10 = 2.25 each, of 12; in training they are dropped. */
+static void activities_cost_in_both_losses_and_dropout_only_in_one(void **state)
+{
+    (void)state;
+    made t = tones(60, 1);
+    double loss[2], val[2];
+    for (int i = 0; i < 60 * 12; i++) {
+        t.x[2 * i] = 3;
+        t.x[2 * i + 1] = -1;
+    }
+    for (int carried = 0; carried < 2; carried++) {
+        t.d.carried = carried == 1;
+        ky_model *plain = losses_of("Dropout rate=0.4; LSTM units=3; Dense units=3 "
+                                    "activation=softmax",
+                                    &t.d, &loss[0], &val[0]);
+        ky_model *m = losses_of("Dropout rate=0.4; ActivityRegularization l1=0.25 l2=0.125; LSTM "
+                                "units=3; Dense units=3 activation=softmax",
+                                &t.d, &loss[1], &val[1]);
+
+        assert_float_equal(val[1] - val[0], 12 * 2.25, 1e-5);
+        assert_float_equal(loss[1] - loss[0], 12 * (0.25 * 4 + 0.125 * 10 / 0.6), 2);
+        assert_true(fabs(loss[1] - loss[0] - 12 * 2.25) > 1e-2);
+        /* nothing in front of it learns */
+        assert_memory_equal(m->weights, plain->weights, m->n_weights * sizeof *m->weights);
+        ky_model_free(plain);
+        ky_model_free(m);
+    }
+    unmake(&t);
+}
+
 static void class_weights_divide_the_gradient_among_the_classes(void **state)
 {
     (void)state;
@@ -1920,6 +1963,7 @@ int main(void)
         cmocka_unit_test(gradients_longer_than_the_norm_are_shortened),
         cmocka_unit_test(gradients_are_clipped_by_value_by_array_and_as_a_whole),
         cmocka_unit_test(kernels_alone_are_penalized_and_the_loss_says_so),
+        cmocka_unit_test(activities_cost_in_both_losses_and_dropout_only_in_one),
         cmocka_unit_test(class_weights_divide_the_gradient_among_the_classes),
         cmocka_unit_test(balanced_classes_count_by_how_rare_they_are),
         cmocka_unit_test(numbers_are_learned_with_each_loss),
