@@ -36,7 +36,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void enter(void)
 {
+    static bool begun;
+
     pthread_mutex_lock(&lock);
+    if (!begun)
+        H5dont_atexit(); /* it stumbles there on a file that a full disk did not let it make */
+    begun = true;
     H5open();
     H5PLset_loading_state(0);              /* no code from a path in the environment */
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* the error stack is the thread's own */

@@ -80,7 +80,7 @@ static const struct setup {
       "when_full = latest\n"
       "[stream:c]\nsources = in\nmodel = m\non_gap = hold\nperiod = 20ms\nend_after = 1h\n"
       "emit = change\n",
-      8 },
+      6 },
     { "router, sync", "dealer",
       "[source:in]\nendpoint = tcp://127.0.0.1:*\nsocket = router\n"
       "[stream:c]\nsources = in\nmodel = m\n",
@@ -224,7 +224,7 @@ int main(void)
     ky_scene_open(&s, "alloc");
     ky_scene_model(s.model, F, 11);
     for (size_t i = 0; i < sizeof(setups) / sizeof(*setups); i++)
-        nothing_is_allocated(&s, &setups[i], ky_test_full() ? 100000 : 20000);
+        nothing_is_allocated(&s, &setups[i], ky_test_full() ? 100000 : 4000);
     ky_scene_close(&s);
     return 0;
 }
