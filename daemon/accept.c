@@ -13,11 +13,13 @@
 #include "daemon/reorder.h"
 #include "daemon/requests.h"
 #include "daemon/rows.h"
+#include "daemon/spill.h"
 #include "models/clock.h"
 
 enum {
     BATCH_BYTES = 1 << 20, /* a batch is synced at the latest with so many bytes of records */
-    TURN = 256,            /* records of one source before the next has its turn */
+    TURN = 256,            /* records of one source before the next has its turn, */
+    ASKING = 32,           /* each worth so many that results.db is asked for */
     UNIT_BYTES = 16 << 20,
 };
 
@@ -32,7 +34,8 @@ typedef struct port {
     ky_queue *records, *answers;
     ky_reorder *reorder; /* NULL: taken as they come */
     enum ky_delivery delivery;
-    bool answered; /* something for its thread since it was last told */
+    const ky_arrival *first; /* waits for room for its stream; NULL: nothing does */
+    bool answered;           /* something for its thread since it was last told */
 } port;
 
 struct ky_accept {
@@ -42,10 +45,12 @@ struct ky_accept {
     bool started;
     port *ports; /* [sources] */
     ky_books books;
+    ky_spill *spill;
     char *stage;
     size_t stage_len, stage_cap;
     uint64_t file_first, routed;
     uint64_t *sent;     /* [lanes] */
+    uint64_t *asked;    /* [lanes] to commit what was sent before */
     uint64_t booked;    /* recovery: rejects, senders and swaps before this are in results.db */
     uint64_t *imported; /* [models] */
     bool *imported_dirty;
@@ -195,7 +200,7 @@ static void watch_clock(ky_accept *a)
     a->apart_us = apart;
     if (step > -STEP_US && step < STEP_US)
         return;
-    a->books.streams.era = a->books.streams.era % KY_ERA_MAX + 1;
+    ky_roster_new_era(&a->books.streams, ky_journal_end(a->p->journal));
     snprintf(detail, sizeof(detail), "the time of day was set by %.3f s", (double)step / 1e6);
     event(a, "warn", "clock", "step", detail);
     KY_COUNT(a->p->count.clock_steps);
@@ -334,6 +339,7 @@ static void stage_append(ky_accept *a, staged *s)
     a->stage_len += sizeof(*s) + r->size;
 }
 
+/* Whatever it is, it is told, staged or skipped; its stream is in memory, if there is one. */
 static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record *in)
 {
     char reason[KY_REASON];
@@ -403,7 +409,8 @@ static void end_silent(ky_accept *a)
     ky_known *k;
 
     while (a->stage_len < BATCH_BYTES &&
-           (k = ky_roster_silent(&a->books.streams, a->now_ns, &a->left_ns)) != NULL)
+           ((k = ky_roster_silent(&a->books.streams, a->now_ns, &a->left_ns)) != NULL ||
+            (k = ky_spill_silent(a->spill, a->now_ns, &a->left_ns)) != NULL))
         stage_end(a, k);
 }
 
@@ -427,6 +434,13 @@ static void add_version(ky_accept *a, int model, uint32_t version, uint64_t hash
     begin_clock(a);
 }
 
+/* Streams that are not in memory begin anew when they come back. */
+static void note_reset(ky_accept *a, int model, uint64_t pos)
+{
+    ky_rows_source(unit(a), KY_ACCEPT_RESET, a->p->cfg->models[model].name,
+                   strlen(a->p->cfg->models[model].name), NULL, (int64_t)pos);
+}
+
 static void add_swap(ky_accept *a, const ky_record *r)
 {
     const ky_swap *swap = ky_record_body(r);
@@ -436,6 +450,8 @@ static void add_swap(ky_accept *a, const ky_record *r)
     if (model < 0)
         return;
     add_version(a, model, swap->version, swap->new_hash, r->pos);
+    if (swap->policy == KY_SWAP_RESET)
+        note_reset(a, model, ky_record_end(r));
     snprintf(object, sizeof(object), "model %s", swap->model);
     snprintf(detail, sizeof(detail), "version %u, %s", swap->version,
              swap->policy == KY_SWAP_RESET ? "all streams from zeros at once"
@@ -472,7 +488,7 @@ static void send(ky_accept *a, int lane, const ky_record *r)
     }
     memcpy(to, r, r->size);
     ky_queue_commit(q, r->size);
-    a->sent[lane] = r->type == KY_REC_MARK ? r->pos : ky_record_end(r);
+    a->sent[lane] = ky_record_is_mark(r) ? r->pos : ky_record_end(r);
 }
 
 static void send_all(ky_accept *a, const ky_record *r)
@@ -498,6 +514,7 @@ static void route(ky_accept *a, const ky_record *r)
 {
     if (r->type == KY_REC_SWAP) {
         add_swap(a, r);
+        ky_spill_all_changed(a->spill, ky_record_end(r));
         send_all(a, r);
     } else if (r->type == KY_REC_REJECT) {
         add_reject(a, r);
@@ -574,6 +591,48 @@ static void finish_batch(ky_accept *a)
     a->stage_len = 0;
     begin_clock(a);
     ring_lanes(a);
+}
+
+/* -- streams out of memory -- */
+
+static void send_leave(void *arg, const ky_known *k)
+{
+    ky_accept *a = arg;
+    ky_record mark = {
+        .size = sizeof(mark), .type = KY_REC_LEAVE, .pos = a->routed, .stream = k->id
+    };
+
+    send(a, (int)(k->id % (uint32_t)a->p->n_lanes), &mark);
+}
+
+/* Lanes on whose commits somebody waits commit now. */
+static void ask_for_room(ky_accept *a)
+{
+    for (int i = 0; i < a->p->n_lanes; i++) {
+        uint64_t wanted = ky_spill_wants(a->spill, i);
+        ky_record mark = { .size = sizeof(mark), .type = KY_REC_COMMIT, .pos = a->routed };
+
+        if (wanted == 0 || a->asked[i] >= wanted)
+            continue;
+        a->asked[i] = a->routed;
+        send(a, i, &mark);
+        ky_queue_ring(ky_lane_queue(a->p->lanes[i]));
+    }
+}
+
+/* Recovery: nothing else is to be done meanwhile. */
+static void fetch_waiting(ky_accept *a, const ky_record *r)
+{
+    for (bool asked;;) {
+        uint32_t heard = ky_bell_listen(&a->bell);
+
+        if (ky_spill_fetch(a->spill, r, &asked) != KY_NO_ROOM)
+            return;
+        ask_for_room(a);
+        ring_lanes(a);
+        serve_writer(a);
+        ky_bell_wait(&a->bell, heard, -1);
+    }
 }
 
 /* -- its own unit -- */
@@ -692,8 +751,40 @@ static const ky_arrival *next_arrival(ky_accept *a, port *p)
 {
     size_t size;
 
+    if (p->first != NULL)
+        return p->first;
     return p->reorder != NULL ? ky_reorder_next(p->reorder, a->now_ns, &a->left_ns)
                               : ky_queue_next(p->records, &size);
+}
+
+/* A turn's worth of a source's records; one that waits for room stays the first. */
+static bool collect_from(ky_accept *a, int source)
+{
+    port *p = &a->ports[source];
+    int left = TURN;
+
+    while (left > 0 && a->stage_len < BATCH_BYTES && (p->first = next_arrival(a, p)) != NULL) {
+        const ky_record *r = (const ky_record *)(p->first + 1);
+        bool asked = false;
+
+        if (r->type != KY_REC_REJECT && ky_spill_fetch(a->spill, r, &asked) == KY_NO_ROOM)
+            break;
+        take(a, source, p->first, r);
+        p->first = NULL;
+        if (p->reorder == NULL)
+            ky_queue_pop(p->records);
+        left -= asked ? ASKING : 1;
+    }
+    return left < TURN;
+}
+
+static void count_waiting(ky_accept *a)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < a->p->cfg->n_sources; i++)
+        n += a->ports[i].first != NULL;
+    atomic_store_explicit(&a->p->count.waiting, n, memory_order_relaxed);
 }
 
 static bool collect(ky_accept *a)
@@ -702,27 +793,20 @@ static bool collect(ky_accept *a)
 
     while (any && a->stage_len < BATCH_BYTES) {
         any = false;
-        for (int i = 0; i < a->p->cfg->n_sources; i++) {
-            port *p = &a->ports[i];
-            const ky_arrival *v;
-
-            for (int n = 0;
-                 n < TURN && a->stage_len < BATCH_BYTES && (v = next_arrival(a, p)) != NULL; n++) {
-                take(a, i, v, (const ky_record *)(v + 1));
-                if (p->reorder == NULL)
-                    ky_queue_pop(p->records);
-                any = some = true;
-            }
-        }
+        for (int i = 0; i < a->p->cfg->n_sources; i++)
+            any |= collect_from(a, i);
+        some |= any;
     }
+    count_waiting(a);
     return some;
 }
 
 static bool all_ended(ky_accept *a)
 {
     for (int i = 0; i < a->p->cfg->n_sources; i++)
-        if (a->ports[i].reorder != NULL ? !ky_reorder_ended(a->ports[i].reorder)
-                                        : !ky_queue_ended(a->ports[i].records))
+        if (a->ports[i].first != NULL ||
+            (a->ports[i].reorder != NULL ? !ky_reorder_ended(a->ports[i].reorder)
+                                         : !ky_queue_ended(a->ports[i].records)))
             return false;
     return true;
 }
@@ -782,6 +866,7 @@ static void *run(void *arg)
         worked |= a->stage_len >= BATCH_BYTES;
         if (a->stage_len > 0)
             finish_batch(a);
+        ask_for_room(a);
         pay_owed(a);
         worked |= serve_requests(a);
         serve_writer(a);
@@ -798,39 +883,12 @@ static void *run(void *arg)
 
 /* -- recovery -- */
 
-static void number_taken(ky_accept *a, uint32_t id)
+void ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, bool in_memory)
 {
-    if (id >= a->books.streams.next_id)
-        a->books.streams.next_id = id + 1;
-}
-
-int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, ky_err *err)
-{
-    ky_roster *t = &a->books.streams;
-
-    (void)err;
-    if (class_ < 0) { /* no longer configured: its number stays its own */
-        number_taken(a, s->row.stream);
-        return KY_OK;
-    }
-    ky_known *k = ky_roster_find(t, class_, s->name, strlen(s->name));
-
-    if (k == NULL)
-        k = ky_roster_add(t, s->row.stream, class_, s->name, strlen(s->name));
-    if (s->model == NULL || s->row.pos < k->pos)
-        return KY_OK;
-    k->n = s->row.n;
-    k->pos = s->row.pos;
-    k->ts_us = s->row.ts_us;
-    k->ended = s->row.ended;
-    k->high = s->row.seq_high;
-    k->mask = s->row.seq_mask;
-    int features = ky_core_features(a->p, class_);
-    const void *held = ky_extra_read(s->extra, s->extra_len, features).held;
-
-    if (a->p->holds[class_] && held != NULL)
-        memcpy(ky_roster_hold(t, k, (size_t)features), held, (size_t)features * sizeof(float));
-    return KY_OK;
+    if (class_ < 0) /* no longer configured: its number stays its own */
+        ky_roster_number_taken(&a->books.streams, s->row.stream);
+    else
+        ky_spill_restore(a->spill, s, class_, in_memory);
 }
 
 int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
@@ -841,6 +899,9 @@ int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
 
     if (strcmp(source, KY_ACCEPT_JOURNAL) == 0)
         a->booked = (uint64_t)number;
+    if (strcmp(source, KY_ACCEPT_RESET) == 0 && model >= 0)
+        for (int i = 0; i < a->p->n_lanes; i++)
+            ky_lane_set_reset(a->p->lanes[i], model, (uint64_t)number);
     if (strcmp(source, KY_ACCEPT_MODEL) == 0 && model >= 0)
         a->imported[model] = (uint64_t)number;
     for (int i = 0; i < a->p->cfg->n_sources; i++) {
@@ -873,6 +934,8 @@ static void replay_sender(ky_accept *a, const ky_record *r)
 static void replay_stream(ky_accept *a, const ky_record *r)
 {
     ky_roster *t = &a->books.streams;
+
+    fetch_waiting(a, r);
     ky_known *k = ky_roster_find(t, r->class_, ky_record_stream(r), r->stream_len);
 
     if (k == NULL)
@@ -900,6 +963,7 @@ static void swap_again(ky_accept *a, const ky_record *r)
 
     if (model >= 0)
         atomic_store(&a->p->current[model], swap->version);
+    ky_spill_all_changed(a->spill, ky_record_end(r));
     send_all(a, r);
 }
 
@@ -935,13 +999,14 @@ void ky_accept_leave_out(ky_accept *a, const ky_record *r)
 {
     if (r->pos >= a->booked)
         replay_sender(a, r);
-    number_taken(a, r->stream);
+    ky_roster_number_taken(&a->books.streams, r->stream);
     replayed(a, r);
 }
 
 void ky_accept_live(ky_accept *a, uint64_t pos)
 {
     a->routed = a->routed > pos ? a->routed : pos;
+    a->books.streams.era_pos = a->p->live_from;
 }
 
 uint64_t ky_accept_imported(const ky_accept *a, int model)
@@ -979,10 +1044,16 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
     a->imported = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->imported));
     a->imported_dirty = calloc((size_t)p->cfg->n_models + 1, sizeof(bool));
     a->sent = calloc((size_t)p->n_lanes, sizeof(*a->sent));
+    a->asked = calloc((size_t)p->n_lanes, sizeof(*a->asked));
     if (a->ports == NULL || rc < 0 || a->imported == NULL || a->imported_dirty == NULL ||
-        a->sent == NULL) {
+        a->sent == NULL || a->asked == NULL) {
         ky_accept_free(a);
         return ky_fail(err, KY_ENOMEM, "no memory");
+    }
+    rc = ky_spill_new(p, &a->books.streams, send_leave, a, &a->spill, err);
+    if (rc < 0) {
+        ky_accept_free(a);
+        return rc;
     }
     for (int i = 0; i < p->cfg->n_sources; i++)
         a->ports[i].delivery =
@@ -1013,7 +1084,9 @@ int ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *ans
 int ky_accept_start(ky_accept *a, ky_err *err)
 {
     a->now_ns = ky_clock_mono_ns();
+    ky_roster_sort(&a->books.streams);
     ky_roster_hear_all(&a->books.streams, a->now_ns);
+    ky_spill_hear_all(a->spill, a->now_ns);
     int rc = ky_core_thread(&a->thread, "kymod-accept", run, a, err);
 
     a->started = rc == KY_OK;
@@ -1042,6 +1115,8 @@ void ky_accept_free(ky_accept *a)
     free(a->ports);
     free(a->stage);
     free(a->sent);
+    free(a->asked);
+    ky_spill_free(a->spill);
     free(a->imported);
     free(a->imported_dirty);
     free(a);

@@ -27,6 +27,7 @@ typedef struct ky_accept ky_accept;
 /* Rows in `positions` that are no source's; no source has such a name. */
 #define KY_ACCEPT_JOURNAL "=journal" /* how far the accept stage's own rows go */
 #define KY_ACCEPT_MODEL   "=model"   /* by model: hash of the file imported last */
+#define KY_ACCEPT_RESET   "=reset"   /* by model: behind the last swap that began all anew */
 
 /* What a source's thread puts into its queue: this, then the record. */
 typedef struct ky_arrival {
@@ -51,7 +52,9 @@ int ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *ans
 
 /* -- recovery, before start -- */
 
-int ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, ky_err *err);
+/** @param in_memory  false: results.db has streams of its class that were used later, enough of
+ *                    them. Those in memory come in any order. */
+void ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, bool in_memory);
 /** A row of `positions`. */
 int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
                              const uint8_t session[KY_SESSION], int64_t number, ky_err *err);

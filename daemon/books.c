@@ -174,19 +174,12 @@ static bool fill_holes(const float *held, ky_record *r)
 
 static enum ky_verdict find_stream(ky_books *b, const ky_record *r, ky_known **ret, char *reason)
 {
-    const ky_class_cfg *c = &b->cfg->classes[r->class_];
-
     *ret = ky_roster_find(&b->streams, r->class_, ky_record_stream(r), r->stream_len);
     if (*ret != NULL)
         return KY_TAKE;
     if (r->type != KY_REC_SAMPLE) {
         snprintf(reason, KY_REASON, "%s a stream that never sent a sample",
                  r->type == KY_REC_LABEL ? "a label for" : "to forget");
-        return KY_REFUSE;
-    }
-    if (ky_roster_count(&b->streams, r->class_) >= c->max_streams) {
-        snprintf(reason, KY_REASON, "class '%s' has max_streams streams already: %lld", c->name,
-                 (long long)c->max_streams);
         return KY_REFUSE;
     }
     return KY_TAKE;

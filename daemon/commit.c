@@ -136,6 +136,7 @@ static void take(ky_writer *w, ky_outbox *o)
     o->taking = 1 - o->taking;
     atomic_store(&b->full, false);
     ky_bell_ring(o->stage);
+    ky_bell_ring(ky_accept_bell(w->p->accept)); /* it may wait for streams that can leave now */
 }
 
 /* One unit of each stage that has one. */

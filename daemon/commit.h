@@ -25,10 +25,10 @@ typedef struct ky_batch {
 
 typedef struct ky_outbox {
     ky_batch batch[2];
-    int filling;   /* the stage's */
-    int events;    /* in the unit being filled: what repeats is told so often and no more */
-    int taking;    /* the writer's */
-    uint64_t done; /* the writer's: pos of what is committed */
+    int filling;           /* the stage's */
+    int events;            /* in the unit being filled: what repeats is told so often and no more */
+    int taking;            /* the writer's */
+    _Atomic uint64_t done; /* the writer's: pos of what is committed */
     _Atomic bool closed;
     ky_bell *stage; /* rings when a unit comes back */
     struct ky_writer *writer;

@@ -21,8 +21,9 @@ typedef struct ky_counters {
     _Atomic uint64_t published, unpublished;
     _Atomic uint64_t commits, commit_rows, commit_retries, journal_retries, stalls;
     _Atomic uint64_t recovered; /* journal records that results.db did not include at the start */
-    _Atomic uint64_t streams, paged_out, paged_in;
-    _Atomic uint64_t *waves; /* [max_wave + 1] by size */
+    _Atomic uint64_t streams, paged_out, paged_in, spilled, returned;
+    _Atomic uint64_t waiting; /* sources, until there is room for a stream of theirs: now */
+    _Atomic uint64_t *waves;  /* [max_wave + 1] by size */
 } ky_counters;
 
 #define KY_COUNT(counter)      atomic_fetch_add_explicit(&(counter), 1, memory_order_relaxed)
@@ -81,8 +82,14 @@ struct ky_pipeline {
     struct ky_publisher *publisher;
 };
 
-/* Travels to a lane in place of a record: everything before pos has been sent. Never on disk. */
-enum { KY_REC_MARK = 255 };
+/* What travels to a lane in place of a record, never on disk: everything before pos has been sent.
+ * And: commit soon; the stream is to leave memory, all that was done to it is committed. */
+enum { KY_REC_MARK = 253, KY_REC_COMMIT, KY_REC_LEAVE };
+
+static inline bool ky_record_is_mark(const ky_record *r)
+{
+    return r->type >= KY_REC_MARK;
+}
 
 static inline uint64_t ky_record_end(const ky_record *r)
 {

@@ -28,15 +28,6 @@ void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut)
     d->cut = cut;
 }
 
-ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
-{
-    ky_stream *s = ky_streams_find(&l->streams, r->stream);
-
-    return s != NULL ? s
-                     : ky_streams_add(&l->streams, r->stream, r->class_, l->p->serving[r->class_].n,
-                                      ky_record_stream(r), r->stream_len);
-}
-
 /* -- fences -- */
 
 static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
@@ -69,8 +60,11 @@ static void apply_swap(ky_lane *l, const ky_record *r)
         ky_core_die(EX_DATAERR, "lane", "the journal swaps to %s@%u, which is not there",
                     swap->model, swap->version);
     ky_lane_set_version(l, v);
-    if (swap->policy == KY_SWAP_RESET)
+    if (swap->policy == KY_SWAP_RESET) {
+        ky_lane_set_reset(l, model, ky_record_end(r));
+        l->reset_to[model] = v;
         reset_all(l, v, r);
+    }
 }
 
 /* Everything before the fence is applied: pass it. */
@@ -122,6 +116,11 @@ static void *run(void *arg)
 void ky_lane_set_version(ky_lane *l, const ky_version *v)
 {
     l->current[v->model] = v;
+}
+
+void ky_lane_set_reset(ky_lane *l, int model, uint64_t pos)
+{
+    l->reset_pos[model] = pos;
 }
 
 void ky_lane_set_file(ky_lane *l, uint64_t file_first)
@@ -216,7 +215,6 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, int nt
         s = ky_streams_add(&l->streams, row->stream, class_, l->p->serving[class_].n, saved->name,
                            strlen(saved->name));
         s->known = true;
-        KY_COUNT(l->p->count.streams);
     }
     if (saved->model == NULL)
         return KY_OK;
@@ -239,10 +237,12 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
         return ky_fail(err, KY_ENOMEM, "no memory");
     l->p = p;
     l->number = number;
-    ky_streams_init(&l->streams, p->n_lanes);
+    ky_streams_init(&l->streams);
     l->paged_ns = ky_clock_mono_ns();
     l->works = calloc((size_t)p->cfg->n_classes + 1, sizeof(*l->works));
     l->current = calloc((size_t)p->cfg->n_models + 1, sizeof(*l->current));
+    l->reset_pos = calloc((size_t)p->cfg->n_models + 1, sizeof(*l->reset_pos));
+    l->reset_to = calloc((size_t)p->cfg->n_models + 1, sizeof(*l->reset_to));
     l->slots = calloc(KY_SLOTS, sizeof(ky_slot));
     l->rows = calloc(rows, sizeof(*l->rows));
     l->x = calloc(rows, sizeof(*l->x));
@@ -251,8 +251,9 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
     l->answered = calloc(rows, sizeof(*l->answered));
     int rc = KY_OK;
 
-    if (l->works == NULL || l->current == NULL || l->slots == NULL || l->rows == NULL ||
-        l->x == NULL || l->state == NULL || l->y == NULL || l->answered == NULL)
+    if (l->works == NULL || l->current == NULL || l->reset_pos == NULL || l->reset_to == NULL ||
+        l->slots == NULL || l->rows == NULL || l->x == NULL || l->state == NULL || l->y == NULL ||
+        l->answered == NULL)
         rc = ky_fail(err, KY_ENOMEM, "no memory");
     if (rc == KY_OK)
         rc = ky_queue_init(&l->in, p->queue_bytes, &l->bell, NULL, err);
@@ -265,6 +266,11 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
     ky_writer_add(p->writer, &l->out, &l->bell);
     *ret = l;
     return KY_OK;
+}
+
+uint64_t ky_lane_committed(const ky_lane *l)
+{
+    return atomic_load(&l->out.done);
 }
 
 ky_queue *ky_lane_queue(ky_lane *l)
@@ -309,6 +315,8 @@ void ky_lane_free(ky_lane *l)
     ky_pager_free(l->pager);
     free(l->works);
     free(l->current);
+    free(l->reset_pos);
+    free(l->reset_to);
     free(l->slots);
     free(l->dirty);
     free(l->rows);

@@ -19,6 +19,9 @@
 
 typedef struct ky_lane ky_lane;
 
+/** What the lane did before this position is committed. Any thread. */
+uint64_t ky_lane_committed(const ky_lane *l);
+
 /** After the writer. */
 int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err);
 
@@ -40,6 +43,10 @@ void ky_lane_set_file(ky_lane *l, uint64_t file_first);
  */
 int ky_lane_restore(ky_lane *l, const ky_saved_stream *s, int class_, int nth, const ky_version *v,
                     ky_err *err);
+
+/** All streams of a model began anew at a record that ends at pos: those that come back from
+ *  results.db later do so, too. */
+void ky_lane_set_reset(ky_lane *l, int model, uint64_t pos);
 
 int ky_lane_start(ky_lane *l, ky_err *err);
 /** Returns when its queue is closed and everything applied and handed over. */

@@ -93,6 +93,7 @@ void ky_lane_hand_over(ky_lane *l)
     l->n_dirty = 0;
     l->dirty_bytes = 0;
     l->since_ns = 0;
+    l->hurry = false;
     l->handed = l->done;
     ky_outbox_hand(&l->out, l->done, l->needed);
 }
@@ -123,7 +124,7 @@ void ky_lane_commit_if_due(ky_lane *l)
         return;
     bool due = ky_clock_mono_ns() - l->since_ns >= l->p->cfg->commit_interval_us * 1000;
 
-    if (pressing(l) || (due && ky_outbox_ready(&l->out)))
+    if (pressing(l) || ((due || l->hurry) && ky_outbox_ready(&l->out)))
         ky_lane_hand_over(l);
 }
 

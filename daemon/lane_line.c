@@ -11,7 +11,8 @@ static void slot_done(ky_lane *l, ky_slot *t)
     while (l->head != l->tail && ky_lane_slot(l, l->head)->done) {
         const ky_record *r = ky_lane_slot(l, l->head)->r;
 
-        l->done = r->type == KY_REC_MARK ? r->pos : ky_record_end(r);
+        l->done = ky_record_is_mark(r) ? r->pos : ky_record_end(r);
+        l->hurry |= r->type == KY_REC_COMMIT;
         ky_queue_pop(&l->in);
         l->head++;
         ky_lane_begin_clock(l);
@@ -137,7 +138,9 @@ static void admit_record(ky_lane *l, const ky_record *r)
     ky_slot *t = ky_lane_slot(l, i);
 
     *t = (ky_slot){ .r = r, .next = KY_NO_SLOT };
-    if (r->type == KY_REC_MARK) {
+    if (r->type == KY_REC_LEAVE)
+        ky_lane_forget(l, r->stream);
+    if (ky_record_is_mark(r)) {
         slot_done(l, t);
         return;
     }

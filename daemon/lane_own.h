@@ -40,11 +40,14 @@ struct ky_lane {
     ky_queue *told; /* to the publisher; NULL without one */
     bool told_any;
     ky_streams streams;
-    ky_works **works;           /* [classes] lists */
-    const ky_version **current; /* [models] */
-    ky_slot *slots;             /* [KY_SLOTS] */
-    uint32_t head, tail;        /* of slots, counting on */
-    int midway;                 /* records that are begun and not done */
+    ky_works **works;            /* [classes] lists */
+    const ky_version **current;  /* [models] */
+    uint64_t *reset_pos;         /* [models] end of the last record that began all streams anew */
+    const ky_version **reset_to; /* [models] with this version; NULL: results.db says which */
+    bool hurry;                  /* what is done is to be committed now */
+    ky_slot *slots;              /* [KY_SLOTS] */
+    uint32_t head, tail;         /* of slots, counting on */
+    int midway;                  /* records that are begun and not done */
     const ky_record *fence;
     ky_pager *pager;
     int64_t paged_ns; /* when it was last asked */
@@ -70,8 +73,10 @@ ky_works *ky_lane_works(ky_lane *l, const ky_stream *s, int nth);
 /** The stream's nth strand is that of one that has seen nothing, before its next step.
  *  @param cut  it lost the beginning of the sequence */
 void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut);
-/** The record's stream, made if it is new. */
+/** The record's stream, read back if it is not in memory, made if it is new. */
 ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r);
+/** The stream leaves memory; all that was done to it is committed. */
+void ky_lane_forget(ky_lane *l, uint32_t id);
 
 /* -- lane_line.c -- */
 

@@ -6,9 +6,12 @@
 
 static void publish(ky_lane *l, const ky_said *a, const float *y)
 {
-    size_t len = (size_t)a->v->facts->outputs * sizeof(float), size = sizeof(*a) + len;
+    size_t len = (size_t)a->v->facts->outputs * sizeof(float);
+    ky_stream *s = a->s;
+    size_t size = sizeof(*a) + len + s->name_len;
     ky_said *to;
 
+    s->pub++;
     if (size > ky_queue_largest(l->told)) {
         KY_COUNT(l->p->count.unpublished);
         return;
@@ -22,7 +25,11 @@ static void publish(ky_lane *l, const ky_said *a, const float *y)
         ky_bell_wait(&l->bell, heard, -1);
     }
     *to = *a;
+    to->pub = s->pub;
+    to->class_ = s->class_;
+    to->name_len = s->name_len;
     memcpy(to + 1, y, len);
+    memcpy((char *)(to + 1) + len, s->name, s->name_len);
     ky_queue_commit(l->told, size);
     l->told_any = true;
 }

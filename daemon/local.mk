@@ -20,7 +20,8 @@ libkydaemon_la_SOURCES = \
 	daemon/health.c daemon/health.h \
 	daemon/intake.c daemon/intake.h \
 	daemon/lane.c daemon/lane.h daemon/lane_own.h \
-	daemon/lane_commit.c daemon/lane_line.c daemon/lane_tell.c daemon/lane_wave.c \
+	daemon/lane_commit.c daemon/lane_line.c daemon/lane_spill.c daemon/lane_tell.c \
+	daemon/lane_wave.c \
 	daemon/log.c daemon/log.h \
 	daemon/names.c daemon/names.h \
 	daemon/notify.c daemon/notify.h \
@@ -36,6 +37,7 @@ libkydaemon_la_SOURCES = \
 	daemon/rows.c daemon/rows.h \
 	daemon/served.c daemon/served.h \
 	daemon/shelf.c daemon/shelf.h \
+	daemon/spill.c daemon/spill.h \
 	daemon/status.c \
 	daemon/stream.c daemon/stream.h \
 	daemon/streams.c daemon/streams.h \

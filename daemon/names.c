@@ -60,16 +60,21 @@ uint64_t ky_names_siphash(const uint64_t key[2], const void *data, size_t len)
 
 enum { NO_TEXT = UINT32_MAX };
 
+void ky_names_draw_key(uint64_t ret[2])
+{
+    if (getrandom(ret, 2 * sizeof(*ret), 0) != 2 * sizeof(*ret)) {
+        ret[0] = (uint64_t)ky_clock_mono_ns();
+        ret[1] = (uint64_t)(uintptr_t)ret;
+    }
+}
+
 void ky_names_init(ky_names *t)
 {
     memset(t, 0, sizeof(*t));
     t->free = KY_NO_NAME;
     for (int i = 0; i <= KY_NAME_WORDS; i++)
         t->gone[i] = NO_TEXT;
-    if (getrandom(t->key, sizeof(t->key), 0) != sizeof(t->key)) {
-        t->key[0] = (uint64_t)ky_clock_mono_ns();
-        t->key[1] = (uint64_t)(uintptr_t)t;
-    }
+    ky_names_draw_key(t->key);
 }
 
 void ky_names_done(ky_names *t)

@@ -27,6 +27,9 @@ typedef struct ky_names {
     uint32_t gone[KY_NAME_WORDS + 1]; /* by length in words: texts to use again, linked */
 } ky_names;
 
+/** A secret of this process. */
+void ky_names_draw_key(uint64_t ret[2]);
+
 /** Draws the key. Zeroed memory and a call of this make a table. */
 void ky_names_init(ky_names *t);
 void ky_names_done(ky_names *t);

@@ -95,6 +95,17 @@ void ky_pager_out(ky_pager *g, int64_t now_ns)
     }
 }
 
+void ky_pager_gone(ky_pager *g, ky_stream *s)
+{
+    if (s->kept > 0)
+        unlink_stream(g, s);
+}
+
+struct ky_results *ky_pager_results(const ky_pager *g)
+{
+    return g->r;
+}
+
 static void page_in(ky_pager *g, const ky_stream *s, ky_strand *d)
 {
     const ky_works *w = d->works;

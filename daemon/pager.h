@@ -26,6 +26,12 @@ bool ky_pager_full(const ky_pager *g, size_t bytes);
  *  state is committed as it is. */
 void ky_pager_out(ky_pager *g, int64_t now_ns);
 
+/** The stream leaves memory whole. */
+void ky_pager_gone(ky_pager *g, ky_stream *s);
+
+/** results.db, for reading. */
+struct ky_results *ky_pager_results(const ky_pager *g);
+
 /** The states of it that were taken out, if any. A results.db that does not have them ends the
  *  process. */
 void ky_pager_in(ky_pager *g, ky_stream *s);

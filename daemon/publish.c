@@ -134,18 +134,18 @@ static const char *const quality_words[] = {
 size_t ky_publisher_json(char *buf, size_t size, const ky_config *cfg, const ky_said *a)
 {
     text t = { buf, size, 0 };
-    const char *class_ = cfg->classes[a->s->class_].name, *model = cfg->models[a->v->model].name;
+    const char *class_ = cfg->classes[a->class_].name, *model = cfg->models[a->v->model].name;
     const float *y = (const float *)(a + 1);
     char number[12];
 
     PUT(&t, "{\"stream\":");
-    put_string(&t, a->s->name, a->s->name_len);
+    put_string(&t, ky_said_name(a), a->name_len);
     PUT(&t, ",\"class\":");
     put_string(&t, class_, strlen(class_));
     PUT(&t, ",\"n\":");
     put_int(&t, a->n);
     PUT(&t, ",\"pub\":");
-    put_int(&t, (int64_t)a->s->pub);
+    put_int(&t, (int64_t)a->pub);
     if (a->seq != KY_NONE) {
         PUT(&t, ",\"seq\":");
         put_int(&t, a->seq);
@@ -190,11 +190,10 @@ static bool room(ky_publisher *b, size_t need)
 
 static void tell(ky_publisher *b, ky_said *a)
 {
-    const ky_class_cfg *c = &b->p->cfg->classes[a->s->class_];
+    const ky_class_cfg *c = &b->p->cfg->classes[a->class_];
     char name[KY_NAME_MAX + KY_STREAM_MAX + 3];
     text topic = { name, sizeof(name), 0 };
 
-    a->s->pub++;
     size_t len = ky_publisher_json(b->buf, b->size, b->p->cfg, a);
 
     if (len > b->size) {
@@ -206,7 +205,7 @@ static void tell(ky_publisher *b, ky_said *a)
     }
     put(&topic, c->name, strlen(c->name));
     PUT(&topic, "/");
-    put(&topic, a->s->name, a->s->name_len);
+    put(&topic, ky_said_name(a), a->name_len);
     PUT(&topic, "/");
     ky_zframe frames[2] = { { name, topic.len }, { b->buf, len } };
 

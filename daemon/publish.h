@@ -11,15 +11,23 @@
 #include "daemon/queue.h"
 #include "daemon/stream.h"
 
-/* One answer on its way to the publisher; [outputs] floats follow. */
+/* One answer. On its way to the publisher [outputs] floats follow, and the stream's name: the
+ * stream itself may have left memory when it gets there. */
 typedef struct ky_said {
-    ky_stream *s; /* its name never changes; `pub` is the publisher's */
+    ky_stream *s; /* the lane's */
     const ky_version *v;
+    uint64_t pub; /* how many were published of the stream, with this one */
     int64_t n, seq, ts_us, latency_us;
     float score;
     int32_t label;
-    uint8_t quality;
+    uint16_t class_;
+    uint8_t quality, name_len;
 } ky_said;
+
+static inline const char *ky_said_name(const ky_said *a)
+{
+    return (const char *)(a + 1) + (size_t)a->v->facts->outputs * sizeof(float);
+}
 
 typedef struct ky_publisher ky_publisher;
 

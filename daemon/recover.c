@@ -150,10 +150,22 @@ int ky_recover_models(ky_pipeline *p, ky_recovery *v, ky_err *err)
 
 /* -- states -- */
 
+int ky_recover_state(ky_pipeline *p, const ky_saved_stream *s, int class_, ky_err *err)
+{
+    int nth = s->model != NULL ? ky_class_nth(&p->cfg->classes[class_], s->model) : -1;
+    const ky_version *v = NULL;
+
+    if (nth >= 0)
+        ky_served_load(&p->served, p->serving[class_].model[nth], s->row.version, 0, false, &v,
+                       err);
+    return ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, nth, v, err);
+}
+
 typedef struct where {
     ky_pipeline *p;
     ky_recovery *v;
-    uint64_t damaged, left;
+    uint64_t *since;              /* [classes]: of records before this a stream is not in memory */
+    uint64_t damaged, left, next; /* next: behind the stream of the last row */
 } where;
 
 static int class_of(const ky_config *cfg, const char *name)
@@ -167,26 +179,21 @@ static int class_of(const ky_config *cfg, const char *name)
 static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
 {
     where *w = arg;
-    ky_pipeline *p = w->p;
-    int class_ = class_of(p->cfg, s->class_name);
-    const ky_version *v = NULL;
+    int class_ = class_of(w->p->cfg, s->class_name);
+    uint64_t pos = s->model != NULL ? s->row.pos : 0;
+    bool in_memory = class_ >= 0 && (w->since[class_] == 0 || pos > w->since[class_]);
     ky_err why = { 0 };
-    int rc = ky_accept_restore_stream(p->accept, s, class_, err);
 
-    if (rc < 0 || class_ < 0)
-        return rc;
-    int nth = s->model != NULL ? ky_class_nth(&p->cfg->classes[class_], s->model) : -1;
-
-    w->left += s->model != NULL && nth < 0;
-    if (nth >= 0)
-        ky_served_load(&p->served, p->serving[class_].model[nth], s->row.version, 0, false, &v,
-                       &why);
-    if (ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, nth, v, &why) <
-        0) {
-        if (w->damaged++ < 10)
-            ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
-                   "its state cannot be used, it starts from zeros: %s", why.text);
-    }
+    (void)err;
+    ky_accept_restore_stream(w->p->accept, s, class_, in_memory);
+    if (class_ >= 0 && s->row.stream >= w->next) /* one row for each of its models */
+        KY_COUNT(w->p->count.streams);
+    w->next = (uint64_t)s->row.stream + 1;
+    w->left +=
+        class_ >= 0 && s->model != NULL && ky_class_nth(&w->p->cfg->classes[class_], s->model) < 0;
+    if (in_memory && ky_recover_state(w->p, s, class_, &why) < 0 && w->damaged++ < 10)
+        ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
+               "its state cannot be used, it starts from zeros: %s", why.text);
     return KY_OK;
 }
 
@@ -200,14 +207,19 @@ static int restore_source(const char *source, const char *key, const uint8_t ses
 
 int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
 {
-    where w = { p, v, 0, 0 };
+    where w = { .p = p, .v = v, .since = calloc((size_t)p->cfg->n_classes + 1, sizeof(uint64_t)) };
+    int rc = w.since == NULL ? ky_fail(err, KY_ENOMEM, "no memory") : KY_OK;
 
+    for (int c = 0; rc == KY_OK && c < p->cfg->n_classes; c++)
+        rc = ky_results_used_since(v->r, p->cfg->classes[c].name, p->cfg->classes[c].max_streams,
+                                   &w.since[c], err);
     for (int i = 0; i < p->cfg->n_models; i++)
         for (int l = 0; l < p->n_lanes; l++)
             ky_lane_set_version(p->lanes[l],
                                 ky_served_find(&p->served, i, atomic_load(&p->current[i])));
-    int rc = ky_results_each_stream(v->r, restore_stream, &w, err);
-
+    if (rc == KY_OK)
+        rc = ky_results_each_stream(v->r, restore_stream, &w, err);
+    free(w.since);
     if (w.damaged > 0) {
         char detail[80];
 

@@ -131,9 +131,14 @@ ky_known *ky_roster_add(ky_roster *t, uint32_t id, int class_, const char *name,
     if (t->heard != NULL)
         t->heard[row].at_ns = 0;
     join(by_use(t), &t->using[class_].once, row);
+    ky_roster_number_taken(t, id);
+    return k;
+}
+
+void ky_roster_number_taken(ky_roster *t, uint32_t id)
+{
     if (id >= t->next_id)
         t->next_id = id + 1;
-    return k;
 }
 
 static ky_line *line_of(const ky_roster *t, const ky_known *k)
@@ -165,9 +170,44 @@ void ky_roster_used(ky_roster *t, ky_known *k, uint64_t pos)
     uint32_t row = ky_roster_row(t, k);
 
     leave(by_use(t), line_of(t, k), row);
-    k->again = k->pos > 0;
+    k->again = k->used;
+    k->used = true;
     k->pos = pos;
     join(by_use(t), line_of(t, k), row);
+}
+
+void ky_roster_new_era(ky_roster *t, uint64_t pos)
+{
+    t->era = t->era % KY_ERA_MAX + 1;
+    t->era_pos = pos;
+}
+
+static int by_pos(const void *a, const void *b)
+{
+    const ky_known *const *x = a, *const *y = b;
+
+    return ((*x)->pos > (*y)->pos) - ((*x)->pos < (*y)->pos);
+}
+
+void ky_roster_sort(ky_roster *t)
+{
+    const ky_line empty = { KY_NO_STREAM, KY_NO_STREAM, 0 };
+    ky_known **all = malloc(((size_t)t->names.live + 1) * sizeof(*all));
+    size_t n = 0;
+
+    if (all == NULL)
+        no_memory();
+    for (uint32_t i = 0; i < t->names.n; i++)
+        if (t->names.row[i].len != KY_NAME_GONE)
+            all[n++] = &t->known[i];
+    qsort(all, n, sizeof(*all), by_pos);
+    for (int i = 0; i < t->cfg->n_classes; i++)
+        t->using[i].once = t->using[i].often = empty;
+    for (size_t i = 0; i < n; i++) {
+        all[i]->again = true;
+        join(by_use(t), line_of(t, all[i]), ky_roster_row(t, all[i]));
+    }
+    free(all);
 }
 
 ky_known *ky_roster_oldest(const ky_roster *t, int class_)

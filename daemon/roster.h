@@ -10,7 +10,7 @@
 #include "daemon/names.h"
 #include "daemon/stream.h"
 
-enum { KY_NO_STREAM = UINT32_MAX, KY_ERA_MAX = (1 << 30) - 1 };
+enum { KY_NO_STREAM = UINT32_MAX, KY_ERA_MAX = (1 << 29) - 1 };
 
 /* A place in a line of rows; KY_NO_STREAM: nobody. */
 typedef struct ky_place {
@@ -30,9 +30,10 @@ typedef struct ky_known {
     uint64_t mask;     /* likewise */
     ky_place use;      /* in its class's line */
     uint32_t id;       /* kymo's number of it */
-    uint32_t era : 30, /* when its last sample came; 0: before the start */
+    uint32_t era : 29, /* when its last sample came; 0: before the start */
         ended : 1,     /* the next sample starts from zeros */
-        again : 1;     /* used more than once since it came into memory */
+        again : 1,     /* used more than once since it came into memory */
+        used : 1;      /* or at all */
 } ky_known;
 
 _Static_assert(sizeof(ky_known) == 56, "a million streams count every byte");
@@ -57,8 +58,9 @@ typedef struct ky_roster {
     ky_heard *heard; /* NULL: no class has an end_after */
     uint32_t cap;
     uint32_t next_id;
-    uint32_t era;    /* from 1; arrivals of different eras are not to be compared */
-    ky_using *using; /* [classes] */
+    uint32_t era;     /* from 1; arrivals of different eras are not to be compared */
+    uint64_t era_pos; /* records from here on are of this one */
+    ky_using *using;  /* [classes] */
 } ky_roster;
 
 /** @param holds  [classes] whether the last values are kept. KY_ENOMEM. */
@@ -80,11 +82,17 @@ ky_known *ky_roster_find(const ky_roster *t, int class_, const char *name, size_
 /** One that is not there, as a stream that never had a sample; borrowed until the next add. */
 ky_known *ky_roster_add(ky_roster *t, uint32_t id, int class_, const char *name, size_t len);
 void ky_roster_remove(ky_roster *t, ky_known *k);
+/** A stream that is not to be there has this number. */
+void ky_roster_number_taken(ky_roster *t, uint32_t id);
 /** Streams of the class in memory. */
 uint32_t ky_roster_count(const ky_roster *t, int class_);
 
 /** A record of it was taken, which ends at pos. */
 void ky_roster_used(ky_roster *t, ky_known *k, uint64_t pos);
+/** Arrivals from here on are not to be compared with those before. */
+void ky_roster_new_era(ky_roster *t, uint64_t pos);
+/** Puts all in the order of their last records, none of them used just once: the start. */
+void ky_roster_sort(ky_roster *t);
 /** The stream of the class that is to leave memory first; NULL: it has none. */
 ky_known *ky_roster_oldest(const ky_roster *t, int class_);
 

@@ -305,7 +305,11 @@ const ky_setting ky_settings[] = {
     { KY_SECTION_STREAM, "archive", KY_SET_BOOL, STREAM(archive), "no", 0, 0, NULL, NULL, false,
       "Whether samples are kept in HDF5 files; retraining needs them.", "yes" },
     { KY_SECTION_STREAM, "max_streams", KY_SET_NUMBER, STREAM(max_streams), "100000", 1, 1e7, NULL,
-      NULL, false, "Streams this class may have; samples of more are refused.", NULL },
+      NULL, false,
+      "Streams of this class in memory. Beyond it the one that was used longest ago leaves it, as "
+      "soon as all that was done to it is committed, and comes back from results.db with its next "
+      "sample: no stream is refused, no answer depends on it.",
+      NULL },
 
     /* [model:NAME] */
     { KY_SECTION_MODEL, "file", KY_SET_PATH, MODEL(file), NULL, 0, 4095, NULL, NULL, true,

@@ -1,7 +1,6 @@
 /*
  * A stream as its lane knows it, and the window of sequence numbers that tells a repeated
- * sample from a late one. A ky_stream belongs to the lane's thread; the publisher reads its
- * name and keeps its count of what was published.
+ * sample from a late one. A ky_stream belongs to the lane's thread.
  */
 #ifndef KY_STREAM_H
 #define KY_STREAM_H
@@ -74,7 +73,7 @@ typedef struct ky_stream {
     uint32_t first, last;            /* slots of its waiting records */
     struct ky_stream *older, *newer; /* the pager's: by last use */
     int64_t used_ns;
-    uint64_t pub; /* the publisher's: messages published */
+    uint64_t pub; /* messages published */
 } ky_stream;
 
 static inline ky_strand *ky_stream_strand(ky_stream *s, int nth)

@@ -7,65 +7,115 @@
 #include "daemon/core.h"
 #include "daemon/works.h"
 
-enum { SLAB = 1024, NO_SLOT = UINT32_MAX };
+enum { SLAB = 1024, NO_PLACE = UINT32_MAX, NO_SLOT = UINT32_MAX };
 
-void ky_streams_init(ky_streams *t, int lanes)
+void ky_streams_init(ky_streams *t)
 {
-    *t = (ky_streams){ .lanes = (uint32_t)lanes };
+    *t = (ky_streams){ .free = NO_PLACE };
+}
+
+/* What belongs to it. */
+static void empty(ky_stream *s)
+{
+    free(s->name);
+    free(s->held);
+    for (int k = 0; k < s->n_models; k++)
+        ky_works_clear(ky_stream_strand(s, k));
+    free(s->more);
 }
 
 void ky_streams_done(ky_streams *t)
 {
-    for (ky_stream *s = NULL; (s = ky_streams_next(t, s)) != NULL;) {
-        free(s->name);
-        free(s->held);
-        for (int k = 0; k < s->n_models; k++)
-            ky_works_clear(ky_stream_strand(s, k));
-        free(s->more);
-    }
-    for (size_t i = 0; i < t->n_slabs; i++)
+    for (ky_stream *s = NULL; (s = ky_streams_next(t, s)) != NULL;)
+        empty(s);
+    for (uint32_t i = 0; i < t->n_slabs; i++)
         free(t->slabs[i]);
     free(t->slabs);
+    free(t->slot);
 }
 
-static ky_stream *place(const ky_streams *t, size_t i)
+static ky_stream *at(const ky_streams *t, uint32_t place)
 {
-    ky_stream *slab = i / SLAB < t->n_slabs ? t->slabs[i / SLAB] : NULL;
-
-    return slab != NULL ? &slab[i % SLAB] : NULL;
+    return &t->slabs[place / SLAB][place % SLAB];
 }
 
-/* A slab for place i, if there is none. */
-static void make_room(ky_streams *t, size_t i)
+/* Numbers are ours, one more than the last: nobody chooses them. */
+static uint32_t home(const ky_streams *t, uint32_t id)
 {
-    size_t n = i / SLAB + 1;
+    return (uint32_t)((uint64_t)(id * UINT32_C(2654435769)) * t->n_slots >> 32);
+}
 
-    if (n > t->n_slabs) {
-        ky_stream **slabs = realloc(t->slabs, n * sizeof(*slabs));
+static uint32_t after(const ky_streams *t, uint32_t slot)
+{
+    return slot + 1 < t->n_slots ? slot + 1 : 0;
+}
 
-        if (slabs == NULL)
-            ky_core_die(EX_OSERR, "lane", "no memory for more streams");
-        memset(slabs + t->n_slabs, 0, (n - t->n_slabs) * sizeof(*slabs));
-        t->slabs = slabs;
-        t->n_slabs = n;
-    }
-    if (t->slabs[n - 1] == NULL && (t->slabs[n - 1] = calloc(SLAB, sizeof(ky_stream))) == NULL)
-        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+/* The slot of a number, or the free one where it would be. */
+static uint32_t slot_of(const ky_streams *t, uint32_t id)
+{
+    uint32_t i = home(t, id);
+
+    while (t->slot[i] != 0 && at(t, t->slot[i] - 1)->id != id)
+        i = after(t, i);
+    return i;
 }
 
 ky_stream *ky_streams_find(const ky_streams *t, uint32_t id)
 {
-    ky_stream *s = place(t, id / t->lanes);
+    uint32_t i = t->live > 0 ? slot_of(t, id) : 0;
 
-    return s != NULL && s->name != NULL ? s : NULL;
+    return t->live > 0 && t->slot[i] != 0 ? at(t, t->slot[i] - 1) : NULL;
+}
+
+/* A quarter of the slots at least stays free. */
+static void more_slots(ky_streams *t)
+{
+    uint32_t n = t->n_slots > 0 ? t->n_slots + t->n_slots / 2 : 64;
+
+    if ((uint64_t)t->live * 4 + 4 <= (uint64_t)t->n_slots * 3)
+        return;
+    free(t->slot);
+    t->slot = calloc(n, sizeof(*t->slot));
+    t->n_slots = n;
+    if (t->slot == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+    for (uint32_t i = 0; i < t->n; i++)
+        if (at(t, i)->name != NULL)
+            t->slot[slot_of(t, at(t, i)->id)] = i + 1;
+}
+
+static void more_places(ky_streams *t)
+{
+    ky_stream **slabs = realloc(t->slabs, (t->n_slabs + 1) * sizeof(*slabs));
+
+    if (slabs == NULL || (slabs[t->n_slabs] = calloc(SLAB, sizeof(ky_stream))) == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+    t->slabs = slabs;
+    t->n_slabs++;
+}
+
+static uint32_t free_place(ky_streams *t)
+{
+    uint32_t place = t->free;
+
+    if (place != NO_PLACE) {
+        t->free = at(t, place)->id;
+        return place;
+    }
+    if (t->n == t->n_slabs * SLAB)
+        more_places(t);
+    return t->n++;
 }
 
 ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, const char *name,
                           size_t len)
 {
-    make_room(t, id / t->lanes);
-    ky_stream *s = place(t, id / t->lanes);
+    more_slots(t);
+    uint32_t place = free_place(t);
+    ky_stream *s = at(t, place);
 
+    t->slot[slot_of(t, id)] = place + 1;
+    t->live++;
     *s = (ky_stream){ .id = id,
                       .class_ = (uint16_t)class_,
                       .name = malloc(len + 1),
@@ -87,13 +137,39 @@ ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, 
     return s;
 }
 
+/* Whether slot b lies on the way from a up to but not including the end, going round. */
+static bool between(uint32_t a, uint32_t b, uint32_t end)
+{
+    return a <= end ? a <= b && b < end : a <= b || b < end;
+}
+
+void ky_streams_remove(ky_streams *t, ky_stream *s)
+{
+    uint32_t hole = slot_of(t, s->id), place = t->slot[hole] - 1;
+
+    /* What stood behind it and could have stood in its slot moves up. */
+    for (uint32_t i = after(t, hole); t->slot[i] != 0; i = after(t, i))
+        if (between(home(t, at(t, t->slot[i] - 1)->id), hole, i)) {
+            t->slot[hole] = t->slot[i];
+            hole = i;
+        }
+    t->slot[hole] = 0;
+    t->live--;
+    empty(s);
+    *s = (ky_stream){ .id = t->free };
+    t->free = place;
+}
+
+/* The place behind s; s stands in one of the slabs. */
+static uint32_t place_behind(const ky_streams *t, const ky_stream *s)
+{
+    return t->slot[slot_of(t, s->id)];
+}
+
 ky_stream *ky_streams_next(const ky_streams *t, const ky_stream *s)
 {
-    for (size_t i = s != NULL ? s->id / t->lanes + 1 : 0; i < t->n_slabs * SLAB; i++) {
-        ky_stream *at = place(t, i);
-
-        if (at != NULL && at->name != NULL)
-            return at;
-    }
+    for (uint32_t i = s != NULL ? place_behind(t, s) : 0; i < t->n; i++)
+        if (at(t, i)->name != NULL)
+            return at(t, i);
     return NULL;
 }

@@ -1,6 +1,7 @@
 /*
  * A lane's table of streams: each has one place, which stays as long as the stream does, in
- * slabs that are never moved. The lane's thread; being out of memory ends the process.
+ * slabs that are never moved; places that became free are taken again. The lane's thread; being
+ * out of memory ends the process.
  */
 #ifndef KY_STREAMS_H
 #define KY_STREAMS_H
@@ -9,12 +10,12 @@
 
 typedef struct ky_streams {
     ky_stream **slabs;
-    size_t n_slabs;
-    uint32_t lanes;
+    uint32_t *slot; /* place + 1 by number, 0: free */
+    uint32_t n_slabs, n, live, n_slots;
+    uint32_t free; /* places to take again, linked through their numbers */
 } ky_streams;
 
-/** @param lanes  of the pipeline: the numbers of this one's streams are so far apart */
-void ky_streams_init(ky_streams *t, int lanes);
+void ky_streams_init(ky_streams *t);
 void ky_streams_done(ky_streams *t);
 
 /** NULL: it is not there. */
@@ -24,7 +25,10 @@ ky_stream *ky_streams_find(const ky_streams *t, uint32_t id);
 ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, const char *name,
                           size_t len);
 
-/** All in turn, from NULL to NULL, in the order of their numbers. */
+/** With all that belongs to it but its state. */
+void ky_streams_remove(ky_streams *t, ky_stream *s);
+
+/** All in turn, from NULL to NULL. */
 ky_stream *ky_streams_next(const ky_streams *t, const ky_stream *s);
 
 #endif

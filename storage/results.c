@@ -87,6 +87,8 @@ static const char *const statements[KY_SQL_N] = {
                          " WHERE r.level = ?1 AND r.series = ?2 AND r.n >= ?3 AND a.n >= ?3"
                          " ORDER BY r.n, a.id LIMIT 1",
     [KY_SQL_ONE_STATE] = "SELECT state FROM states WHERE stream = ? AND model = ?",
+    [KY_SQL_STREAM_NAMED] = KY_SQL_SAVED_STREAMS " WHERE s.class = ? AND s.name = ?",
+    [KY_SQL_STREAM_NUMBERED] = KY_SQL_SAVED_STREAMS " WHERE s.id = ?",
 };
 
 /* -- errors -- */

@@ -202,6 +202,16 @@ typedef struct ky_saved_stream {
 int ky_results_each_stream(ky_results *r,
                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                            ky_err *err);
+/** One stream, by name or number: fn is called once, or not at all if there is none. */
+int ky_results_stream_named(ky_results *r, const char *class_name, const char *name, size_t len,
+                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
+                            ky_err *err);
+int ky_results_stream_numbered(ky_results *r, uint32_t id,
+                               int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
+                               void *arg, ky_err *err);
+/** The position behind which at most so many streams of a class were used last; 0: all were. */
+int ky_results_used_since(ky_results *r, const char *class_name, int64_t most, uint64_t *ret,
+                          ky_err *err);
 int ky_results_each_source(ky_results *r,
                            int (*fn)(const char *source, const char *key, const uint8_t session[16],
                                      int64_t number, void *arg, ky_err *err),

@@ -6,20 +6,12 @@
 
 #include "storage/results_sqlite.h"
 
-/* From column `at` on: the columns of states or states0, all NULL for a stream without a state. */
-#define STATE_COLUMNS                                                                              \
-    "t.model, t.version, t.n, t.start_n, t.epoch, t.pos, t.seq_high, t.seq_mask, t.ts, t.ended,"   \
-    " t.layout, t.state, t.extra, t.file_first"
-
-/* Behind them: what the lane needs of its health. */
-#define HEALTH_COLUMNS                                                                             \
-    "coalesce(t.quarantines, 0), t.quarantined, t.quarantined_n, t.quarantined_from"
-
 /* -- rows -- */
 
-/* Steps through a statement, which is finalized; each row goes to `row`. */
-static int each(ky_results *r, sqlite3_stmt *s, int (*row)(sqlite3_stmt *s, void *arg, ky_err *err),
-                void *arg, const char *doing, ky_err *err)
+/* Steps through a statement; each row goes to `row`. */
+static int step_through(ky_results *r, sqlite3_stmt *s,
+                        int (*row)(sqlite3_stmt *s, void *arg, ky_err *err), void *arg,
+                        const char *doing, ky_err *err)
 {
     int rc = KY_OK, step = SQLITE_DONE;
 
@@ -27,6 +19,15 @@ static int each(ky_results *r, sqlite3_stmt *s, int (*row)(sqlite3_stmt *s, void
         rc = row(s, arg, err);
     if (rc == KY_OK && step != SQLITE_DONE)
         rc = ky_results_fail(r, doing, err);
+    return rc;
+}
+
+/* The same once: the statement is finalized. */
+static int each(ky_results *r, sqlite3_stmt *s, int (*row)(sqlite3_stmt *s, void *arg, ky_err *err),
+                void *arg, const char *doing, ky_err *err)
+{
+    int rc = step_through(r, s, row, arg, doing, err);
+
     sqlite3_finalize(s);
     return rc;
 }
@@ -70,12 +71,20 @@ static void bind_hash(sqlite3_stmt *s, int at, uint64_t hash)
 
 /* -- streams and their states -- */
 
+static int number_row(sqlite3_stmt *s, void *arg, ky_err *err)
+{
+    (void)err;
+    *(uint64_t *)arg = (uint64_t)sqlite3_column_int64(s, 0);
+    return KY_OK;
+}
+
 typedef struct stream_fn {
     int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err);
     void *arg;
 } stream_fn;
 
-/* Columns: id, class, name, then STATE_COLUMNS, and HEALTH_COLUMNS where they are kept. */
+/* Columns: id, class, name, then KY_SQL_STATE_COLUMNS, and KY_SQL_HEALTH_COLUMNS where they are
+ * kept. */
 static int stream_row(sqlite3_stmt *s, void *arg, ky_err *err)
 {
     const stream_fn *f = arg;
@@ -111,12 +120,56 @@ int ky_results_each_stream(ky_results *r,
 {
     stream_fn f = { fn, arg };
     sqlite3_stmt *s;
-    int rc = prepare(r,
-                     "SELECT s.id, s.class, s.name, " STATE_COLUMNS ", " HEALTH_COLUMNS
-                     " FROM streams s LEFT JOIN states t ON t.stream = s.id ORDER BY s.id",
-                     &s, err);
+    int rc = prepare(r, KY_SQL_SAVED_STREAMS " ORDER BY s.id", &s, err);
 
     return rc == KY_OK ? each(r, s, stream_row, &f, "reading the states", err) : rc;
+}
+
+int ky_results_stream_named(ky_results *r, const char *class_name, const char *name, size_t len,
+                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
+                            ky_err *err)
+{
+    sqlite3_stmt *s = ky_results_kept(r, KY_SQL_STREAM_NAMED);
+    stream_fn f = { fn, arg };
+
+    ky_bind_text(s, 1, class_name);
+    sqlite3_bind_text(s, 2, name, (int)len, SQLITE_STATIC);
+    int rc = step_through(r, s, stream_row, &f, "reading a stream", err);
+
+    sqlite3_reset(s);
+    return rc;
+}
+
+int ky_results_stream_numbered(ky_results *r, uint32_t id,
+                               int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
+                               void *arg, ky_err *err)
+{
+    sqlite3_stmt *s = ky_results_kept(r, KY_SQL_STREAM_NUMBERED);
+    stream_fn f = { fn, arg };
+
+    sqlite3_bind_int64(s, 1, id);
+    int rc = step_through(r, s, stream_row, &f, "reading a stream", err);
+
+    sqlite3_reset(s);
+    return rc;
+}
+
+int ky_results_used_since(ky_results *r, const char *class_name, int64_t most, uint64_t *ret,
+                          ky_err *err)
+{
+    sqlite3_stmt *s;
+    int rc = prepare(r,
+                     "SELECT coalesce(max(t.pos), 0) AS used FROM streams s"
+                     " LEFT JOIN states t ON t.stream = s.id WHERE s.class = ?"
+                     " GROUP BY s.id ORDER BY used DESC LIMIT 1 OFFSET ?",
+                     &s, err);
+
+    *ret = 0;
+    if (rc != KY_OK)
+        return rc;
+    ky_bind_text(s, 1, class_name);
+    sqlite3_bind_int64(s, 2, most);
+    return each(r, s, number_row, ret, "looking for the streams used last", err);
 }
 
 int ky_results_each_state0(ky_results *r, uint64_t file_first, const char *class_name,
@@ -126,7 +179,7 @@ int ky_results_each_state0(ky_results *r, uint64_t file_first, const char *class
     stream_fn f = { fn, arg };
     sqlite3_stmt *s;
     int rc = prepare(r,
-                     "SELECT s.id, s.class, s.name, " STATE_COLUMNS
+                     "SELECT s.id, s.class, s.name, " KY_SQL_STATE_COLUMNS
                      " FROM states0 t JOIN streams s ON s.id = t.stream"
                      " WHERE t.file = ? AND s.class = ? ORDER BY s.id, t.model",
                      &s, err);
@@ -181,13 +234,6 @@ int ky_results_each_source(ky_results *r,
                      &s, err);
 
     return rc == KY_OK ? each(r, s, source_row, &f, "reading the sources' positions", err) : rc;
-}
-
-static int number_row(sqlite3_stmt *s, void *arg, ky_err *err)
-{
-    (void)err;
-    *(uint64_t *)arg = (uint64_t)sqlite3_column_int64(s, 0);
-    return KY_OK;
 }
 
 int ky_results_low_water(ky_results *r, uint64_t *ret, ky_err *err)

@@ -13,6 +13,20 @@ enum { KY_BUSY_TIMEOUT_MS = 20000, KY_APPLICATION_ID = 0x6b796d6f /* "kymo" */ }
 
 enum { KY_ANSWER_COLUMNS = 14, KY_ANSWERS_AT_ONCE = 16 };
 
+/* From column `at` on: the columns of states or states0, all NULL for a stream without a state. */
+#define KY_SQL_STATE_COLUMNS                                                                       \
+    "t.model, t.version, t.n, t.start_n, t.epoch, t.pos, t.seq_high, t.seq_mask, t.ts, t.ended,"   \
+    " t.layout, t.state, t.extra, t.file_first"
+
+/* Behind them: what the lane needs of its health. */
+#define KY_SQL_HEALTH_COLUMNS                                                                      \
+    "coalesce(t.quarantines, 0), t.quarantined, t.quarantined_n, t.quarantined_from"
+
+/* Streams with what is committed of them, for ky_saved_stream. */
+#define KY_SQL_SAVED_STREAMS                                                                       \
+    "SELECT s.id, s.class, s.name, " KY_SQL_STATE_COLUMNS ", " KY_SQL_HEALTH_COLUMNS               \
+    " FROM streams s LEFT JOIN states t ON t.stream = s.id"
+
 /* Statements of the hot path, prepared at first use and kept. */
 enum ky_statement {
     KY_SQL_BEGIN,
@@ -46,6 +60,8 @@ enum ky_statement {
     KY_SQL_NEWEST_STEPS,
     KY_SQL_STEP_FROM,
     KY_SQL_ONE_STATE,
+    KY_SQL_STREAM_NAMED,
+    KY_SQL_STREAM_NUMBERED,
     KY_SQL_N,
 };
 

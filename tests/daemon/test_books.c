@@ -187,22 +187,6 @@ static void streams_are_numbered_densely_and_steps_counted(void **state)
     assert_false(r->flags & KY_RESUMED);
 }
 
-static void too_many_streams_are_refused(void **state)
-{
-    fixture *f = *state;
-    char reason[KY_REASON], name[8];
-
-    for (int i = 0; i < 3; i++) {
-        snprintf(name, sizeof(name), "p%d", i);
-        sample(f, 0, name, KY_NONE, 1, 2);
-        assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
-    }
-    sample(f, 0, "p3", KY_NONE, 1, 2);
-    assert_int_equal(judge(f, false, 0, reason), KY_REFUSE);
-    assert_non_null(strstr(reason, "max_streams"));
-    assert_int_equal(ky_roster_count(&f->b.streams, 0), 3);
-}
-
 static enum ky_seen timed(fixture *f, int64_t ts_us, uint8_t source, unsigned flags)
 {
     ky_record *r = sample(f, 0, "t", KY_NONE, 1, 2);
@@ -475,7 +459,6 @@ int main(void)
         TEST(offsets_at_or_below_the_last_are_known),
         TEST(a_message_without_a_number_is_nobodys_next),
         TEST(streams_are_numbered_densely_and_steps_counted),
-        TEST(too_many_streams_are_refused),
         TEST(times_of_any_size_have_an_order),
         TEST(the_stream_that_was_silent_longest_comes_first),
         TEST(the_stream_used_longest_ago_is_the_first_to_go),

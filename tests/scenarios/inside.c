@@ -246,11 +246,13 @@ static bool settle(ky_pipeline *p)
 
     for (; !mem_rests() && naps < PATIENCE; naps++)
         nap();
-    ky_bell_ring(ky_accept_bell(p->accept));
     /* An answer to a question comes between two rounds of the accept thread: behind the second,
-     * one whole round has begun after this. */
-    for (int i = 0; i < 3; i++)
-        ky_accept_offset(p->accept, 0, "");
+     * one whole round has begun after this. What waits for a commit is not at rest. */
+    do {
+        ky_bell_ring(ky_accept_bell(p->accept));
+        for (int i = 0; i < 3; i++)
+            ky_accept_offset(p->accept, 0, "");
+    } while (atomic_load(&p->count.waiting) > 0 && naps++ < PATIENCE);
     for (int i = 0; i < p->n_lanes; i++)
         ky_bell_ring(ky_lane_queue(p->lanes[i])->consumer);
     for (; !lanes_rest(p) && naps < PATIENCE; naps++)

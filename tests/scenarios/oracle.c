@@ -185,12 +185,6 @@ void ky_oracle_init(ky_oracle *o)
 void ky_oracle_take(ky_oracle *o, const ky_oracle_sample *x)
 {
     ky_oracle_stream *s = &o->s[x->k];
-    ky_oracle_class *g = class_of(o, x->k);
-
-    if (!s->known && g->n_streams >= o->max_streams) {
-        o->rejects++;
-        return;
-    }
     enum order is = order_of(o, s, x);
     bool late = is == LATE;
 
@@ -200,7 +194,6 @@ void ky_oracle_take(ky_oracle *o, const ky_oracle_sample *x)
         o->rejects++;
         return;
     }
-    g->n_streams += !s->known;
     s->known = true;
 
     bool fresh = s->ended || x->start || x->reset;

@@ -45,7 +45,7 @@ typedef struct ky_oracle_row {
 
 /* A class of streams: `window` 0 where memory lives on. */
 typedef struct ky_oracle_class {
-    int window, hop, n_streams, n_models;
+    int window, hop, n_models;
     struct {
         const char *name;
         ky_inside_model *m;
@@ -65,7 +65,7 @@ typedef struct ky_oracle {
     ky_oracle_class classes[KY_ORACLE_CLASSES];
     /* settings; times in milliseconds, 0: never */
     bool accept_late, reset, hold;
-    int max_gap, period, max_hold, max_late, end_after, warm_up, max_streams;
+    int max_gap, period, max_hold, max_late, end_after, warm_up;
     int emit; /* every so many answers; 0: the last of each sequence */
     int64_t now_us;
     ky_oracle_stream s[KY_ORACLE_STREAMS];

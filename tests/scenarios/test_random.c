@@ -148,7 +148,7 @@ static void put_class(world *w, int c, int idle, const char *emit)
         w->o.reset  ? "reset"
         : w->o.hold ? "hold"
                     : "keep",
-        w->o.max_hold, w->o.warm_up, w->o.max_streams);
+        w->o.max_hold, w->o.warm_up, one_of(w, 1, 3, 100));
     put(w, "archive = %s\n", below(w, 2) ? "yes" : "no");
     time_setting(w, "period", w->o.period);
     time_setting(w, "max_gap", w->o.max_gap);
@@ -181,7 +181,6 @@ static void draw_settings(world *w)
     w->o.max_late = one_of(w, 0, 1000, 5000);
     w->o.end_after = one_of(w, 0, 5000, 10000);
     w->o.warm_up = one_of(w, 0, 2, 3);
-    w->o.max_streams = one_of(w, 2, 100, 100);
     put(w, "[kymod]\nmax_memory = 16K\njournal_file_size = 64K\nmax_wave = %d\ncommit_rows = %d\n",
         one_of(w, 1, 2, 64), one_of(w, 1, 5, 20000));
     put(w, "[source:sub]\nendpoint = ipc://sub\n" SMALL);
@@ -251,6 +250,18 @@ static void do_forget(world *w)
     snprintf(text, sizeof(text), "{\"stream\":\"p%d\",\"forget\":true}", k);
     ky_inside_put("ack", "", ++w->sent[1], text);
     ky_oracle_forget(&w->o, k);
+}
+
+/* A label brings a stream into memory: what was done to all while it was not is done to it. */
+static void wake_all(world *w)
+{
+    char text[64];
+
+    for (int k = 0; k < STREAMS; k++) {
+        snprintf(text, sizeof(text), "{\"stream\":\"p%d\",\"seq\":1,\"label\":\"end\"}", k);
+        if (w->o.s[k].known)
+            ky_inside_put("ack", "", ++w->sent[1], text);
+    }
 }
 
 static void do_garbage(world *w)
@@ -407,6 +418,7 @@ static void run(uint64_t seed)
     ky_inside_start(&w->scene, w->ini, w->lanes);
     for (int i = 0; i < STEPS; i++)
         do_any(w);
+    wake_all(w);
     ky_inside_stop();
     compare(w);
     compare_told(w);
