@@ -59,8 +59,9 @@ def fresh(path, seed):
     m = keras.models.clone_model(trained)
     missing = 0.0
     for new, old in zip(m.layers, trained.layers):
-        if isinstance(new, keras.layers.Normalization):
+        if not new.trainable or isinstance(new, keras.layers.Normalization):
             new.set_weights(old.get_weights())
+        if isinstance(new, keras.layers.Normalization):
             new.finalize_state()
         if isinstance(new, keras.layers.Masking):
             missing = new.mask_value
