@@ -9,7 +9,8 @@ libkyconfig_la_CFLAGS = $(AM_CFLAGS) $(INIH_CFLAGS)
 libkyconfig_la_LIBADD = libkymo.la $(INIH_LIBS)
 
 libkydaemon_la_SOURCES = \
-	daemon/accept.c daemon/accept.h \
+	daemon/accept.c daemon/accept.h daemon/accept_disk.c daemon/accept_own.h \
+	daemon/accept_recover.c daemon/accept_take.c \
 	daemon/archiver.c daemon/archiver.h \
 	daemon/beside.c daemon/beside.h \
 	daemon/books.c daemon/books.h \
