@@ -40,7 +40,7 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
         if (nth < 0 || ky_stream_strand(s, nth)->works == NULL || s->pos > r->pos)
             continue;
         ky_pager_in(l->pager, s);
-        ky_lane_touch(l, s);
+        ky_lane_touch(l, s, r);
         ky_lane_zero(l, s, nth, !s->ended);
         ky_lane_applied(l, s, r);
         KY_COUNT(l->p->count.resets);
@@ -134,9 +134,11 @@ static void restore_held(ky_lane *l, ky_stream *s, const void *held)
 
     if (!l->p->holds[s->class_] || held == NULL)
         return;
-    if (s->held == NULL && (s->held = malloc(len)) == NULL)
+    ky_aside *a = ky_stream_set_aside(s);
+
+    if (a->held == NULL && (a->held = malloc(len)) == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
-    memcpy(s->held, held, len);
+    memcpy(a->held, held, len);
 }
 
 /* An answer of a version that is gone is gone, too. */
@@ -182,7 +184,7 @@ static int restore_strand(ky_lane *l, ky_stream *s, int nth, const ky_saved_stre
     d->works = w;
     d->zero_n = x.is.zero_n;
     d->cut = x.is.cut;
-    if (ky_pager_full(l->pager, w->block))
+    if (ky_pager_full(l->pager, w->state_bytes))
         return KY_OK;
     d->state = ky_works_block(w);
     memcpy(d->state, saved->blob, saved->blob_len);
@@ -198,11 +200,15 @@ static void restore_numbers(ky_stream *s, const ky_row_state *row)
     s->leftover |= s->pos > 0;
     s->n = row->n;
     s->start_n = row->start_n;
-    s->window = (ky_window){ row->seq_high, row->seq_mask, row->epoch };
     s->pos = row->pos;
     s->ts_us = row->ts_us;
-    s->file_first = (uint64_t)row->file_first;
     s->ended = row->ended;
+    if (s->aside == NULL && row->seq_high == KY_NONE && row->epoch == 0 && row->file_first == 0)
+        return;
+    ky_aside *a = ky_stream_set_aside(s);
+
+    a->window = (ky_window){ row->seq_high, row->seq_mask, row->epoch };
+    a->file_first = (uint64_t)row->file_first;
 }
 
 int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, int nth,
@@ -212,8 +218,7 @@ int ky_lane_restore(ky_lane *l, const ky_saved_stream *saved, int class_, int nt
     ky_stream *s = ky_streams_find(&l->streams, row->stream);
 
     if (s == NULL) {
-        s = ky_streams_add(&l->streams, row->stream, class_, l->p->serving[class_].n, saved->name,
-                           strlen(saved->name));
+        s = ky_streams_add(&l->streams, row->stream, class_, l->p->serving[class_].n);
         s->known = true;
     }
     if (saved->model == NULL)

@@ -35,20 +35,20 @@ static void make_dirty(ky_lane *l, ky_stream *s)
     ky_lane_begin_clock(l);
 }
 
-void ky_lane_touch(ky_lane *l, ky_stream *s)
+void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     ky_unit *u = ky_lane_unit(l);
 
     if (!s->known) {
-        ky_rows_stream(u, s);
+        ky_rows_stream(u, s, r);
         s->known = true;
         KY_COUNT(l->p->count.streams);
     }
     for (int k = 0; k < s->n_models; k++)
         if (ky_stream_strand(s, k)->works == NULL)
             ky_lane_zero(l, s, k, !s->ended);
-    if (l->p->cfg->classes[s->class_].archive && s->file_first != l->file_first) {
-        s->file_first = l->file_first;
+    if (l->p->cfg->classes[s->class_].archive && ky_stream_aside(s)->file_first != l->file_first) {
+        ky_stream_set_aside(s)->file_first = l->file_first;
         ky_rows_states0(u, s, l->file_first);
     }
     make_dirty(l, s);

@@ -34,7 +34,8 @@ static void decide(const ky_lane *l, const ky_stream *s, ky_slot *t)
 {
     const ky_class_cfg *c = &l->p->cfg->classes[s->class_];
     const ky_record *r = t->r;
-    bool skipped = r->flags & KY_COUNTED && ky_window_look(&s->window, r->seq) == KY_SEEN_GAP;
+    bool skipped =
+        r->flags & KY_COUNTED && ky_window_look(&ky_stream_aside(s)->window, r->seq) == KY_SEEN_GAP;
 
     t->zero = r->flags & (KY_START | KY_RESET) || s->ended;
     bool silent = !t->zero && time_gap(c, s, r);
@@ -71,7 +72,7 @@ void ky_lane_leave(ky_lane *l, ky_stream *s)
 
 static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
 {
-    ky_lane_touch(l, s);
+    ky_lane_touch(l, s, r);
     ky_rows_label(ky_lane_unit(l), r, r->n);
     KY_COUNT(l->p->count.labels);
     ky_lane_applied(l, s, r);
@@ -79,7 +80,7 @@ static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
 
 static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
 {
-    ky_lane_touch(l, s);
+    ky_lane_touch(l, s, r);
     if (r->n == s->n && !s->ended) {
         ky_rows_break(ky_lane_unit(l), s, r, "ended");
         KY_COUNT(l->p->count.ended);
@@ -92,9 +93,7 @@ static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
 /* The stream is as if it had never sent anything, but for its numbers. */
 static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
 {
-    int64_t epoch = s->window.epoch;
-
-    ky_lane_touch(l, s);
+    ky_lane_touch(l, s, r);
     ky_rows_break(ky_lane_unit(l), s, r, "forgotten");
     KY_COUNT(l->p->count.forgotten);
     s->ended = true;
@@ -102,11 +101,14 @@ static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
         ky_works_clear(ky_stream_strand(s, k));
         ky_lane_zero(l, s, k, false);
     }
-    ky_window_init(&s->window);
-    s->window.epoch = epoch;
     s->ts_us = KY_NONE;
-    free(s->held);
-    s->held = NULL;
+    if (s->aside != NULL) {
+        ky_aside *a = s->aside;
+
+        a->window = (ky_window){ .high = KY_NONE, .epoch = a->window.epoch };
+        free(a->held);
+        a->held = NULL;
+    }
     ky_lane_applied(l, s, r);
 }
 

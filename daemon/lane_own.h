@@ -118,8 +118,9 @@ static inline ky_unit *ky_lane_unit(ky_lane *l)
 
 /** Something was done that is to be committed. */
 void ky_lane_begin_clock(ky_lane *l);
-/** Before a stream's row changes: it has a row, a state to save, and its state0 in this file. */
-void ky_lane_touch(ky_lane *l, ky_stream *s);
+/** Before a stream's row changes: it has a row, a state to save, and its state0 in this file.
+ *  @param r  its record, which names it; may be another's if it has its row */
+void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r);
 /** The stream's position goes behind the record. */
 void ky_lane_applied(ky_lane *l, ky_stream *s, const ky_record *r);
 void ky_lane_wait_for_writer(ky_lane *l);

@@ -15,7 +15,7 @@ void ky_lane_forget(ky_lane *l, uint32_t id)
     if (s == NULL)
         return;
     if (s->dirty || s->first != KY_NO_SLOT)
-        ky_core_die(EX_SOFTWARE, "lane", "stream %s is to leave memory and is in use", s->name);
+        ky_core_die(EX_SOFTWARE, "lane", "stream number %u is to leave memory and is in use", id);
     ky_pager_gone(l->pager, s);
     ky_streams_remove(&l->streams, s);
 }
@@ -104,7 +104,7 @@ ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
 
     if (s == NULL && !first)
         s = read_back(l, r);
-    return s != NULL ? s
-                     : ky_streams_add(&l->streams, r->stream, r->class_, l->p->serving[r->class_].n,
-                                      ky_record_stream(r), r->stream_len);
+    return s != NULL
+               ? s
+               : ky_streams_add(&l->streams, r->stream, r->class_, l->p->serving[r->class_].n);
 }

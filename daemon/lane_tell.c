@@ -4,11 +4,11 @@
 #include <string.h>
 #include <sysexits.h>
 
-static void publish(ky_lane *l, const ky_said *a, const float *y)
+static void publish(ky_lane *l, const ky_said *a, const ky_record *r, const float *y)
 {
     size_t len = (size_t)a->v->facts->outputs * sizeof(float);
     ky_stream *s = a->s;
-    size_t size = sizeof(*a) + len + s->name_len;
+    size_t size = sizeof(*a) + len + r->stream_len;
     ky_said *to;
 
     s->pub++;
@@ -27,9 +27,9 @@ static void publish(ky_lane *l, const ky_said *a, const float *y)
     *to = *a;
     to->pub = s->pub;
     to->class_ = s->class_;
-    to->name_len = s->name_len;
+    to->name_len = (uint8_t)r->stream_len;
     memcpy(to + 1, y, len);
-    memcpy((char *)(to + 1) + len, s->name, s->name_len);
+    memcpy((char *)(to + 1) + len, ky_record_stream(r), r->stream_len);
     ky_queue_commit(l->told, size);
     l->told_any = true;
 }
@@ -72,7 +72,7 @@ void ky_lane_tell(ky_lane *l, ky_strand *d, const ky_said *a, const ky_record *r
     if (c->emit == KY_EMIT_END)
         ky_lane_keep_last(d, a, y);
     else if (due(c, d, a) && live(l, r))
-        publish(l, a, y);
+        publish(l, a, r, y);
 }
 
 void ky_lane_tell_last(ky_lane *l, ky_stream *s, const ky_record *r)
@@ -83,7 +83,7 @@ void ky_lane_tell_last(ky_lane *l, ky_stream *s, const ky_record *r)
         if (last == NULL || last->n == 0)
             continue;
         if (live(l, r))
-            publish(l, last, (const float *)(last + 1));
+            publish(l, last, r, (const float *)(last + 1));
         last->n = 0;
     }
 }

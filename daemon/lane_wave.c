@@ -29,9 +29,9 @@ static void begin(ky_lane *l, ky_stream *s, ky_slot *t)
     const ky_record *r = t->r;
 
     if (r->n != s->n + 1)
-        ky_core_die(EX_DATAERR, "lane", "stream %s is at step %lld, its next record is for %lld",
-                    s->name, (long long)s->n, (long long)r->n);
-    ky_lane_touch(l, s);
+        ky_core_die(EX_DATAERR, "lane", "stream %.*s is at step %lld, its next record is for %lld",
+                    r->stream_len, ky_record_stream(r), (long long)s->n, (long long)r->n);
+    ky_lane_touch(l, s, r);
     if (t->gap) {
         ky_rows_gap(ky_lane_unit(l), s, r, t->reset ? "reset" : r->filled > 0 ? "held" : "kept");
         KY_COUNT(l->p->count.gaps);
@@ -74,8 +74,7 @@ static void answer(ky_lane *l, ky_stream *s, ky_strand *d, const ky_slot *t, con
     d->label = a.label;
 }
 
-static void quarantine(ky_lane *l, const ky_stream *s, ky_strand *d, const char *before,
-                       const ky_record *r)
+static void quarantine(ky_lane *l, ky_strand *d, const char *before, const ky_record *r)
 {
     static const struct {
         const char *what, *detail;
@@ -91,7 +90,7 @@ static void quarantine(ky_lane *l, const ky_stream *s, ky_strand *d, const char 
     KY_COUNT(l->p->count.quarantined);
     if (undone == KY_UNDONE)
         return;
-    snprintf(object, sizeof(object), "stream %s", s->name);
+    snprintf(object, sizeof(object), "stream %.*s", r->stream_len, ky_record_stream(r));
     ky_outbox_event(&l->out, "warn", object, events[undone].what, events[undone].detail);
 }
 
@@ -102,17 +101,18 @@ static void end_record(ky_lane *l, ky_stream *s, const ky_slot *t)
     l->midway--;
     s->n += r->steps;
     if (r->flags & KY_COUNTED)
-        ky_window_take(&s->window, r->seq);
+        ky_window_take(&ky_stream_set_aside(s)->window, r->seq);
     if (r->text_len > 0) {
         ky_rows_label(ky_lane_unit(l), r, s->n);
         KY_COUNT(l->p->count.labels);
     }
     if (l->p->holds[s->class_]) {
         size_t len = r->features * sizeof(float);
+        ky_aside *a = ky_stream_set_aside(s);
 
-        if (s->held == NULL && (s->held = malloc(len)) == NULL)
+        if (a->held == NULL && (a->held = malloc(len)) == NULL)
             ky_core_die(EX_OSERR, "lane", "no memory");
-        memcpy(s->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
+        memcpy(a->held, ky_record_x(r) + (size_t)(r->steps - 1) * r->features, len);
     }
     if (!(r->flags & KY_LATE))
         s->ts_us = r->ts_us;
@@ -130,7 +130,7 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
     ky_slot *t = ky_lane_slot(l, s->first);
 
     if (!ky_health_stands(w, d->state, l->answered[row] ? l->y[row] : NULL))
-        quarantine(l, s, d, w->backup + (size_t)row * w->block, t->r);
+        quarantine(l, d, w->backup + (size_t)row * w->state_bytes, t->r);
     else if (l->answered[row] && d->step >= t->r->filled)
         answer(l, s, d, t, l->y[row], now_us);
     if (++d->step < t->r->steps) {
@@ -186,7 +186,7 @@ static bool wave(ky_lane *l, ky_works *w, bool midway)
         l->x[i] = ky_record_x(t->r) + (size_t)d->step * t->r->features;
         l->state[i] = d->state;
         l->y[i] = w->y + (size_t)i * (size_t)outputs;
-        memcpy(w->backup + (size_t)i * w->block, d->state, w->state_bytes);
+        memcpy(w->backup + (size_t)i * w->state_bytes, d->state, w->state_bytes);
     }
     ky_plan_step(w->plan, w->wave, B, l->x, l->state, l->y, l->answered);
     KY_COUNT(l->p->count.waves[B]);

@@ -41,7 +41,7 @@ void ky_pager_used(ky_pager *g, ky_stream *s, int64_t now_ns)
     for (int k = 0; k < s->n_models; k++) {
         const ky_strand *d = ky_stream_strand(s, k);
 
-        s->kept += d->state != NULL ? (uint32_t)d->works->block : 0;
+        s->kept += d->state != NULL ? (uint32_t)d->works->state_bytes : 0;
     }
     g->bytes += s->kept;
     s->used_ns = now_ns;
@@ -118,10 +118,10 @@ static void page_in(ky_pager *g, const ky_stream *s, ky_strand *d)
 
     if (rc < 0)
         ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "lane",
-                    "the state of stream %s cannot be read back: %s", s->name, err.text);
+                    "the state of stream number %u cannot be read back: %s", s->id, err.text);
     if (!ky_plan_state_ok(w->plan, d->state, len))
-        ky_core_die(EX_DATAERR, "lane", "the state of stream %s came back as another: %zu bytes",
-                    s->name, len);
+        ky_core_die(EX_DATAERR, "lane",
+                    "the state of stream number %u came back as another: %zu bytes", s->id, len);
 }
 
 void ky_pager_in(ky_pager *g, ky_stream *s)

@@ -10,11 +10,11 @@ ky_span ky_rows_text(ky_unit *u, const char *s)
     return ky_unit_bytes(u, s, strlen(s));
 }
 
-void ky_rows_stream(ky_unit *u, const ky_stream *s)
+void ky_rows_stream(ky_unit *u, const ky_stream *s, const ky_record *r)
 {
     ky_row_stream row = { .id = s->id, .class_ = s->class_ };
 
-    row.name = ky_unit_bytes(u, s->name, s->name_len);
+    row.name = ky_unit_bytes(u, ky_record_stream(r), r->stream_len);
     *KY_ADD(&u->streams) = row;
 }
 
@@ -49,29 +49,31 @@ static ky_span extra_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool
         append(u, &span, &answer, sizeof(answer));
         append(u, &span, last + 1, answer.outputs * sizeof(float));
     }
-    if (first && s->held != NULL)
-        append(u, &span, s->held, (size_t)d->works->v->facts->features * sizeof(float));
+    if (first && ky_stream_aside(s)->held != NULL)
+        append(u, &span, ky_stream_aside(s)->held,
+               (size_t)d->works->v->facts->features * sizeof(float));
     return span;
 }
 
 static ky_row_state row_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool first)
 {
     const ky_works *w = d->works;
+    const ky_aside *a = ky_stream_aside(s);
     ky_row_state row = {
         .stream = s->id,
         .model = (uint16_t)w->v->model,
         .version = w->v->version,
         .n = s->n,
         .start_n = s->start_n,
-        .epoch = s->window.epoch,
+        .epoch = a->window.epoch,
         .pos = s->pos,
-        .seq_high = s->window.high,
-        .seq_mask = s->window.mask,
+        .seq_high = a->window.high,
+        .seq_mask = a->window.mask,
         .ts_us = s->ts_us,
         .ended = s->ended,
         .sweep = first && s->leftover,
         .layout = ky_plan_layout(w->plan),
-        .file_first = (int64_t)s->file_first,
+        .file_first = (int64_t)a->file_first,
     };
 
     row.blob = ky_unit_bytes(u, d->state, w->state_bytes);
@@ -132,7 +134,7 @@ void ky_rows_gap(ky_unit *u, const ky_stream *s, const ky_record *r, const char 
         .n = s->n + 1 + r->filled,
         .from_us = s->ts_us,
         .to_us = r->ts_us,
-        .from_seq = s->window.high,
+        .from_seq = ky_stream_aside(s)->window.high,
         .to_seq = r->seq,
     };
 
@@ -147,7 +149,7 @@ void ky_rows_break(ky_unit *u, const ky_stream *s, const ky_record *r, const cha
         .n = s->n + 1,
         .from_us = s->ts_us,
         .to_us = r->arrival_us,
-        .from_seq = s->window.high,
+        .from_seq = ky_stream_aside(s)->window.high,
         .to_seq = KY_NONE,
     };
 

@@ -12,8 +12,9 @@
 
 ky_span ky_rows_text(ky_unit *u, const char *s);
 
-/** A stream seen for the first time. */
-void ky_rows_stream(ky_unit *u, const ky_stream *s);
+/** A stream seen for the first time.
+ *  @param r  a record of it, which names it */
+void ky_rows_stream(ky_unit *u, const ky_stream *s, const ky_record *r);
 /** A stream's rows, one for each of its models; it has their states. */
 void ky_rows_states(ky_unit *u, ky_stream *s, int64_t now_us);
 /** The same, as it was before the first record of a journal file. */

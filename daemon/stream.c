@@ -1,6 +1,10 @@
 #include "daemon/stream.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
+
+#include "daemon/core.h"
 
 void ky_window_init(ky_window *w)
 {
@@ -47,6 +51,21 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq)
         break;
     }
     return seen;
+}
+
+const ky_aside ky_aside_none = { .window.high = KY_NONE };
+
+ky_aside *ky_stream_set_aside(ky_stream *s)
+{
+    size_t more = (size_t)s->n_models - 1;
+
+    if (s->aside != NULL)
+        return s->aside;
+    s->aside = calloc(1, sizeof(*s->aside) + more * sizeof(s->aside->more[0]));
+    if (s->aside == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+    ky_window_init(&s->aside->window);
+    return s->aside;
 }
 
 ky_extra_parts ky_extra_read(const void *extra, size_t len, int features)

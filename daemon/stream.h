@@ -47,38 +47,57 @@ typedef struct ky_strand {
     struct ky_sick *sick;    /* its steps that were undone; NULL: none */
     int64_t zero_n;          /* the first step since the state was zeros */
     uint32_t step;           /* of the record in hand: steps done */
-    uint32_t unsaid;         /* emit = every N: answers since one was published */
+    uint32_t cut : 1;        /* its state lost the beginning of the present sequence */
+    uint32_t unsaid : 31;    /* emit = every N: answers since one was published */
     int label;               /* of the last answer */
-    bool cut;                /* its state lost the beginning of the present sequence */
 } ky_strand;
 
+/* What not every stream needs. */
+typedef struct ky_aside {
+    ky_window window;    /* of its sender's numbers, once there were any */
+    float *held;         /* the last values, where a source fills holes with them; else NULL */
+    uint64_t file_first; /* archived: the journal file in which its state0 was taken */
+    ky_strand more[];    /* [n_models - 1] under its other models */
+} ky_aside;
+
+/* Its name is in its records. */
 typedef struct ky_stream {
     uint32_t id;
     uint16_t class_;
-    uint8_t name_len;
     uint8_t n_models;
-    bool known;    /* it has its row in `streams`, or that is in the unit being filled */
-    bool ended;    /* the next sample starts from zeros */
-    bool dirty;    /* its states are newer than what was handed to the writer */
-    bool leftover; /* results.db has rows of it that are older, of models it has no longer */
-    uint32_t kept; /* bytes of its states in memory */
-    char *name;
-    ky_strand strand; /* under its first model */
-    ky_strand *more;  /* [n_models - 1] under the others; NULL: there are none */
-    float *held;      /* the last values, where a source fills holes with them; else NULL */
+    bool in_use : 1;      /* its place in the table is taken */
+    bool known : 1;       /* it has its row in `streams`, or that is in the unit being filled */
+    bool ended : 1;       /* the next sample starts from zeros */
+    bool dirty : 1;       /* its states are newer than what was handed to the writer */
+    bool leftover : 1;    /* results.db has rows of it that are older, of models it has no longer */
+    uint32_t kept;        /* bytes of its states in memory */
+    uint32_t first, last; /* slots of its waiting records */
+    ky_strand strand;     /* under its first model */
+    ky_aside *aside;      /* NULL: as ky_aside_none */
     int64_t n, start_n, ts_us;
-    ky_window window;
     uint64_t pos;                    /* records before this are applied */
-    uint64_t file_first;             /* the journal file in which its state0 was taken */
-    uint32_t first, last;            /* slots of its waiting records */
     struct ky_stream *older, *newer; /* the pager's: by last use */
     int64_t used_ns;
     uint64_t pub; /* messages published */
 } ky_stream;
 
+/* There may be millions of them. */
+_Static_assert(sizeof(ky_stream) <= 160, "a stream takes 160 bytes besides its state");
+
+extern const ky_aside ky_aside_none;
+
+/** To look at. */
+static inline const ky_aside *ky_stream_aside(const ky_stream *s)
+{
+    return s->aside != NULL ? s->aside : &ky_aside_none;
+}
+
+/** To change. Being out of memory ends the process. */
+ky_aside *ky_stream_set_aside(ky_stream *s);
+
 static inline ky_strand *ky_stream_strand(ky_stream *s, int nth)
 {
-    return nth == 0 ? &s->strand : &s->more[nth - 1];
+    return nth == 0 ? &s->strand : &s->aside->more[nth - 1];
 }
 
 /* What is kept of a strand besides its state, in ky_row_state.extra: this, then the last answer

@@ -1,7 +1,6 @@
 #include "daemon/streams.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 
 #include "daemon/core.h"
@@ -17,11 +16,11 @@ void ky_streams_init(ky_streams *t)
 /* What belongs to it. */
 static void empty(ky_stream *s)
 {
-    free(s->name);
-    free(s->held);
     for (int k = 0; k < s->n_models; k++)
         ky_works_clear(ky_stream_strand(s, k));
-    free(s->more);
+    if (s->aside != NULL)
+        free(s->aside->held);
+    free(s->aside);
 }
 
 void ky_streams_done(ky_streams *t)
@@ -80,7 +79,7 @@ static void more_slots(ky_streams *t)
     if (t->slot == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory for more streams");
     for (uint32_t i = 0; i < t->n; i++)
-        if (at(t, i)->name != NULL)
+        if (at(t, i)->in_use)
             t->slot[slot_of(t, at(t, i)->id)] = i + 1;
 }
 
@@ -107,8 +106,7 @@ static uint32_t free_place(ky_streams *t)
     return t->n++;
 }
 
-ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, const char *name,
-                          size_t len)
+ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models)
 {
     more_slots(t);
     uint32_t place = free_place(t);
@@ -118,20 +116,14 @@ ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, 
     t->live++;
     *s = (ky_stream){ .id = id,
                       .class_ = (uint16_t)class_,
-                      .name = malloc(len + 1),
-                      .name_len = (uint8_t)len,
+                      .n_models = (uint8_t)n_models,
+                      .in_use = true,
                       .ended = true,
                       .ts_us = KY_NONE,
-                      .n_models = (uint8_t)n_models,
                       .first = NO_SLOT,
                       .last = NO_SLOT };
     if (n_models > 1)
-        s->more = calloc((size_t)n_models - 1, sizeof(*s->more));
-    if (s->name == NULL || (n_models > 1 && s->more == NULL))
-        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
-    memcpy(s->name, name, len);
-    s->name[len] = 0;
-    ky_window_init(&s->window);
+        ky_stream_set_aside(s);
     for (int k = 0; k < n_models; k++)
         ky_works_clear(ky_stream_strand(s, k));
     return s;
@@ -169,7 +161,7 @@ static uint32_t place_behind(const ky_streams *t, const ky_stream *s)
 ky_stream *ky_streams_next(const ky_streams *t, const ky_stream *s)
 {
     for (uint32_t i = s != NULL ? place_behind(t, s) : 0; i < t->n; i++)
-        if (at(t, i)->name != NULL)
+        if (at(t, i)->in_use)
             return at(t, i);
     return NULL;
 }

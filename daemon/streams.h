@@ -22,8 +22,7 @@ void ky_streams_done(ky_streams *t);
 ky_stream *ky_streams_find(const ky_streams *t, uint32_t id);
 /** One that is not there, as a stream that never had a sample.
  *  @param n_models  its class has */
-ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models, const char *name,
-                          size_t len);
+ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models);
 
 /** With all that belongs to it but its state. */
 void ky_streams_remove(ky_streams *t, ky_stream *s);

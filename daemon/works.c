@@ -16,10 +16,9 @@ static ky_works *works_new(const ky_version *v, int class_, int nth, size_t max_
     w->plan = v->plan[class_];
     w->nth = nth;
     w->state_bytes = ky_plan_state_bytes(w->plan);
-    w->block = (w->state_bytes + 64) / 64 * 64;
     w->wave = ky_wave_new(w->plan, (int)max_wave);
     w->y = calloc(max_wave * (size_t)v->facts->outputs, sizeof(float));
-    w->backup = aligned_alloc(64, max_wave * w->block);
+    w->backup = aligned_alloc(64, max_wave * w->state_bytes);
     if (w->wave == NULL || w->y == NULL || w->backup == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory for waves of %zu streams", max_wave);
     return w;
@@ -62,7 +61,7 @@ void *ky_works_block(ky_works *w)
     enum { AT_ONCE = 64 };
 
     if (w->free == NULL) {
-        char *slab = aligned_alloc(64, AT_ONCE * w->block);
+        char *slab = aligned_alloc(64, AT_ONCE * w->state_bytes);
         void **slabs = realloc(w->slabs, (w->n_slabs + 1) * sizeof(void *));
 
         if (slab == NULL || slabs == NULL)
@@ -70,7 +69,7 @@ void *ky_works_block(ky_works *w)
         w->slabs = slabs;
         w->slabs[w->n_slabs++] = slab;
         for (int i = 0; i < AT_ONCE; i++)
-            ky_works_give_back(w, slab + (size_t)i * w->block);
+            ky_works_give_back(w, slab + (size_t)i * w->state_bytes);
     }
     void *block = w->free;
 

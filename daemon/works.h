@@ -13,9 +13,9 @@ typedef struct ky_works {
     const ky_plan *plan;
     int nth; /* of its class's models */
     ky_wave *wave;
-    size_t state_bytes, block; /* block: what a state takes, a multiple of 64 */
-    void *free;                /* blocks, linked through their first bytes */
-    void **slabs;              /* what they were cut from */
+    size_t state_bytes; /* a multiple of 64 */
+    void *free;         /* blocks, linked through their first bytes */
+    void **slabs;       /* what they were cut from */
     size_t n_slabs;
     ky_stream *first, *last; /* ready streams */
     float *y;                /* [max_wave, outputs] */

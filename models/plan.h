@@ -32,6 +32,7 @@ int ky_plan_new(const ky_model *m, enum ky_memory memory, int window, int hop, k
                 ky_err *err);
 void ky_plan_free(ky_plan *p);
 
+/** A multiple of 64, at least 64. */
 size_t ky_plan_state_bytes(const ky_plan *p);
 
 /* A stretch of a state: what it remembers for which layer. */
