@@ -53,6 +53,11 @@ tests_bench_bench_storage_SOURCES = tests/bench/bench_storage.c tests/bench/meas
 tests_bench_bench_storage_CFLAGS = $(AM_CFLAGS) $(SQLITE_CFLAGS)
 tests_bench_bench_storage_LDADD = libkystorage.la libkymo.la $(SQLITE_LIBS) -lm
 
+BENCHES += tests/bench/bench_scale
+tests_bench_bench_scale_SOURCES = tests/bench/bench_scale.c \
+	tests/bench/service.c tests/bench/service.h
+tests_bench_bench_scale_LDADD = libkyconnectors.la libkymo.la
+
 # Peers from the Python registry: make bench KYMO_PEERS=1.
 EXTRA_DIST += tests/bench/peers/run.sh tests/bench/peers/peers.py tests/bench/peers/service.py \
 	tests/bench/peers/training.py
