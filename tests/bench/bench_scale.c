@@ -139,6 +139,15 @@ static void wait_for_rest(pid_t pid)
     }
 }
 
+static double processor_s(pid_t pid)
+{
+    static const bench_threads none;
+    bench_threads now;
+
+    bench_threads_look(pid, &now);
+    return bench_threads_ns(&none, &now, NULL) * 1e-9;
+}
+
 static double resident_mb(pid_t pid)
 {
     return (double)bench_resident(pid, 0) * 1e-6;
@@ -174,10 +183,12 @@ int main(int argc, char **argv)
            (full_mb - empty_mb) * 1e6 / streams);
     bench_stop(pid);
     pid = start(streams, &ready_s);
+    double used_s = processor_s(pid);
+
     full_mb = resident_mb(pid);
-    printf("scale, %d streams after a restart: ready in %.2f s, %.1f MB resident, %.0f bytes a "
-           "stream\n",
-           streams, ready_s, full_mb, (full_mb - empty_mb) * 1e6 / streams);
+    printf("scale, %d streams after a restart: ready in %.2f s, %.2f s of processor time; %.1f MB "
+           "resident, %.0f bytes a stream\n",
+           streams, ready_s, used_s, full_mb, (full_mb - empty_mb) * 1e6 / streams);
     bench_stop(pid);
     snprintf(command, sizeof(command), "rm -rf %s", dir);
     return system(command) == 0 ? 0 : 1;
