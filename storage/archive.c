@@ -6,13 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "models/h5.h"
 #include "models/kernels.h"
 
-enum { BATCH = 1024 /* rows between two appends */ };
+enum {
+    BATCH = 1024,         /* rows between two appends */
+    OVERHEAD = 256 << 10, /* bytes of a segment besides its rows */
+};
 
 /* The columns of a segment besides x, one value a row each. */
 enum { OP, FLAGS, STREAM, N, SEQ, TS, LABEL, COLUMNS };
@@ -57,6 +61,7 @@ typedef struct sealing {
     const ky_journal_file *file;
     segment *segments;
     int n;
+    uint64_t bytes; /* that the segments begun may take */
 } sealing;
 
 /* -- names -- */
@@ -566,6 +571,22 @@ static int is_known(const ky_segment_row *row, void *arg, ky_err *err)
     return KY_OK;
 }
 
+/* HDF5 never gives back the memory of a file that it could not write to its end. So none is begun
+ * where what may come of it, before compression, finds no room. */
+static int find_room(sealing *f, const segment *s, const char *dir, ky_err *err)
+{
+    uint64_t row = (uint64_t)s->features * sizeof(*s->x);
+    struct statvfs disk;
+
+    for (int i = 0; i < COLUMNS; i++)
+        row += columns[i].size;
+    f->bytes += (s->rows + BATCH) * row + OVERHEAD;
+    if (statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < f->bytes)
+        return ky_fail(err, -ENOSPC, "'%s': %s: %" PRIu64 " bytes may be needed", s->path,
+                       strerror(ENOSPC), f->bytes);
+    return KY_OK;
+}
+
 /* Names and begins the segments of the classes that have rows and no segment yet. */
 static int begin_segments(sealing *f, const char *dir, ky_results *r, ky_err *err)
 {
@@ -582,7 +603,7 @@ static int begin_segments(sealing *f, const char *dir, ky_results *r, ky_err *er
             rc = ky_results_each_segment(r, s->c->name, is_known, &k, err);
         if (rc == KY_OK && k.found && access(s->path, F_OK) == 0)
             s->rows = 0;
-        else if (rc == KY_OK)
+        else if (rc == KY_OK && (rc = find_room(f, s, dir, err)) == KY_OK)
             rc = begin_segment(s, err);
     }
     return rc;
