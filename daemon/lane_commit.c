@@ -94,7 +94,6 @@ void ky_lane_hand_over(ky_lane *l)
     l->dirty_bytes = 0;
     l->since_ns = 0;
     l->hurry = false;
-    l->handed = l->done;
     ky_outbox_hand(&l->out, l->done, l->needed);
 }
 

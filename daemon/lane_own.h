@@ -51,7 +51,7 @@ struct ky_lane {
     const ky_record *fence;
     ky_pager *pager;
     int64_t paged_ns; /* when it was last asked */
-    uint64_t file_first, done, handed, needed;
+    uint64_t file_first, done, needed;
     ky_stream **dirty;
     size_t n_dirty, cap_dirty;
     size_t dirty_bytes;

@@ -41,8 +41,9 @@ static const ky_version *reset_to(ky_lane *l, int model)
     return l->reset_to[model] = v;
 }
 
-/* Models began all their streams anew while this one was not in memory. */
-static void catch_up(ky_lane *l, ky_stream *s)
+/* Models began all their streams anew while this one was not in memory, before this record: what
+ * lies behind it will come by itself. */
+static void catch_up(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     uint64_t behind = s->pos;
 
@@ -51,7 +52,7 @@ static void catch_up(ky_lane *l, ky_stream *s)
         uint64_t pos = l->reset_pos[model];
         ky_strand *d = ky_stream_strand(s, k);
 
-        if (s->pos >= pos || d->works == NULL)
+        if (s->pos >= pos || pos > r->pos || d->works == NULL)
             continue;
         ky_pager_in(l->pager, s);
         ky_works_zero(ky_lane_works_of(l, s->class_, k, reset_to(l, model)), d, s->n + 1);
@@ -90,11 +91,7 @@ static ky_stream *read_back(ky_lane *l, const ky_record *r)
         ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "lane",
                     "stream %.*s cannot be read back: %s", r->stream_len, ky_record_stream(r),
                     err.text);
-    ky_stream *s = ky_streams_find(&l->streams, r->stream);
-
-    if (s != NULL)
-        catch_up(l, s);
-    return s;
+    return ky_streams_find(&l->streams, r->stream);
 }
 
 ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
@@ -104,6 +101,8 @@ ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
 
     if (s == NULL && !first)
         s = read_back(l, r);
+    if (s != NULL)
+        catch_up(l, s, r);
     return s != NULL
                ? s
                : ky_streams_add(&l->streams, r->stream, r->class_, l->p->serving[r->class_].n);

@@ -147,7 +147,8 @@ static int lane_of(const ky_spill *s, uint32_t id)
     return (int)(id % (uint32_t)s->p->n_lanes);
 }
 
-/* False: not all that was done to it is committed, or too many sequences wait for their end. */
+/* False: not all that was done to it is committed, or too many sequences wait for their end; before
+ * the start none ends. */
 static bool let_leave(ky_spill *s, ky_known *k)
 {
     int lane = lane_of(s, k->id), class_ = ky_roster_class(s->t, k);
@@ -161,7 +162,8 @@ static bool let_leave(ky_spill *s, ky_known *k)
     }
     /* Not heard since it came back: then it is a ghost already. */
     if (may_end(s, class_, k->n, k->ended) && (!s->live || s->t->heard[row].at_ns != 0)) {
-        if (g->n >= GHOSTS + GHOSTS_EACH * (size_t)s->p->cfg->classes[class_].max_streams)
+        if (s->live &&
+            g->n >= GHOSTS + GHOSTS_EACH * (size_t)s->p->cfg->classes[class_].max_streams)
             return false;
         add_ghost(g, (ghost){ s->t->heard[row].at_ns, k->n, k->id });
     }
