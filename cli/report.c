@@ -429,7 +429,6 @@ static void print_command(ky_page *p, const ky_report *r)
     end_fact(p);
 }
 
-/* What the model's file keeps of its training, but for the curves above. */
 /* Figures of a cross-validation, each a fact. */
 static void print_folds(ky_page *p, const ky_json *folds)
 {
@@ -451,6 +450,7 @@ static void print_folds(ky_page *p, const ky_json *folds)
     }
 }
 
+/* What the model's file keeps of its training, but for the curves above. */
 static void print_origin(ky_page *p, const ky_json *origin)
 {
     for (const char *key = ky_json_is_object(origin) ? ky_json_next_key(origin, NULL) : NULL;

@@ -301,7 +301,7 @@ const ky_setting ky_settings[] = {
       "before, the last of each sequence, or one of so many.",
       NULL },
     { KY_SECTION_STREAM, "log", KY_SET_CHOICE, STREAM(log), "all", 0, 0, logs, NULL, false,
-      "Which answers are kept in the table predictions.", NULL },
+      "Which answers are kept in results.db.", NULL },
     { KY_SECTION_STREAM, "archive", KY_SET_BOOL, STREAM(archive), "no", 0, 0, NULL, NULL, false,
       "Whether samples are kept in HDF5 files; retraining needs them.", "yes" },
     { KY_SECTION_STREAM, "max_streams", KY_SET_NUMBER, STREAM(max_streams), "100000", 1, 1e7, NULL,

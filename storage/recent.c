@@ -28,8 +28,8 @@ static int keep(ky_recent *r, const ky_recent_sample *s)
     memcpy(x, s->x, len);
     if (r->n == r->most) {
         free(r->sample[0].x);
-        memmove(r->sample, r->sample + 1, (size_t)--at * sizeof(*r->sample));
-        r->n--;
+        memmove(r->sample, r->sample + 1, (size_t)--r->n * sizeof(*r->sample));
+        at--;
     }
     memmove(r->sample + at + 1, r->sample + at, (size_t)(r->n - at) * sizeof(*r->sample));
     r->sample[at] = *s;

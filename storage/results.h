@@ -202,7 +202,7 @@ typedef struct ky_saved_stream {
 int ky_results_each_stream(ky_results *r,
                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                            ky_err *err);
-/** One stream, by name or number: fn is called once, or not at all if there is none. */
+/** One stream, by name or number: as above, or fn is not called at all if there is none. */
 int ky_results_stream_named(ky_results *r, const char *class_name, const char *name, size_t len,
                             int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                             ky_err *err);

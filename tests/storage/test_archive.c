@@ -6,6 +6,7 @@
 
 #include "models/h5.h"
 #include "storage/archive.h"
+#include "storage/recent.h"
 
 typedef struct fixture {
     char *dir, journal[4096], archive[4096], db[4096];
@@ -143,6 +144,31 @@ static void free_paths(paths *p)
 {
     for (int i = 0; i < p->n; i++)
         free(p->path[i]);
+}
+
+/* -- the newest samples -- */
+
+/* A file behind the newest has samples between those that are kept already. */
+static void the_newest_samples_come_from_several_files(void **state)
+{
+    enum { MOST = 10, LAST = 40, SPLIT = 36 };
+    fixture *f = *state;
+    ky_recent got;
+    ky_err err = { 0 };
+
+    for (int64_t n = 1; n <= LAST; n++) {
+        append(f, message(0, n, 1, NULL, 0));
+        if (n == SPLIT)
+            assert_ok(ky_journal_seal(f->j, &err), err);
+    }
+    assert_ok(ky_journal_sync(f->j, &err), err);
+    assert_ok(ky_recent_samples(f->dir, "vibration", "pump-0", 0, MOST, &got, &err), err);
+    assert_int_equal(got.n, MOST);
+    for (int i = 0; i < MOST; i++) {
+        assert_int_equal(got.sample[i].n, LAST - MOST + 1 + i);
+        assert_true(got.sample[i].x[0] == (float)got.sample[i].n);
+    }
+    ky_recent_free(&got);
 }
 
 /* -- segments -- */
@@ -603,6 +629,7 @@ static void a_truncated_segment_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_newest_samples_come_from_several_files),
         TEST(rows_are_steps_with_their_columns),
         TEST(a_label_the_model_does_not_know_joins_the_names),
         TEST(labels_without_number_are_archived_all_the_same),
