@@ -25,6 +25,7 @@ typedef struct reading {
     ky_segments *out;
     char **paths;
     size_t n_paths;
+    size_t *seen; /* [from] segments of a folder in the first pass: later ones come behind them */
     late *late;
     size_t n_late;
     char **streams; /* the names in `late` */
@@ -265,6 +266,15 @@ static int read_class(reading *r, const ky_archive_visitor *v, const char *class
     return rc;
 }
 
+/* Both passes read the same segments, also where the archive grows meanwhile. */
+static void keep_seen(reading *r, int folder, bool first)
+{
+    if (first)
+        r->seen[folder] = r->n_paths;
+    while (r->n_paths > r->seen[folder])
+        free(r->paths[--r->n_paths]);
+}
+
 /* Folders are a class each; files that are named one by one are one class together. */
 static int read_each(reading *r, const ky_archive_visitor *v, bool folders, ky_err *err)
 {
@@ -282,6 +292,8 @@ static int read_each(reading *r, const ky_archive_visitor *v, bool folders, ky_e
             continue;
         class_of_folder(o->from[i], folder);
         rc = folders ? add_folder(r, o->from[i], err) : add_path(r, o->from[i], err);
+        if (rc >= 0 && folders)
+            keep_seen(r, i, v == &look);
         if (rc >= 0 && folders)
             rc = read_class(r, v, o->class_name != NULL ? o->class_name : folder, err);
     }
@@ -363,9 +375,13 @@ int ky_segments_load(const ky_segments_opts *o, const ky_model *m, ky_segments *
     reading r = { .o = o, .model = ky_model_facts(m), .out = &out };
     int rc = ky_windows_new(r.model, &r.windows, err);
 
+    r.seen = calloc((size_t)o->n_from + 1, sizeof *r.seen);
+    if (rc == KY_OK && r.seen == NULL)
+        rc = ky_fail(err, KY_ENOMEM, "no memory for the archive's segments");
     if (rc == KY_OK)
         rc = read_rows(&r, err);
     clear_class(&r);
+    free(r.seen);
     ky_windows_free(r.windows);
     if (rc < 0) {
         ky_segments_free(&out);
