@@ -19,7 +19,7 @@
 #include "tests/full.h"
 #include "tests/scenarios/oracle.h"
 
-enum { STREAMS = KY_ORACLE_STREAMS, STEPS = 90, LONG = 45, SAMPLE = 12, FULL = 10000 };
+enum { STREAMS = KY_ORACLE_STREAMS, STEPS = 90, LONG = 45, SAMPLE = 8, FULL = 10000 };
 
 /* A process that is killed loses nothing that it wrote: waiting for the disk tests the disk. In the
  * place of the C library's, for SQLite too. */
