@@ -53,8 +53,11 @@ int ky_spool_open(const char *dir, uint32_t rows, size_t len, size_t memory, ky_
     s->source = (ky_source){ .read = read_rows, .rows = rows, .block = 1, .memory = memory };
     snprintf(s->dir, sizeof s->dir, "%s", dir);
     /* Not every file system can say beforehand that there is room. */
-    if (s->fd < 0 || ky_size_mul(rows, s->row, &bytes) < 0 || bytes > INT64_MAX ||
-        (fallocate(s->fd, 0, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP))
+    bool much = ky_size_mul(rows, s->row, &bytes) < 0 || bytes > INT64_MAX;
+
+    if (s->fd >= 0 && much)
+        errno = EFBIG;
+    if (s->fd < 0 || much || (fallocate(s->fd, 0, 0, (off_t)bytes) != 0 && errno != EOPNOTSUPP))
         rc = ky_fail(err, KY_EIO, "'%s' has no room for %u rows of %zu bytes: %s", dir, rows,
                      s->row, strerror(errno));
     if (rc < 0)
