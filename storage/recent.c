@@ -58,6 +58,12 @@ typedef struct search {
     const char *name;
 } search;
 
+/* Enough, or all that there ever were: steps count from 1. */
+static bool complete(const ky_recent *r)
+{
+    return r->n == r->most || (r->n > 0 && r->sample[0].n <= 1);
+}
+
 /* Reads files until there are enough; one that is gone or damaged gives what it has. */
 static int each_file(const char *dir, const char *end,
                      int (*read)(const char *path, search *s, ky_err *err), search *s, ky_err *err)
@@ -71,7 +77,7 @@ static int each_file(const char *dir, const char *end,
         char path[8192];
 
         snprintf(path, sizeof(path), "%s/%s", dir, file[i]->d_name);
-        if (rc == KY_OK && s->r->n < s->r->most && ends_with(file[i]->d_name, end))
+        if (rc == KY_OK && !complete(s->r) && ends_with(file[i]->d_name, end))
             rc = read(path, s, err);
         if (rc == KY_ECORRUPT || rc == KY_EFORMAT || rc == -ENOENT)
             rc = KY_OK;
