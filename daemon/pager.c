@@ -75,11 +75,10 @@ static ky_stream *next_out(const ky_pager *g, int64_t now_ns)
 
 void ky_pager_out(ky_pager *g, int64_t now_ns)
 {
-    ky_stream *s, *first_kept = NULL;
+    ky_stream *s;
 
-    while ((s = next_out(g, now_ns)) != NULL && s != first_kept) {
+    while ((s = next_out(g, now_ns)) != NULL && s->used_ns < now_ns) {
         if (s->dirty || s->first != NO_SLOT) { /* in use: not the oldest after all */
-            first_kept = first_kept != NULL ? first_kept : s;
             ky_pager_used(g, s, now_ns);
             continue;
         }
