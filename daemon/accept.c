@@ -151,7 +151,8 @@ static bool collect_from(ky_accept *a, int source)
         const ky_record *r = (const ky_record *)(p->first + 1);
         bool asked = false;
 
-        if (r->type != KY_REC_REJECT && ky_spill_fetch(a->spill, r, &asked) == KY_NO_ROOM)
+        if (r->type != KY_REC_REJECT &&
+            ky_spill_fetch(a->spill, r, ky_queue_closed(p->records), &asked) == KY_NO_ROOM)
             break;
         ky_accept_take(a, source, p->first, r);
         p->first = NULL;

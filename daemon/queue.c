@@ -180,6 +180,11 @@ void ky_queue_pop(ky_queue *q)
         ky_bell_ring(q->producer);
 }
 
+bool ky_queue_closed(const ky_queue *q)
+{
+    return atomic_load(&q->closed);
+}
+
 bool ky_queue_ended(ky_queue *q)
 {
     return atomic_load(&q->closed) &&

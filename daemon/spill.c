@@ -147,9 +147,8 @@ static int lane_of(const ky_spill *s, uint32_t id)
     return (int)(id % (uint32_t)s->p->n_lanes);
 }
 
-/* False: not all that was done to it is committed, or too many sequences wait for their end; before
- * the start none ends. */
-static bool let_leave(ky_spill *s, ky_known *k)
+/* False: not all that was done to it is committed, or too many sequences wait for their end. */
+static bool let_leave(ky_spill *s, ky_known *k, bool last)
 {
     int lane = lane_of(s, k->id), class_ = ky_roster_class(s->t, k);
     uint64_t needed = k->used && k->pos > s->all_pos ? k->pos : s->all_pos;
@@ -162,8 +161,7 @@ static bool let_leave(ky_spill *s, ky_known *k)
     }
     /* Not heard since it came back: then it is a ghost already. */
     if (may_end(s, class_, k->n, k->ended) && (!s->live || s->t->heard[row].at_ns != 0)) {
-        if (s->live &&
-            g->n >= GHOSTS + GHOSTS_EACH * (size_t)s->p->cfg->classes[class_].max_streams)
+        if (!last && g->n >= GHOSTS + GHOSTS_EACH * (size_t)s->p->cfg->classes[class_].max_streams)
             return false;
         add_ghost(g, (ghost){ s->t->heard[row].at_ns, k->n, k->id });
     }
@@ -174,10 +172,10 @@ static bool let_leave(ky_spill *s, ky_known *k)
     return true;
 }
 
-static bool make_room(ky_spill *s, int class_)
+static bool make_room(ky_spill *s, int class_, bool last)
 {
     while (ky_roster_count(s->t, class_) >= s->p->cfg->classes[class_].max_streams)
-        if (!let_leave(s, ky_roster_oldest(s->t, class_)))
+        if (!let_leave(s, ky_roster_oldest(s->t, class_), last))
             return false;
     return true;
 }
@@ -274,7 +272,7 @@ static ky_known *read_back(ky_spill *s, int class_, const char *name, size_t len
     return f.k;
 }
 
-enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool *ret_asked)
+enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool last, bool *ret_asked)
 {
     const char *name = ky_record_stream(r);
 
@@ -285,7 +283,7 @@ enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool *ret_asked)
 
     if (!maybe && r->type != KY_REC_SAMPLE)
         return KY_NOWHERE;
-    if (!make_room(s, r->class_))
+    if (!make_room(s, r->class_, last))
         return KY_NO_ROOM;
     *ret_asked = maybe;
     return maybe && read_back(s, r->class_, name, r->stream_len) != NULL ? KY_HERE : KY_NOWHERE;

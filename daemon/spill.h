@@ -31,8 +31,12 @@ enum ky_at_hand {
     KY_NOWHERE, /* it never was; there is room for it */
     KY_NO_ROOM, /* not before something is committed; nothing was changed */
 };
-/** Looks for a record's stream, in memory and out of it; *ret_asked: results.db was. */
-enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool *ret_asked);
+/** Looks for a record's stream, in memory and out of it.
+ *
+ *  @param last       it does not wait for sequences to end by silence: recovery, where none does,
+ *                    and what a source that is closed has left
+ *  @param ret_asked  results.db was asked */
+enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool last, bool *ret_asked);
 
 /** Up to where a lane must have committed before there is room; 0: nobody waits for it. Once for
  *  each want. */
