@@ -496,6 +496,9 @@ int ky_results_version_used(ky_results *r, const char *model, uint32_t version, 
     int rc = prepare(r,
                      "SELECT EXISTS (SELECT 1 FROM states WHERE model = ?1 AND version = ?2)"
                      " OR EXISTS (SELECT 1 FROM states0 WHERE model = ?1 AND version = ?2)"
+                     " OR ?2 = (SELECT w.version FROM swaps w JOIN positions p ON p.key = w.model"
+                     "          WHERE p.source = '=reset' AND w.model = ?1 AND w.pos < p.number"
+                     "          ORDER BY w.pos DESC LIMIT 1)"
                      " OR EXISTS (SELECT 1 FROM answers a CROSS JOIN series e ON e.id = a.series"
                      "            WHERE a.version = ?2 AND e.model = ?1)",
                      &s, err);

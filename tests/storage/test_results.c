@@ -1237,6 +1237,36 @@ static void a_version_is_used_while_something_names_it(void **state)
     assert_used(f, "vibration", 4, false);
 }
 
+static void add_reset(fixture *f, const char *model, int64_t pos)
+{
+    ky_row_source *s = KY_ADD(&f->u.sources);
+
+    s->source = text(f, "=reset");
+    s->key = text(f, model);
+    s->number = pos;
+}
+
+/* A stream that left memory before a reset asks for that version when it comes back. */
+static void a_version_is_used_while_a_reset_names_it(void **state)
+{
+    fixture *f = *state;
+
+    for (uint32_t i = 1; i <= 3; i++) {
+        ky_row_swap *s = KY_ADD(&f->u.swaps);
+
+        s->pos = 1000 * i;
+        s->version = i;
+    }
+    add_reset(f, "other", 3001);
+    commit(f);
+    assert_used(f, "vibration", 2, false);
+    add_reset(f, "vibration", 2001); /* the third went on with the states */
+    commit(f);
+    assert_used(f, "vibration", 1, false);
+    assert_used(f, "vibration", 2, true);
+    assert_used(f, "vibration", 3, false);
+}
+
 /* -- readers of the group -- */
 
 /* Runs the plain sqlite3 shell as another user of the file's group, without write permission. */
@@ -1445,6 +1475,7 @@ int main(void)
         TEST(a_retraining_is_recorded),
         TEST(the_last_retraining_is_the_one_that_began_last),
         TEST(a_version_is_used_while_something_names_it),
+        TEST(a_version_is_used_while_a_reset_names_it),
         TEST(another_user_of_the_group_reads_with_the_plain_shell),
         TEST(a_killed_writer_leaves_whole_units),
         TEST(an_empty_unit_commits_nothing),
