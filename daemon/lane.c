@@ -30,6 +30,7 @@ void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut)
 
 /* -- fences -- */
 
+/* Of the streams whose states are in memory; the others find it when they come back. */
 static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
 {
     const char *name = l->p->model_names[v->model];
@@ -37,13 +38,13 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
     for (ky_stream *s = NULL; (s = ky_streams_next(&l->streams, s)) != NULL;) {
         int nth = ky_class_nth(&l->p->cfg->classes[s->class_], name);
 
-        if (nth < 0 || ky_stream_strand(s, nth)->works == NULL || s->pos > r->pos)
+        if (nth < 0 || ky_stream_strand(s, nth)->state == NULL || s->pos > r->pos)
             continue;
-        ky_pager_in(l->pager, s);
         ky_lane_touch(l, s, r);
         ky_lane_zero(l, s, nth, !s->ended);
         ky_lane_applied(l, s, r);
         KY_COUNT(l->p->count.resets);
+        ky_lane_commit_if_due(l); /* all of them need not fit into one unit */
     }
 }
 
