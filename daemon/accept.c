@@ -163,13 +163,19 @@ static bool collect_from(ky_accept *a, int source)
     return left < TURN;
 }
 
-static void count_waiting(ky_accept *a)
+/* Who waits for room, and how much of it is taken. */
+static void count_streams(ky_accept *a)
 {
-    uint64_t n = 0;
+    uint64_t waiting = 0, in_memory = 0;
 
     for (int i = 0; i < a->p->cfg->n_sources; i++)
-        n += a->ports[i].first != NULL;
-    atomic_store_explicit(&a->p->count.waiting, n, memory_order_relaxed);
+        waiting += a->ports[i].first != NULL;
+    for (int c = 0; c < a->p->cfg->n_classes; c++)
+        in_memory += ky_roster_count(&a->books.streams, c);
+    atomic_store_explicit(&a->p->count.waiting, waiting, memory_order_relaxed);
+    atomic_store_explicit(&a->p->count.ends_waiting, (uint64_t)ky_spill_waiting(a->spill),
+                          memory_order_relaxed);
+    atomic_store_explicit(&a->p->count.in_memory, in_memory, memory_order_relaxed);
 }
 
 static bool collect(ky_accept *a)
@@ -182,7 +188,6 @@ static bool collect(ky_accept *a)
             any |= collect_from(a, i);
         some |= any;
     }
-    count_waiting(a);
     return some;
 }
 
@@ -247,6 +252,7 @@ static void *run(void *arg)
         bool worked = collect(a);
 
         ky_accept_end_silent(a);
+        count_streams(a);
         worked |= a->stage_len >= KY_BATCH_BYTES;
         if (a->stage_len > 0)
             ky_accept_finish_batch(a);

@@ -264,10 +264,12 @@ static void stage_end(ky_accept *a, ky_known *k)
 
 void ky_accept_end_silent(ky_accept *a)
 {
+    enum { LOOKS = 64 }; /* into results.db, in a round: about a millisecond */
     ky_known *k;
+    int looks = LOOKS;
 
     while (a->stage_len < KY_BATCH_BYTES &&
            ((k = ky_roster_silent(&a->books.streams, a->now_ns, &a->left_ns)) != NULL ||
-            (k = ky_spill_silent(a->spill, a->now_ns, &a->left_ns)) != NULL))
+            (k = ky_spill_silent(a->spill, a->now_ns, &looks, &a->left_ns)) != NULL))
         stage_end(a, k);
 }

@@ -22,8 +22,10 @@ typedef struct ky_counters {
     _Atomic uint64_t commits, commit_rows, commit_retries, journal_retries, stalls;
     _Atomic uint64_t recovered; /* journal records that results.db did not include at the start */
     _Atomic uint64_t streams, paged_out, paged_in, spilled, returned;
-    _Atomic uint64_t waiting; /* sources, until there is room for a stream of theirs: now */
-    _Atomic uint64_t *waves;  /* [max_wave + 1] by size */
+    _Atomic uint64_t in_memory; /* streams: now */
+    /* Sources, and classes with a sequence to end, that wait for room for a stream: now. */
+    _Atomic uint64_t waiting, ends_waiting;
+    _Atomic uint64_t *waves; /* [max_wave + 1] by size */
 } ky_counters;
 
 #define KY_COUNT(counter)      atomic_fetch_add_explicit(&(counter), 1, memory_order_relaxed)

@@ -40,7 +40,8 @@ struct ky_spill {
     ghosts *ghosts;   /* [classes] */
     uint64_t *wants;  /* [lanes] */
     uint64_t all_pos;
-    bool live; /* what is heard counts */
+    int waiting; /* classes with a sequence that is to end and has no room */
+    bool live;   /* what is heard counts */
 };
 
 static void no_memory(void)
@@ -302,8 +303,9 @@ void ky_spill_hear_all(ky_spill *s, int64_t now_ns)
 typedef struct wanted {
     ky_spill *s;
     int class_;
-    const ghost *g;
+    ghost g;
     ky_known *k;
+    bool no_room;
 } wanted;
 
 /* In memory it is in the line of those who were heard, unless it has only been labelled since. */
@@ -314,45 +316,63 @@ static int ghost_row(const ky_saved_stream *saved, void *arg, ky_err *err)
     ky_known *k = ky_roster_find(t, w->class_, saved->name, strlen(saved->name));
 
     (void)err;
-    if (k == NULL && saved->row.n == w->g->n && !saved->row.ended)
-        k = restore(w->s, saved, w->class_);
-    else if (k != NULL && (k->n != w->g->n || k->ended || t->heard[ky_roster_row(t, k)].at_ns != 0))
-        k = NULL;
-    w->k = k;
+    if (k != NULL) {
+        bool moved_on = k->n != w->g.n || k->ended || t->heard[ky_roster_row(t, k)].at_ns != 0;
+
+        w->k = moved_on ? NULL : k;
+    } else if (saved->row.n == w->g.n && !saved->row.ended && !w->no_room) {
+        w->no_room = !make_room(w->s, w->class_, true);
+        w->k = w->no_room ? NULL : restore(w->s, saved, w->class_);
+    }
     return KY_OK;
 }
 
-static ky_known *come_of(ky_spill *s, int class_, const ghost *g)
+/* The stream if its sequence is to end; *ret_no_room: it is, but for that. */
+static ky_known *come_of(ky_spill *s, int class_, ghost g, bool *ret_no_room)
 {
-    wanted w = { s, class_, g, NULL };
+    wanted w = { s, class_, g, NULL, false };
     ky_err err;
-    int rc = ky_results_stream_numbered(s->r, g->id, ghost_row, &w, &err);
+    int rc = ky_results_stream_numbered(s->r, g.id, ghost_row, &w, &err);
 
     if (rc < 0)
         cannot_read(rc, &err);
+    *ret_no_room = w.no_room;
     return w.k;
 }
 
-ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int64_t *ret_left_ns)
+ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int *looks, int64_t *ret_left_ns)
 {
+    s->waiting = 0;
     for (int c = 0; c < s->p->cfg->n_classes; c++) {
         ghosts *g = &s->ghosts[c];
+        bool no_room = false;
 
-        while (g->n > 0) {
-            int64_t left = g->row[0].at_ns + s->p->cfg->classes[c].end_after_us * 1000 - now_ns;
+        while (g->n > 0 && !no_room) {
+            ghost first = g->row[0];
+            int64_t left = first.at_ns + s->p->cfg->classes[c].end_after_us * 1000 - now_ns;
 
-            if (left > 0) {
+            if (left > 0 || *looks == 0) {
+                left = left > 0 ? left : 0;
                 *ret_left_ns = left < *ret_left_ns ? left : *ret_left_ns;
                 break;
             }
-            ky_known *k = come_of(s, c, &g->row[0]);
-
+            --*looks;
             drop_ghost(g);
+            ky_known *k = come_of(s, c, first, &no_room);
+
             if (k != NULL)
                 return k;
+            if (no_room)
+                add_ghost(g, first);
         }
+        s->waiting += no_room;
     }
     return NULL;
+}
+
+int ky_spill_waiting(const ky_spill *s)
+{
+    return s->waiting;
 }
 
 /* -- the pipeline -- */

@@ -48,7 +48,10 @@ void ky_spill_all_changed(ky_spill *s, uint64_t pos);
 /** All streams in a sequence that are not in memory count as heard now: the start. */
 void ky_spill_hear_all(ky_spill *s, int64_t now_ns);
 /** As ky_roster_silent, of those that were not heard since they left memory; the stream is in
- *  memory then. */
-ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int64_t *ret_left_ns);
+ *  memory then, if there is room for it.
+ *  @param looks  into results.db that may be made; counted down */
+ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int *looks, int64_t *ret_left_ns);
+/** Classes of which one was to end just now and had no room. */
+int ky_spill_waiting(const ky_spill *s);
 
 #endif

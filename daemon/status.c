@@ -36,6 +36,7 @@ static ky_json *counters(const ky_counters *c)
         { "spilled", &c->spilled },
         { "returned", &c->returned },
         { "sources_waiting", &c->waiting },
+        { "ends_waiting", &c->ends_waiting },
         { "epochs", &c->anew },
         { "ahead", &c->ahead },
         { "sessions_refused", &c->sessions_refused },
@@ -58,6 +59,7 @@ static ky_json *counters(const ky_counters *c)
         { "stalls", &c->stalls },
         { "recovered", &c->recovered },
         { "streams", &c->streams },
+        { "streams_in_memory", &c->in_memory },
     };
     ky_json *o = ky_json_object();
 

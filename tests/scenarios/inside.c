@@ -252,7 +252,8 @@ static bool settle(ky_pipeline *p)
         ky_bell_ring(ky_accept_bell(p->accept));
         for (int i = 0; i < 3; i++)
             ky_accept_offset(p->accept, 0, "");
-    } while (atomic_load(&p->count.waiting) > 0 && naps++ < PATIENCE);
+    } while (atomic_load(&p->count.waiting) + atomic_load(&p->count.ends_waiting) > 0 &&
+             naps++ < PATIENCE);
     for (int i = 0; i < p->n_lanes; i++)
         ky_bell_ring(ky_lane_queue(p->lanes[i])->consumer);
     for (; !lanes_rest(p) && naps < PATIENCE; naps++)
