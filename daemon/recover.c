@@ -164,8 +164,10 @@ int ky_recover_state(ky_pipeline *p, const ky_saved_stream *s, int class_, ky_er
 typedef struct where {
     ky_pipeline *p;
     ky_recovery *v;
-    uint64_t *since;              /* [classes]: of records before this a stream is not in memory */
-    uint64_t damaged, left, next; /* next: behind the stream of the last row */
+    uint64_t *since; /* [classes]: of records before this a stream is not in memory */
+    uint64_t next;   /* behind the stream of the last row, ... */
+    bool in_memory;  /* ... which is */
+    uint64_t damaged, left;
 } where;
 
 static int class_of(const ky_config *cfg, const char *name)
@@ -181,17 +183,21 @@ static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
     where *w = arg;
     int class_ = class_of(w->p->cfg, s->class_name);
     uint64_t pos = s->model != NULL ? s->row.pos : 0;
-    bool in_memory = class_ >= 0 && (w->since[class_] == 0 || pos > w->since[class_]);
+    bool first = s->row.stream >= w->next; /* of its rows, one for each of its models */
     ky_err why = { 0 };
 
     (void)err;
-    ky_accept_restore_stream(w->p->accept, s, class_, in_memory);
-    if (class_ >= 0 && s->row.stream >= w->next) /* one row for each of its models */
-        KY_COUNT(w->p->count.streams);
+    if (first) {
+        w->in_memory = class_ >= 0 && (w->since[class_] == 0 || pos > w->since[class_]);
+        if (class_ >= 0)
+            KY_COUNT(w->p->count.streams);
+    }
+    if (first || w->in_memory)
+        ky_accept_restore_stream(w->p->accept, s, class_, w->in_memory);
     w->next = (uint64_t)s->row.stream + 1;
     w->left +=
         class_ >= 0 && s->model != NULL && ky_class_nth(&w->p->cfg->classes[class_], s->model) < 0;
-    if (in_memory && ky_recover_state(w->p, s, class_, &why) < 0 && w->damaged++ < 10)
+    if (w->in_memory && ky_recover_state(w->p, s, class_, &why) < 0 && w->damaged++ < 10)
         ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
                "its state cannot be used, it starts from zeros: %s", why.text);
     return KY_OK;
