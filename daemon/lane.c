@@ -10,7 +10,7 @@
 
 ky_works *ky_lane_works_of(ky_lane *l, int class_, int nth, const ky_version *v)
 {
-    return ky_works_of(&l->works[class_], v, class_, nth, l->p->cfg->max_wave);
+    return ky_works_of(&l->works[class_], &l->blocks, v, class_, nth, l->p->cfg->max_wave);
 }
 
 ky_works *ky_lane_works(ky_lane *l, const ky_stream *s, int nth)
@@ -187,7 +187,7 @@ static int restore_strand(ky_lane *l, ky_stream *s, int nth, const ky_saved_stre
     d->cut = x.is.cut;
     if (ky_pager_full(l->pager, w->state_bytes))
         return KY_OK;
-    d->state = ky_works_block(w);
+    d->state = ky_blocks_take(w->blocks);
     memcpy(d->state, saved->blob, saved->blob_len);
     ky_pager_used(l->pager, s, l->paged_ns);
     return KY_OK;
@@ -315,6 +315,7 @@ void ky_lane_free(ky_lane *l)
     ky_streams_done(&l->streams);
     for (int c = 0; l->works != NULL && c < l->p->cfg->n_classes; c++)
         ky_works_free(l->works[c]);
+    ky_blocks_free(l->blocks);
     for (int i = 0; i < 2; i++)
         ky_unit_done(&l->out.batch[i].unit);
     ky_queue_done(&l->in);

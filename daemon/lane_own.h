@@ -41,6 +41,7 @@ struct ky_lane {
     bool told_any;
     ky_streams streams;
     ky_works **works;            /* [classes] lists */
+    ky_blocks *blocks;           /* of all sizes */
     const ky_version **current;  /* [models] */
     uint64_t *reset_pos;         /* [models] end of the last record that began all streams anew */
     const ky_version **reset_to; /* [models] with this version; NULL: results.db says which */

@@ -13,6 +13,7 @@ libkydaemon_la_SOURCES = \
 	daemon/accept_recover.c daemon/accept_take.c \
 	daemon/archiver.c daemon/archiver.h \
 	daemon/beside.c daemon/beside.h \
+	daemon/blocks.c daemon/blocks.h \
 	daemon/books.c daemon/books.h \
 	daemon/child.c daemon/child.h \
 	daemon/commit.c daemon/commit.h \

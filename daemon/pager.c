@@ -87,7 +87,7 @@ void ky_pager_out(ky_pager *g, int64_t now_ns)
             ky_strand *d = ky_stream_strand(s, k);
 
             if (d->state != NULL)
-                ky_works_give_back(d->works, d->state);
+                ky_blocks_give(d->works->blocks, d->state);
             d->state = NULL;
         }
         KY_COUNT(g->p->count.paged_out);
@@ -111,7 +111,7 @@ static void page_in(ky_pager *g, const ky_stream *s, ky_strand *d)
     size_t len = 0;
     ky_err err;
 
-    d->state = ky_works_block(d->works);
+    d->state = ky_blocks_take(w->blocks);
     int rc = ky_results_state(g->r, s->id, g->p->model_names[w->v->model], d->state, w->state_bytes,
                               &len, &err);
 

@@ -1,12 +1,12 @@
 #include "daemon/works.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sysexits.h>
 
 #include "daemon/core.h"
 
-static ky_works *works_new(const ky_version *v, int class_, int nth, size_t max_wave)
+static ky_works *works_new(ky_blocks **blocks, const ky_version *v, int class_, int nth,
+                           size_t max_wave)
 {
     ky_works *w = calloc(1, sizeof(*w));
 
@@ -16,6 +16,7 @@ static ky_works *works_new(const ky_version *v, int class_, int nth, size_t max_
     w->plan = v->plan[class_];
     w->nth = nth;
     w->state_bytes = ky_plan_state_bytes(w->plan);
+    w->blocks = ky_blocks_of(blocks, w->state_bytes);
     w->wave = ky_wave_new(w->plan, (int)max_wave);
     w->y = calloc(max_wave * (size_t)v->facts->outputs, sizeof(float));
     w->backup = aligned_alloc(64, max_wave * w->state_bytes);
@@ -24,12 +25,13 @@ static ky_works *works_new(const ky_version *v, int class_, int nth, size_t max_
     return w;
 }
 
-ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int nth, int max_wave)
+ky_works *ky_works_of(ky_works **list, ky_blocks **blocks, const ky_version *v, int class_, int nth,
+                      int max_wave)
 {
     for (ky_works *w = *list; w != NULL; w = w->next)
         if (w->v == v)
             return w;
-    ky_works *w = works_new(v, class_, nth, (size_t)max_wave);
+    ky_works *w = works_new(blocks, v, class_, nth, (size_t)max_wave);
 
     w->next = *list;
     *list = w;
@@ -40,41 +42,11 @@ void ky_works_free(ky_works *list)
 {
     for (ky_works *w = list, *next; w != NULL; w = next) {
         next = w->next;
-        for (size_t i = 0; i < w->n_slabs; i++)
-            free(w->slabs[i]);
-        free(w->slabs);
         ky_wave_free(w->wave);
         free(w->y);
         free(w->backup);
         free(w);
     }
-}
-
-void ky_works_give_back(ky_works *w, void *block)
-{
-    memcpy(block, &w->free, sizeof(void *));
-    w->free = block;
-}
-
-void *ky_works_block(ky_works *w)
-{
-    enum { AT_ONCE = 64 };
-
-    if (w->free == NULL) {
-        char *slab = aligned_alloc(64, AT_ONCE * w->state_bytes);
-        void **slabs = realloc(w->slabs, (w->n_slabs + 1) * sizeof(void *));
-
-        if (slab == NULL || slabs == NULL)
-            ky_core_die(EX_OSERR, "lane", "no memory for the states of more streams");
-        w->slabs = slabs;
-        w->slabs[w->n_slabs++] = slab;
-        for (int i = 0; i < AT_ONCE; i++)
-            ky_works_give_back(w, slab + (size_t)i * w->state_bytes);
-    }
-    void *block = w->free;
-
-    memcpy(&w->free, block, sizeof(void *));
-    return block;
 }
 
 void ky_works_ready(ky_works *w, ky_stream *s)
@@ -90,7 +62,7 @@ void ky_works_ready(ky_works *w, ky_stream *s)
 static void drop(ky_strand *d)
 {
     if (d->state != NULL)
-        ky_works_give_back(d->works, d->state);
+        ky_blocks_give(d->works->blocks, d->state);
     d->works = NULL;
     d->state = NULL;
 }
@@ -100,7 +72,7 @@ void ky_works_zero(ky_works *w, ky_strand *d, int64_t next_n)
     if (d->works != w || d->state == NULL) {
         drop(d);
         d->works = w;
-        d->state = ky_works_block(w);
+        d->state = ky_blocks_take(w->blocks);
     }
     ky_plan_zero(w->plan, d->state);
     d->zero_n = next_n;

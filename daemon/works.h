@@ -1,10 +1,11 @@
 /*
- * A model version at work in one lane, for one class of streams: the scratch of its waves, the
- * room of its streams' states, and the streams that are ready for it. The lane's thread.
+ * A model version at work in one lane, for one class of streams: the scratch of its waves, where
+ * its streams' states come from, and the streams that are ready for it. The lane's thread.
  */
 #ifndef KY_WORKS_H
 #define KY_WORKS_H
 
+#include "daemon/blocks.h"
 #include "daemon/served.h"
 #include "daemon/stream.h"
 
@@ -13,10 +14,8 @@ typedef struct ky_works {
     const ky_plan *plan;
     int nth; /* of its class's models */
     ky_wave *wave;
-    size_t state_bytes; /* a multiple of 64 */
-    void *free;         /* blocks, linked through their first bytes */
-    void **slabs;       /* what they were cut from */
-    size_t n_slabs;
+    size_t state_bytes;      /* a multiple of 64 */
+    ky_blocks *blocks;       /* of that size */
     ky_stream *first, *last; /* ready streams */
     float *y;                /* [max_wave, outputs] */
     char *backup;            /* [max_wave] states before the step */
@@ -25,14 +24,12 @@ typedef struct ky_works {
 } ky_works;
 
 /** The works of a version in a list, made at its first use: at recovery or a swap, never in a
- *  wave's path. Being out of memory ends the process. */
-ky_works *ky_works_of(ky_works **list, const ky_version *v, int class_, int nth, int max_wave);
+ *  wave's path. Being out of memory ends the process.
+ *  @param blocks  the lane's, in which states of its size have theirs */
+ky_works *ky_works_of(ky_works **list, ky_blocks **blocks, const ky_version *v, int class_, int nth,
+                      int max_wave);
 /** All of a list. */
 void ky_works_free(ky_works *list);
-
-/** Memory for a state, not set. */
-void *ky_works_block(ky_works *w);
-void ky_works_give_back(ky_works *w, void *block);
 
 /** Puts a stream behind those that are ready. */
 void ky_works_ready(ky_works *w, ky_stream *s);

@@ -58,6 +58,11 @@ check_PROGRAMS += tests/daemon/test_reorder
 tests_daemon_test_reorder_SOURCES = tests/daemon/test_reorder.c
 tests_daemon_test_reorder_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_reorder_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/daemon/test_works
+tests_daemon_test_works_SOURCES = tests/daemon/test_works.c
+tests_daemon_test_works_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_works_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 endif
 
 # The manual pages are what mandoc wants them to be.
