@@ -145,7 +145,7 @@ void ky_accept_leave_out(ky_accept *a, const ky_record *r)
 void ky_accept_live(ky_accept *a, uint64_t pos)
 {
     a->routed = a->routed > pos ? a->routed : pos;
-    a->books.streams.era_pos = a->p->live_from;
+    atomic_store(&a->p->era_pos, a->p->live_from);
 }
 
 uint64_t ky_accept_imported(const ky_accept *a, int model)

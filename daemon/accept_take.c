@@ -160,7 +160,8 @@ static void watch_clock(ky_accept *a)
     a->apart_us = apart;
     if (step > -STEP_US && step < STEP_US)
         return;
-    ky_roster_new_era(&a->books.streams, ky_journal_end(a->p->journal));
+    ky_roster_new_era(&a->books.streams);
+    atomic_store(&a->p->era_pos, ky_journal_end(a->p->journal));
     snprintf(detail, sizeof(detail), "the time of day was set by %.3f s", (double)step / 1e6);
     ky_accept_tell(a, "warn", "clock", "step", detail);
     KY_COUNT(a->p->count.clock_steps);

@@ -68,6 +68,7 @@ struct ky_pipeline {
     ky_serving *serving;      /* [classes] */
     bool *holds;        /* [classes]: holes or gaps of theirs are filled with the last values */
     uint64_t live_from; /* records before this position are replayed, not published */
+    _Atomic uint64_t era_pos;  /* arrivals before and behind it are not to be compared */
     _Atomic uint32_t *current; /* [models]: the version that took over last, for those who ask */
     int lock_fd;
     ky_served served;

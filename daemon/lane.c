@@ -204,6 +204,7 @@ static void restore_numbers(ky_stream *s, const ky_row_state *row)
     s->pos = row->pos;
     s->ts_us = row->ts_us;
     s->ended = row->ended;
+    s->lags = row->lags;
     if (s->aside == NULL && row->seq_high == KY_NONE && row->epoch == 0 && row->file_first == 0)
         return;
     ky_aside *a = ky_stream_set_aside(s);

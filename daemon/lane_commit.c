@@ -54,9 +54,18 @@ void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r)
     make_dirty(l, s);
 }
 
+void ky_lane_move(const ky_lane *l, ky_stream *s, uint64_t pos)
+{
+    uint64_t era = atomic_load(&l->p->era_pos);
+
+    s->lags |= s->pos <= era && pos > era;
+    s->pos = pos;
+}
+
 void ky_lane_applied(ky_lane *l, ky_stream *s, const ky_record *r)
 {
-    s->pos = ky_record_end(r);
+    ky_lane_move(l, s, ky_record_end(r));
+    s->lags &= r->type != KY_REC_SAMPLE;
     if (l->needed < s->pos)
         l->needed = s->pos;
 }

@@ -122,6 +122,8 @@ void ky_lane_begin_clock(ky_lane *l);
 /** Before a stream's row changes: it has a row, a state to save, and its state0 in this file.
  *  @param r  its record, which names it; may be another's if it has its row */
 void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r);
+/** The stream's position goes on, though no sample of its own lies there. */
+void ky_lane_move(const ky_lane *l, ky_stream *s, uint64_t pos);
 /** The stream's position goes behind the record. */
 void ky_lane_applied(ky_lane *l, ky_stream *s, const ky_record *r);
 void ky_lane_wait_for_writer(ky_lane *l);

@@ -60,7 +60,7 @@ static void catch_up(ky_lane *l, ky_stream *s, const ky_record *r)
         behind = pos > behind ? pos : behind;
         KY_COUNT(l->p->count.resets);
     }
-    s->pos = behind;
+    ky_lane_move(l, s, behind);
 }
 
 typedef struct reading {

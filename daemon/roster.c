@@ -176,10 +176,9 @@ void ky_roster_used(ky_roster *t, ky_known *k, uint64_t pos)
     join(by_use(t), line_of(t, k), row);
 }
 
-void ky_roster_new_era(ky_roster *t, uint64_t pos)
+void ky_roster_new_era(ky_roster *t)
 {
     t->era = t->era % KY_ERA_MAX + 1;
-    t->era_pos = pos;
 }
 
 static int by_pos(const void *a, const void *b)

@@ -58,9 +58,8 @@ typedef struct ky_roster {
     ky_heard *heard; /* NULL: no class has an end_after */
     uint32_t cap;
     uint32_t next_id;
-    uint32_t era;     /* from 1; arrivals of different eras are not to be compared */
-    uint64_t era_pos; /* records from here on are of this one */
-    ky_using *using;  /* [classes] */
+    uint32_t era;    /* from 1; arrivals of different eras are not to be compared */
+    ky_using *using; /* [classes] */
 } ky_roster;
 
 /** @param holds  [classes] whether the last values are kept. KY_ENOMEM. */
@@ -90,7 +89,7 @@ uint32_t ky_roster_count(const ky_roster *t, int class_);
 /** A record of it was taken, which ends at pos. */
 void ky_roster_used(ky_roster *t, ky_known *k, uint64_t pos);
 /** Arrivals from here on are not to be compared with those before. */
-void ky_roster_new_era(ky_roster *t, uint64_t pos);
+void ky_roster_new_era(ky_roster *t);
 /** Puts all in the order of their last records, none of them used just once: the start. */
 void ky_roster_sort(ky_roster *t);
 /** The stream of the class that is to leave memory first; NULL: it has none. */

@@ -71,6 +71,7 @@ static ky_row_state row_of(ky_unit *u, const ky_stream *s, const ky_strand *d, b
         .seq_mask = a->window.mask,
         .ts_us = s->ts_us,
         .ended = s->ended,
+        .lags = s->lags,
         .sweep = first && s->leftover,
         .layout = ky_plan_layout(w->plan),
         .file_first = (int64_t)a->file_first,

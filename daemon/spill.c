@@ -205,6 +205,12 @@ static void restore_held(ky_spill *s, ky_known *k, const ky_saved_stream *saved,
         memcpy(ky_roster_hold(s->t, k, (size_t)features), held, (size_t)features * sizeof(float));
 }
 
+/* Its position alone does not say: a label moves it, too, and a swap that begins all anew. */
+static bool sampled_in_era(const ky_spill *s, const ky_row_state *row)
+{
+    return row->pos > atomic_load(&s->p->era_pos) && !row->lags;
+}
+
 static ky_known *restore(ky_spill *s, const ky_saved_stream *saved, int class_)
 {
     size_t len = strlen(saved->name);
@@ -220,7 +226,7 @@ static ky_known *restore(ky_spill *s, const ky_saved_stream *saved, int class_)
     k->high = saved->row.seq_high;
     k->mask = saved->row.seq_mask;
     k->pos = saved->row.pos;
-    k->era = saved->row.pos > s->t->era_pos ? s->t->era : 0;
+    k->era = sampled_in_era(s, &saved->row) ? s->t->era : 0;
     restore_held(s, k, saved, class_);
     return k;
 }

@@ -70,6 +70,7 @@ typedef struct ky_stream {
     bool ended : 1;       /* the next sample starts from zeros */
     bool dirty : 1;       /* its states are newer than what was handed to the writer */
     bool leftover : 1;    /* results.db has rows of it that are older, of models it has no longer */
+    bool lags : 1;        /* its last sample came before the era that its position lies in */
     uint32_t kept;        /* bytes of its states in memory */
     uint32_t first, last; /* slots of its waiting records */
     ky_strand strand;     /* under its first model */

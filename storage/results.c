@@ -42,8 +42,8 @@ static const char *const statements[KY_SQL_N] = {
                       " WHERE level = 1 ORDER BY series, n",
     [KY_SQL_SETTLED] = "DELETE FROM runs WHERE level = 1",
     [KY_SQL_STATE] =
-        "INSERT INTO states (" STATE_COLUMNS ", " HEALTH_COLUMNS ")"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        "INSERT INTO states (" STATE_COLUMNS ", " HEALTH_COLUMNS ", lags)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
         " ON CONFLICT (stream, model) DO UPDATE SET version = excluded.version, n = excluded.n,"
         " start_n = excluded.start_n, epoch = excluded.epoch, pos = excluded.pos,"
         " seq_high = excluded.seq_high, seq_mask = excluded.seq_mask, ts = excluded.ts,"
@@ -52,7 +52,7 @@ static const char *const statements[KY_SQL_N] = {
         " largest = excluded.largest, saturated = excluded.saturated, steps = excluded.steps,"
         " written = excluded.written, quarantines = excluded.quarantines,"
         " quarantined = excluded.quarantined, quarantined_n = excluded.quarantined_n,"
-        " quarantined_from = excluded.quarantined_from",
+        " quarantined_from = excluded.quarantined_from, lags = excluded.lags",
     [KY_SQL_SWEEP_STATES] = "DELETE FROM states WHERE stream = ? AND pos < ?",
     [KY_SQL_STATE0] =
         "INSERT INTO states0 (" STATE_COLUMNS ", file) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -324,6 +324,7 @@ static int put_state(const commit *c, const void *row)
 
     bind_state(c, s, p);
     bind_health(s, &p->health);
+    sqlite3_bind_int(s, 25, p->lags);
     int rc = ky_results_run(c->r, s, "writing a state", c->err);
 
     return rc == KY_OK && p->sweep ? sweep_states(c, p) : rc;

@@ -60,12 +60,13 @@ typedef struct ky_row_state { /* a stream under one of its models: state, positi
     uint64_t seq_mask;
     int64_t ts_us; /* of the last sample */
     bool ended;    /* the next sample starts from zeros */
+    bool lags;     /* the last sample came before the era of arrivals that pos lies in */
     bool sweep;    /* the stream's rows of an older position go: of models that left its class */
     uint64_t layout;
     ky_span blob;         /* model state, bytes as the plan defines them */
     ky_span extra;        /* the lane's own, opaque: last answer's label, last values */
     int64_t file_first;   /* journal file in which state0 was last taken */
-    ky_row_health health; /* not of a ky_row_state0 */
+    ky_row_health health; /* not of a ky_row_state0; nor lags */
 } ky_row_state;
 
 typedef struct ky_row_part { /* what a stretch of a model's states is, by their layout */

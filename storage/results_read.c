@@ -106,11 +106,13 @@ static int stream_row(sqlite3_stmt *s, void *arg, ky_err *err)
     v.extra = sqlite3_column_blob(s, 15);
     v.extra_len = (size_t)sqlite3_column_bytes(s, 15);
     v.row.file_first = sqlite3_column_int64(s, 16);
-    if (sqlite3_column_count(s) > 17)
+    if (sqlite3_column_count(s) > 17) {
         v.row.health = (ky_row_health){ .quarantines = sqlite3_column_int64(s, 17),
                                         .quarantined_us = ky_column_time(s, 18),
                                         .quarantined_n = sqlite3_column_int64(s, 19),
                                         .quarantined_from = sqlite3_column_int64(s, 20) };
+        v.row.lags = sqlite3_column_int(s, 21) != 0;
+    }
     return f->fn(&v, f->arg, err);
 }
 

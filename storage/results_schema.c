@@ -401,12 +401,14 @@ static const char views_4[] =
 
 /* clang-format on */
 
+/* lags: the last sample came before the era of arrivals (a start of kymod, a step of the host's
+ * clock) that pos lies in */
+static const char lags_5[] = "ALTER TABLE states ADD COLUMN lags INTEGER NOT NULL DEFAULT 0;";
+
 /* Migration i brings version i to i + 1: each is a list of scripts. */
 static const char *const migrations[][4] = {
-    { tables_1, views_1, NULL },
-    { health_2, NULL },
-    { answers_3, move_3, views_3, NULL },
-    { strands_4, views_4, NULL },
+    { tables_1, views_1, NULL },  { health_2, NULL }, { answers_3, move_3, views_3, NULL },
+    { strands_4, views_4, NULL }, { lags_5, NULL },
 };
 
 enum { SCHEMA = sizeof(migrations) / sizeof(*migrations) };

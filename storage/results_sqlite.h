@@ -18,9 +18,9 @@ enum { KY_ANSWER_COLUMNS = 14, KY_ANSWERS_AT_ONCE = 16 };
     "t.model, t.version, t.n, t.start_n, t.epoch, t.pos, t.seq_high, t.seq_mask, t.ts, t.ended,"   \
     " t.layout, t.state, t.extra, t.file_first"
 
-/* Behind them: what the lane needs of its health. */
+/* Behind them, of states only: what the lane needs of its health, and `lags`. */
 #define KY_SQL_HEALTH_COLUMNS                                                                      \
-    "coalesce(t.quarantines, 0), t.quarantined, t.quarantined_n, t.quarantined_from"
+    "coalesce(t.quarantines, 0), t.quarantined, t.quarantined_n, t.quarantined_from, t.lags"
 
 /* Streams with what is committed of them, for ky_saved_stream. */
 #define KY_SQL_SAVED_STREAMS                                                                       \

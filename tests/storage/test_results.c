@@ -793,7 +793,7 @@ static void the_schema_is_strict_and_has_its_version(void **state)
                   "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'"
                   " AND NOT strict AND name NOT LIKE 'sqlite_%'",
                   "0\n");
-    assert_answer(f, "SELECT max(version) FROM schema_version", "4\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "5\n");
 }
 
 static void the_identity_stays(void **state)
@@ -908,7 +908,7 @@ static void a_database_of_the_second_schema_is_brought_up_to_date(void **state)
              src != NULL ? src : ".");
     assert_int_equal(system(command), 0);
     open_results(f);
-    assert_answer(f, "SELECT max(version) FROM schema_version", "4\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "5\n");
     assert_ok(ky_results_each_stream(f->r, see_old_stream, &streams, &err), err);
     assert_int_equal(streams, 2);
     assert_ok(ky_results_each_state0(f->r, 5016, "all", see_old_state0, &pos, &err), err);
@@ -960,7 +960,7 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
     char *states = ask(f, "SELECT stream, n, hex(state), hex(extra) FROM states");
 
     open_results(f);
-    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n3\n4\n");
+    assert_answer(f, "SELECT version FROM schema_version", "1\n2\n3\n4\n5\n");
     assert_answer(f, "SELECT stream, n, hex(state), hex(extra) FROM states", states);
     assert_answer(f,
                   "SELECT stream, n, bytes, health, rms IS NULL, state_steps IS NULL, quarantines"
@@ -968,7 +968,7 @@ static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
                   "pump-1,2,192,ok,1,1,0\npump-2,1,192,ok,1,1,0\n");
     ky_results_close(f->r);
     open_results(f); /* there is nothing left to do */
-    assert_answer(f, "SELECT max(version) FROM schema_version", "4\n");
+    assert_answer(f, "SELECT max(version) FROM schema_version", "5\n");
     free(states);
 }
 
