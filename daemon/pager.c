@@ -159,6 +159,7 @@ int ky_pager_new(ky_pipeline *p, ky_pager **ret, ky_err *err)
         ky_pager_free(g);
         return rc;
     }
+    ky_results_keep_few_pages(g->r);
     *ret = g;
     return KY_OK;
 }

@@ -12,16 +12,6 @@
 
 /* -- positions -- */
 
-static int highest_stream(const ky_saved_stream *s, void *arg, ky_err *err)
-{
-    ky_recovery *v = arg;
-
-    (void)err;
-    if (s->model != NULL && s->row.pos > v->high)
-        v->high = s->row.pos;
-    return 0;
-}
-
 static int highest_source(const char *source, const char *key, const uint8_t session[16],
                           int64_t number, void *arg, ky_err *err)
 {
@@ -39,9 +29,8 @@ int ky_recover_positions(ky_recovery *v, ky_err *err)
 {
     int rc = ky_results_low_water(v->r, &v->low, err);
 
-    v->high = v->low;
     if (rc == KY_OK)
-        rc = ky_results_each_stream(v->r, highest_stream, v, err);
+        rc = ky_results_high_water(v->r, &v->high, err);
     if (rc == KY_OK)
         rc = ky_results_each_source(v->r, highest_source, v, err);
     return rc;
@@ -161,14 +150,21 @@ int ky_recover_state(ky_pipeline *p, const ky_saved_stream *s, int class_, ky_er
     return ky_lane_restore(p->lanes[s->row.stream % (uint32_t)p->n_lanes], s, class_, nth, v, err);
 }
 
-typedef struct where {
+/* Who reads the states back: the accept stage, all streams' numbers, and each lane its own
+ * streams', all side by side, each from a connection of its own. They see the same rows in the same
+ * order, so what one finds is to be in memory the other does, too. */
+typedef struct reader {
     ky_pipeline *p;
-    ky_recovery *v;
-    uint64_t *since; /* [classes]: of records before this a stream is not in memory */
-    uint64_t next;   /* behind the stream of the last row, ... */
-    bool in_memory;  /* ... which is */
+    const uint64_t *since; /* [classes]: of records before this a stream is not in memory */
+    int lane;              /* -1: the accept stage */
+    pthread_t thread;
+    bool started;
+    uint64_t next;  /* behind the stream of the last row, ... */
+    bool in_memory; /* ... which is */
     uint64_t damaged, left;
-} where;
+    int rc;
+    ky_err err;
+} reader;
 
 static int class_of(const ky_config *cfg, const char *name)
 {
@@ -180,67 +176,121 @@ static int class_of(const ky_config *cfg, const char *name)
 
 static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
 {
-    where *w = arg;
-    int class_ = class_of(w->p->cfg, s->class_name);
+    reader *g = arg;
+    const ky_config *cfg = g->p->cfg;
+    int class_ = class_of(cfg, s->class_name);
     uint64_t pos = s->model != NULL ? s->row.pos : 0;
-    bool first = s->row.stream >= w->next; /* of its rows, one for each of its models */
+    bool first = s->row.stream >= g->next; /* of its rows, one for each of its models */
     ky_err why = { 0 };
 
     (void)err;
-    if (first) {
-        w->in_memory = class_ >= 0 && (w->since[class_] == 0 || pos > w->since[class_]);
-        if (class_ >= 0)
-            KY_COUNT(w->p->count.streams);
+    if (first)
+        g->in_memory = class_ >= 0 && (g->since[class_] == 0 || pos > g->since[class_]);
+    g->next = (uint64_t)s->row.stream + 1;
+    if (g->lane >= 0) {
+        if (g->in_memory && ky_recover_state(g->p, s, class_, &why) < 0 && g->damaged++ < 10)
+            ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
+                   "its state cannot be used, it starts from zeros: %s", why.text);
+        return KY_OK;
     }
-    if (first || w->in_memory)
-        ky_accept_restore_stream(w->p->accept, s, class_, w->in_memory);
-    w->next = (uint64_t)s->row.stream + 1;
-    w->left +=
-        class_ >= 0 && s->model != NULL && ky_class_nth(&w->p->cfg->classes[class_], s->model) < 0;
-    if (w->in_memory && ky_recover_state(w->p, s, class_, &why) < 0 && w->damaged++ < 10)
-        ky_log(KY_WARN, "recover", KY_OBJECT("stream", s->name),
-               "its state cannot be used, it starts from zeros: %s", why.text);
+    if (first || g->in_memory)
+        ky_accept_restore_stream(g->p->accept, s, class_, g->in_memory);
+    if (first && class_ >= 0)
+        KY_COUNT(g->p->count.streams);
+    g->left += class_ >= 0 && s->model != NULL && ky_class_nth(&cfg->classes[class_], s->model) < 0;
     return KY_OK;
+}
+
+static void *read_states(void *arg)
+{
+    reader *g = arg;
+    ky_results *r;
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/results.db", g->p->cfg->state_dir);
+    g->rc = ky_results_open(path, false, &r, &g->err);
+    if (g->rc < 0)
+        return NULL;
+    ky_results_keep_few_pages(r);
+    g->rc = g->lane < 0 ? ky_results_each_stream(r, restore_stream, g, &g->err)
+                        : ky_results_each_stream_of(r, (uint32_t)g->p->n_lanes, (uint32_t)g->lane,
+                                                    restore_stream, g, &g->err);
+    ky_results_close(r);
+    return NULL;
+}
+
+/* g[0] is the accept stage's, on this thread. */
+static int read_all_states(reader *g, int n, ky_err *err)
+{
+    int rc = KY_OK;
+
+    for (int i = 1; rc == KY_OK && i < n; i++) {
+        rc = ky_core_thread(&g[i].thread, "kymod-recover", read_states, &g[i], err);
+        g[i].started = rc == KY_OK;
+    }
+    if (rc == KY_OK)
+        read_states(&g[0]);
+    for (int i = 0; i < n; i++) {
+        if (g[i].started)
+            pthread_join(g[i].thread, NULL);
+        if (rc == KY_OK && (rc = g[i].rc) < 0 && err != NULL)
+            *err = g[i].err;
+    }
+    return rc;
+}
+
+static void tell_of_states(ky_pipeline *p, uint64_t damaged, uint64_t left)
+{
+    if (damaged > 0) {
+        char detail[80];
+
+        snprintf(detail, sizeof(detail), "%llu streams start from zeros",
+                 (unsigned long long)damaged);
+        ky_log(KY_WARN, "recover", NULL, "%s", detail);
+        ky_accept_event(p->accept, "warn", "states", "not usable", detail);
+    }
+    if (left > 0)
+        ky_log(
+            KY_NOTICE, "recover", NULL,
+            "%llu states are of models that do not answer their class any more; each goes when its "
+            "stream is next committed",
+            (unsigned long long)left);
 }
 
 static int restore_source(const char *source, const char *key, const uint8_t session[16],
                           int64_t number, void *arg, ky_err *err)
 {
-    where *w = arg;
+    ky_pipeline *p = arg;
 
-    return ky_accept_restore_source(w->p->accept, source, key, session, number, err);
+    return ky_accept_restore_source(p->accept, source, key, session, number, err);
 }
 
 int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
 {
-    where w = { .p = p, .v = v, .since = calloc((size_t)p->cfg->n_classes + 1, sizeof(uint64_t)) };
-    int rc = w.since == NULL ? ky_fail(err, KY_ENOMEM, "no memory") : KY_OK;
+    int n = p->n_lanes + 1, rc = KY_OK;
+    uint64_t *since = calloc((size_t)p->cfg->n_classes + 1, sizeof(*since)), damaged = 0;
+    reader *g = calloc((size_t)n, sizeof(*g));
 
+    if (since == NULL || g == NULL)
+        rc = ky_fail(err, KY_ENOMEM, "no memory");
     for (int c = 0; rc == KY_OK && c < p->cfg->n_classes; c++)
         rc = ky_results_used_since(v->r, p->cfg->classes[c].name, p->cfg->classes[c].max_streams,
-                                   &w.since[c], err);
+                                   &since[c], err);
     for (int i = 0; i < p->cfg->n_models; i++)
         for (int l = 0; l < p->n_lanes; l++)
             ky_lane_set_version(p->lanes[l],
                                 ky_served_find(&p->served, i, atomic_load(&p->current[i])));
+    for (int i = 0; rc == KY_OK && i < n; i++)
+        g[i] = (reader){ .p = p, .since = since, .lane = i - 1 };
     if (rc == KY_OK)
-        rc = ky_results_each_stream(v->r, restore_stream, &w, err);
-    free(w.since);
-    if (w.damaged > 0) {
-        char detail[80];
-
-        snprintf(detail, sizeof(detail), "%llu streams start from zeros",
-                 (unsigned long long)w.damaged);
-        ky_log(KY_WARN, "recover", NULL, "%s", detail);
-        ky_accept_event(p->accept, "warn", "states", "not usable", detail);
-    }
-    if (w.left > 0)
-        ky_log(
-            KY_NOTICE, "recover", NULL,
-            "%llu states are of models that do not answer their class any more; each goes when its "
-            "stream is next committed",
-            (unsigned long long)w.left);
-    return rc < 0 ? rc : ky_results_each_source(v->r, restore_source, &w, err);
+        rc = read_all_states(g, n, err);
+    for (int i = 0; rc == KY_OK && i < n; i++)
+        damaged += g[i].damaged;
+    if (rc == KY_OK)
+        tell_of_states(p, damaged, g[0].left);
+    free(since);
+    free(g);
+    return rc < 0 ? rc : ky_results_each_source(v->r, restore_source, p, err);
 }
 
 /* -- the tail -- */

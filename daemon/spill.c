@@ -403,6 +403,7 @@ int ky_spill_new(ky_pipeline *p, ky_roster *t, void (*leave)(void *arg, const ky
         ky_spill_free(s);
         return rc;
     }
+    ky_results_keep_few_pages(s->r);
     *ret = s;
     return KY_OK;
 }

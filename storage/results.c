@@ -76,6 +76,9 @@ static const char *const statements[KY_SQL_N] = {
     [KY_SQL_LOW_WATER] =
         "INSERT INTO positions (source, key, number) VALUES ('', 'low water', ?)"
         " ON CONFLICT (source, key) DO UPDATE SET number = max(number, excluded.number)",
+    [KY_SQL_HIGH_WATER] =
+        "INSERT INTO positions (source, key, number) VALUES ('', 'high water', ?)"
+        " ON CONFLICT (source, key) DO UPDATE SET number = max(number, excluded.number)",
     [KY_SQL_SWAP] = "INSERT INTO swaps (model, pos, version, hash) VALUES (?,?,?,?)",
     [KY_SQL_SERIES_OF] = "SELECT id FROM series WHERE stream = ? AND role = 'live' ORDER BY n DESC",
     [KY_SQL_NEWEST_STEPS] =
@@ -215,6 +218,11 @@ int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *
     }
     *ret = r;
     return KY_OK;
+}
+
+void ky_results_keep_few_pages(ky_results *r)
+{
+    sqlite3_exec(r->db, "PRAGMA cache_size = -1024", NULL, NULL, NULL); /* a failure costs memory */
 }
 
 void ky_results_close(ky_results *r)
@@ -472,12 +480,28 @@ static int trim(const commit *c, enum ky_statement which, int64_t keep, const ch
     return ky_results_run(c->r, s, doing, c->err);
 }
 
+/* So that a start need not look at all states for it. */
+static int put_high_water(const commit *c)
+{
+    const ky_unit *u = c->u;
+    uint64_t high = 0;
+
+    for (uint32_t i = 0; i < u->states.n; i++)
+        high = u->states.row[i].pos > high ? u->states.row[i].pos : high;
+    if (high == 0)
+        return KY_OK;
+    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_HIGH_WATER);
+
+    sqlite3_bind_int64(s, 1, (int64_t)high);
+    return ky_results_run(c->r, s, "writing the highest position", c->err);
+}
+
 static int put_numbers(const commit *c)
 {
     const ky_unit *u = c->u;
-    int rc = KY_OK;
+    int rc = put_high_water(c);
 
-    if (u->rejects.n > 0 && u->keep_rejects > 0)
+    if (rc == KY_OK && u->rejects.n > 0 && u->keep_rejects > 0)
         rc = trim(c, KY_SQL_TRIM_REJECTS, u->keep_rejects, "bounding the rejects");
     if (rc == KY_OK && u->events.n > 0)
         rc = trim(c, KY_SQL_TRIM_EVENTS, KY_KEEP_EVENTS, "bounding the events");

@@ -181,6 +181,10 @@ bool ky_unit_empty(const ky_unit *u);
 int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *err);
 void ky_results_close(ky_results *r);
 
+/** This connection reads here and there, or everything once: it keeps a megabyte of pages in place
+ * of the writer's many. */
+void ky_results_keep_few_pages(ky_results *r);
+
 /** All of the unit in one transaction; plain INSERT: a prediction that exists is KY_ECORRUPT. On
  * any failure nothing of it is there. -ENOSPC: the disk is full. */
 int ky_results_commit(ky_results *r, const ky_unit *u, ky_err *err);
@@ -203,6 +207,10 @@ typedef struct ky_saved_stream {
 int ky_results_each_stream(ky_results *r,
                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                            ky_err *err);
+/** The same of every nth stream alone: those whose number leaves `rest` when divided by n. */
+int ky_results_each_stream_of(ky_results *r, uint32_t n, uint32_t rest,
+                              int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
+                              void *arg, ky_err *err);
 /** One stream, by name or number: as above, or fn is not called at all if there is none. */
 int ky_results_stream_named(ky_results *r, const char *class_name, const char *name, size_t len,
                             int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
@@ -226,6 +234,8 @@ int ky_results_model_at(ky_results *r, const char *model, uint64_t pos, uint32_t
                         uint64_t *ret_hash, ky_err *err);
 /** The highest low-water mark committed; 0 if none. */
 int ky_results_low_water(ky_results *r, uint64_t *ret, ky_err *err);
+/** The highest position that a stream's row has ever had; 0 if none. */
+int ky_results_high_water(ky_results *r, uint64_t *ret, ky_err *err);
 /** The database's own random id, made with it. */
 int ky_results_uuid(ky_results *r, char ret[37], ky_err *err);
 /** Whether every stream has applied everything before pos (A6): the low-water mark says so. Rows of

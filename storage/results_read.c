@@ -127,6 +127,21 @@ int ky_results_each_stream(ky_results *r,
     return rc == KY_OK ? each(r, s, stream_row, &f, "reading the states", err) : rc;
 }
 
+int ky_results_each_stream_of(ky_results *r, uint32_t n, uint32_t rest,
+                              int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err),
+                              void *arg, ky_err *err)
+{
+    stream_fn f = { fn, arg };
+    sqlite3_stmt *s;
+    int rc = prepare(r, KY_SQL_SAVED_STREAMS " WHERE s.id % ? = ? ORDER BY s.id", &s, err);
+
+    if (rc != KY_OK)
+        return rc;
+    sqlite3_bind_int64(s, 1, n);
+    sqlite3_bind_int64(s, 2, rest);
+    return each(r, s, stream_row, &f, "reading the states", err);
+}
+
 int ky_results_stream_named(ky_results *r, const char *class_name, const char *name, size_t len,
                             int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                             ky_err *err)
@@ -160,10 +175,12 @@ int ky_results_used_since(ky_results *r, const char *class_name, int64_t most, u
                           ky_err *err)
 {
     sqlite3_stmt *s;
+    /* Nothing is sorted where there are not so many. */
     int rc = prepare(r,
-                     "SELECT coalesce(max(t.pos), 0) AS used FROM streams s"
-                     " LEFT JOIN states t ON t.stream = s.id WHERE s.class = ?"
-                     " GROUP BY s.id ORDER BY used DESC LIMIT 1 OFFSET ?",
+                     "SELECT (SELECT coalesce(max(t.pos), 0) AS used FROM streams s"
+                     "        LEFT JOIN states t ON t.stream = s.id WHERE s.class = ?1"
+                     "        GROUP BY s.id ORDER BY used DESC LIMIT 1 OFFSET ?2)"
+                     " WHERE EXISTS (SELECT 1 FROM streams WHERE class = ?1 LIMIT 1 OFFSET ?2)",
                      &s, err);
 
     *ret = 0;
@@ -246,6 +263,19 @@ int ky_results_low_water(ky_results *r, uint64_t *ret, ky_err *err)
 
     *ret = 0;
     return rc == KY_OK ? each(r, s, number_row, ret, "reading the low-water mark", err) : rc;
+}
+
+int ky_results_high_water(ky_results *r, uint64_t *ret, ky_err *err)
+{
+    sqlite3_stmt *s;
+    /* A database from before it was written down has all of it in its states. */
+    int rc = prepare(r,
+                     "SELECT coalesce((SELECT number FROM positions WHERE source = ''"
+                     " AND key = 'high water'), (SELECT max(pos) FROM states), 0)",
+                     &s, err);
+
+    *ret = 0;
+    return rc == KY_OK ? each(r, s, number_row, ret, "reading the highest position", err) : rc;
 }
 
 int ky_results_applied(ky_results *r, uint64_t pos, bool *ret, ky_err *err)

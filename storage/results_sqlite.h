@@ -55,6 +55,7 @@ enum ky_statement {
     KY_SQL_TRIM_EVENTS,
     KY_SQL_POSITION,
     KY_SQL_LOW_WATER,
+    KY_SQL_HIGH_WATER,
     KY_SQL_SWAP,
     KY_SQL_SERIES_OF,
     KY_SQL_NEWEST_STEPS,

@@ -495,6 +495,82 @@ static void the_low_water_mark_only_rises(void **state)
     assert_false(applied);
 }
 
+static int shell(const char *path, const char *sql);
+static void need_shell(void);
+
+static uint64_t high_water(fixture *f)
+{
+    ky_err err = { 0 };
+    uint64_t high = 1;
+
+    assert_ok(ky_results_high_water(f->r, &high, &err), err);
+    return high;
+}
+
+static void the_highest_position_of_all_states_is_known(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(high_water(f), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint64_t pos[] = { 700, 900, 800 };
+
+        add_stream(f, i, (const char *[]){ "a", "b", "c" }[i]);
+        fill_state(f, KY_ADD(&f->u.states), i, 41)->pos = pos[i];
+        commit(f);
+    }
+    assert_int_equal(high_water(f), 900);
+    /* as in a database that was written before it was noted */
+    need_shell();
+    assert_int_equal(shell(f->path, "DELETE FROM positions"), 0);
+    assert_int_equal(high_water(f), 900);
+}
+
+static int see_id(const ky_saved_stream *s, void *arg, ky_err *err)
+{
+    uint32_t *sum = arg;
+
+    (void)err;
+    *sum = *sum * 10 + s->row.stream + (s->model != NULL ? 5 : 0);
+    return 0;
+}
+
+static void every_nth_stream_is_read_alone(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    uint32_t ids = 0;
+
+    for (uint32_t i = 0; i < 5; i++)
+        add_stream(f, i, (const char *[]){ "a", "b", "c", "d", "e" }[i]);
+    fill_state(f, KY_ADD(&f->u.states), 1, 41);
+    fill_state(f, KY_ADD(&f->u.states), 2, 41);
+    commit(f);
+    assert_ok(ky_results_each_stream_of(f->r, 2, 0, see_id, &ids, &err), err);
+    assert_int_equal(ids, 74); /* 0, 2 with a state, 4 */
+    assert_ok(ky_results_each_stream_of(f->r, 2, 1, see_id, &ids, &err), err);
+    assert_int_equal(ids, 7463);
+}
+
+static void only_where_there_are_more_some_are_older(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    uint64_t since = 1;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        add_stream(f, i, (const char *[]){ "a", "b", "c" }[i]);
+        fill_state(f, KY_ADD(&f->u.states), i, 41)->pos = 10 * (i + 1);
+    }
+    commit(f);
+    assert_ok(ky_results_used_since(f->r, "vibration", 3, &since, &err), err);
+    assert_int_equal(since, 0);
+    assert_ok(ky_results_used_since(f->r, "vibration", 2, &since, &err), err);
+    assert_int_equal(since, 10);
+    assert_ok(ky_results_used_since(f->r, "other", 1, &since, &err), err);
+    assert_int_equal(since, 0);
+}
+
 static void the_model_at_a_position_is_the_last_swapped_before_it(void **state)
 {
     fixture *f = *state;
@@ -1444,6 +1520,9 @@ int main(void)
         TEST(states_before_a_file_are_kept_until_dropped),
         TEST(a_sources_position_is_the_last_committed),
         TEST(the_low_water_mark_only_rises),
+        TEST(the_highest_position_of_all_states_is_known),
+        TEST(every_nth_stream_is_read_alone),
+        TEST(only_where_there_are_more_some_are_older),
         TEST(the_model_at_a_position_is_the_last_swapped_before_it),
         TEST(rejects_are_bounded_and_the_oldest_go),
         TEST(events_are_bounded_and_the_oldest_go),
