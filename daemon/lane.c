@@ -66,6 +66,8 @@ static void apply_swap(ky_lane *l, const ky_record *r)
         l->reset_to[model] = v;
         reset_all(l, v, r);
     }
+    for (int c = 0; c < l->p->cfg->n_classes; c++)
+        ky_works_sweep(&l->works[c], v);
 }
 
 /* Everything before the fence is applied: pass it. */
@@ -182,7 +184,7 @@ static int restore_strand(ky_lane *l, ky_stream *s, int nth, const ky_saved_stre
         !ky_plan_state_ok(w->plan, saved->blob, saved->blob_len))
         return ky_fail(err, KY_EFORMAT, "its state is not one of %s@%u's", saved->model,
                        saved->row.version);
-    d->works = w;
+    ky_works_own(w, d);
     d->zero_n = x.is.zero_n;
     d->cut = x.is.cut;
     if (ky_pager_full(l->pager, w->state_bytes))

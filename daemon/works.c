@@ -38,14 +38,31 @@ ky_works *ky_works_of(ky_works **list, ky_blocks **blocks, const ky_version *v, 
     return w;
 }
 
+static void works_free(ky_works *w)
+{
+    ky_wave_free(w->wave);
+    free(w->y);
+    free(w->backup);
+    free(w);
+}
+
 void ky_works_free(ky_works *list)
 {
     for (ky_works *w = list, *next; w != NULL; w = next) {
         next = w->next;
-        ky_wave_free(w->wave);
-        free(w->y);
-        free(w->backup);
-        free(w);
+        works_free(w);
+    }
+}
+
+void ky_works_sweep(ky_works **list, const ky_version *now)
+{
+    for (ky_works *w; (w = *list) != NULL;) {
+        if (w->v->model != now->model || w->v == now || w->strands > 0) {
+            list = &w->next;
+            continue;
+        }
+        *list = w->next;
+        works_free(w);
     }
 }
 
@@ -61,17 +78,25 @@ void ky_works_ready(ky_works *w, ky_stream *s)
 
 static void drop(ky_strand *d)
 {
+    if (d->works != NULL)
+        d->works->strands--;
     if (d->state != NULL)
         ky_blocks_give(d->works->blocks, d->state);
     d->works = NULL;
     d->state = NULL;
 }
 
+void ky_works_own(ky_works *w, ky_strand *d)
+{
+    drop(d);
+    d->works = w;
+    w->strands++;
+}
+
 void ky_works_zero(ky_works *w, ky_strand *d, int64_t next_n)
 {
     if (d->works != w || d->state == NULL) {
-        drop(d);
-        d->works = w;
+        ky_works_own(w, d);
         d->state = ky_blocks_take(w->blocks);
     }
     ky_plan_zero(w->plan, d->state);

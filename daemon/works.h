@@ -19,6 +19,7 @@ typedef struct ky_works {
     ky_stream *first, *last; /* ready streams */
     float *y;                /* [max_wave, outputs] */
     char *backup;            /* [max_wave] states before the step */
+    size_t strands;          /* that belong to it, with a state in memory or without */
     bool described;          /* the unit being filled, or one before, says what its states are */
     struct ky_works *next;
 } ky_works;
@@ -30,6 +31,9 @@ ky_works *ky_works_of(ky_works **list, ky_blocks **blocks, const ky_version *v, 
                       int max_wave);
 /** All of a list. */
 void ky_works_free(ky_works *list);
+/** A version took over: those of its model's others that no strand belongs to go. No stream is
+ *  ready. */
+void ky_works_sweep(ky_works **list, const ky_version *now);
 
 /** Puts a stream behind those that are ready. */
 void ky_works_ready(ky_works *w, ky_stream *s);
@@ -37,6 +41,8 @@ void ky_works_ready(ky_works *w, ky_stream *s);
 /** The state becomes that of a stream that has seen nothing, of this version, before step next_n.
  */
 void ky_works_zero(ky_works *w, ky_strand *d, int64_t next_n);
+/** The strand, which has no state, belongs to it. */
+void ky_works_own(ky_works *w, ky_strand *d);
 /** The strand is one that never had a sample, and no state. */
 void ky_works_clear(ky_strand *d);
 

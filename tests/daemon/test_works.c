@@ -111,11 +111,36 @@ static void nor_one_to_states_of_another_size_and_back(void **state)
     }
 }
 
+static size_t length(const fixture *f)
+{
+    size_t n = 0;
+
+    for (const ky_works *w = f->works; w != NULL; w = w->next)
+        n++;
+    return n;
+}
+
+static void a_version_that_no_stream_has_is_at_work_no_more(void **state)
+{
+    fixture *f = *state;
+
+    for (int i = 0; i < VERSIONS; i++) {
+        swap(f, i);
+        ky_works_sweep(&f->works, &f->v[i]);
+        assert_int_equal(length(f), 1);
+    }
+    ky_works_zero(ky_works_of(&f->works, &f->blocks, &f->v[0], 0, 0, 8), &f->d[7], 1);
+    ky_works_sweep(&f->works, &f->v[1]);
+    assert_int_equal(length(f), 2); /* one stream began anew, the others go on with the last */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_swap_takes_no_more_memory_for_states, setup, teardown),
         cmocka_unit_test_setup_teardown(nor_one_to_states_of_another_size_and_back, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_version_that_no_stream_has_is_at_work_no_more, setup,
                                         teardown),
     };
 
