@@ -288,6 +288,11 @@ static void put_sample(ky_intake *i, const ky_message *m, const ky_sample *s, in
     end(i, r);
 }
 
+/* A unit holds whole records: where it is handed over, the lane brings those that are begun to
+ * their end first, and its other streams wait. So many steps of one stream are a fraction of a
+ * second. */
+enum { MOST_STEPS = 4096 };
+
 /* Everything about a decoded sample that does not need the stream's past. */
 static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class, ky_err *err)
 {
@@ -325,6 +330,9 @@ static int check(ky_intake *i, const ky_message *m, ky_sample *s, int *ret_class
     if (s->features != want)
         return ky_fail(err, KY_EREJECT, "wrong number of values: class '%s' takes %d, here are %d",
                        cfg->classes[*ret_class].name, want, s->features);
+    if (s->steps > MOST_STEPS)
+        return ky_fail(err, KY_EREJECT, "too many steps: a message may have %d, here are %d",
+                       MOST_STEPS, s->steps);
     return KY_OK;
 }
 

@@ -90,8 +90,10 @@ void ky_lane_hand_over(ky_lane *l)
     ky_unit *u = ky_lane_unit(l);
 
     ky_lane_wait_for_writer(l);
-    while (l->midway > 0)
+    while (l->midway > 0) {
+        ky_heart_beat(&l->bell.heart); /* an old journal may have records of very many steps */
         ky_lane_waves(l, true);
+    }
     int64_t now_ns = ky_clock_mono_ns(), now_us = ky_clock_wall_us();
 
     for (size_t i = 0; i < l->n_dirty; i++) {

@@ -129,23 +129,40 @@ static void send_text(ky_zsock *push, const char *text, size_t len)
     KY_WANT(ky_zsock_send(push, &f, 1, 10000, &err) == KY_OK, "%s", err.text);
 }
 
-static int send_bad(ky_zsock *push, size_t i)
+/* A name of a million letters. */
+static void send_huge(ky_zsock *push)
 {
     static char huge[1100000];
-    size_t n = sizeof(bad) / sizeof(*bad);
-
-    if (i < n) {
-        send_text(push, bad[i].message, strlen(bad[i].message));
-        return 1;
-    }
-    if (i > n)
-        return 0;
     int at = snprintf(huge, sizeof(huge), "{\"x\":" NINE ",\"stream\":\"");
 
     memset(huge + at, 'x', 1000000);
     memcpy(huge + at + 1000000, "\"}", 2);
     send_text(push, huge, (size_t)at + 1000002);
-    return 1;
+}
+
+/* As many steps as no message may have. */
+static void send_long(ky_zsock *push)
+{
+    static char text[200000];
+    size_t at = (size_t)snprintf(text, sizeof(text), "{\"stream\":\"s-01\",\"x\":[" NINE);
+
+    for (int i = 0; i < 4096; i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "," NINE);
+    at += (size_t)snprintf(text + at, sizeof(text) - at, "]}");
+    send_text(push, text, at);
+}
+
+static int send_bad(ky_zsock *push, size_t i)
+{
+    size_t n = sizeof(bad) / sizeof(*bad);
+
+    if (i < n)
+        send_text(push, bad[i].message, strlen(bad[i].message));
+    else if (i == n)
+        send_huge(push);
+    else if (i == n + 1)
+        send_long(push);
+    return i < n + 2;
 }
 
 static void send_strange(ky_zsock *push)
@@ -338,6 +355,9 @@ int main(void)
                  bad[i].word);
         KY_WANT(ky_scene_number(&s, buf) == 1, "no reject says '%s'", bad[i].word);
     }
+    KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM rejects WHERE stream = 's-01' AND reason = "
+                                "'too many steps: a message may have 4096, here are 4097'") == 1,
+            "no reject says how many steps a message may have");
     KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM streams WHERE name LIKE '%DROP TABLE%'") == 1,
             "a strange name was not kept");
     KY_WANT(ky_scene_number(&s, "SELECT count(*) FROM events WHERE what = 'quarantine'") == 1,
