@@ -40,6 +40,7 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
 
         if (nth < 0 || ky_stream_strand(s, nth)->state == NULL || s->pos > r->pos)
             continue;
+        ky_lane_catch_up(l, s, r); /* with other models: behind this its position does not tell */
         ky_lane_touch(l, s, r);
         ky_lane_zero(l, s, nth, !s->ended);
         ky_lane_applied(l, s, r);

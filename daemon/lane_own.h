@@ -76,6 +76,8 @@ ky_works *ky_lane_works(ky_lane *l, const ky_stream *s, int nth);
 void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut);
 /** The record's stream, read back if it is not in memory, made if it is new. */
 ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r);
+/** Does to an idle stream what resets before this record did to all while it was not in memory. */
+void ky_lane_catch_up(ky_lane *l, ky_stream *s, const ky_record *r);
 /** The stream leaves memory; all that was done to it is committed. */
 void ky_lane_forget(ky_lane *l, uint32_t id);
 

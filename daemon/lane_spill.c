@@ -43,7 +43,7 @@ static const ky_version *reset_to(ky_lane *l, int model)
 
 /* Models began all their streams anew while this one was not in memory, before this record: what
  * lies behind it will come by itself. */
-static void catch_up(ky_lane *l, ky_stream *s, const ky_record *r)
+void ky_lane_catch_up(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     uint64_t behind = s->pos;
 
@@ -101,8 +101,10 @@ ky_stream *ky_lane_stream(ky_lane *l, const ky_record *r)
 
     if (s == NULL && !first)
         s = read_back(l, r);
-    if (s != NULL)
-        catch_up(l, s, r);
+    /* One with records before this one in line has done so; its position tells nothing until they
+     * are applied. */
+    if (s != NULL && s->first == KY_NO_SLOT)
+        ky_lane_catch_up(l, s, r);
     return s != NULL
                ? s
                : ky_streams_add(&l->streams, r->stream, r->class_, l->p->serving[r->class_].n);

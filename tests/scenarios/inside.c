@@ -25,7 +25,17 @@
 
 /* -- what the two processes say to each other -- */
 
-enum op { OP_PUT, OP_PUT_NULL, OP_PUT_ON, OP_LOOK, OP_SWAP, OP_COMMIT, OP_STATUS, OP_STOP };
+enum op {
+    OP_PUT,
+    OP_PUT_NULL,
+    OP_PUT_ON,
+    OP_HEAR,
+    OP_LOOK,
+    OP_SWAP,
+    OP_COMMIT,
+    OP_STATUS,
+    OP_STOP
+};
 
 typedef struct order {
     enum op op;
@@ -60,18 +70,19 @@ static int64_t mono(void)
 
 /* -- the child: sources -- */
 
-enum { SOURCES = 8 };
+enum { SOURCES = 8, LINE = 16 };
 
 /* A source that a test fills. The thread that owns it has dealt with a message when it asks for
- * the next. */
+ * the next. Some can be gathered before it hears of the first. */
 typedef struct mem {
     ky_source base;
     char name[KY_NAME_MAX + 1];
     enum ky_delivery delivery;
     pthread_mutex_t lock;
     pthread_cond_t rung;
-    order now; /* the one message at hand */
-    bool full, out, woken;
+    order line[LINE];
+    int n, at;
+    bool open, out, woken; /* out: the one that is next is being dealt with */
 } mem;
 
 static mem sources[SOURCES];
@@ -86,28 +97,32 @@ static int mem_recv(ky_source *s, ky_message *ret, int timeout_ms, ky_err *err)
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += timeout_ms > 0;
     pthread_mutex_lock(&m->lock);
-    if (m->out)
-        m->full = m->out = false;
-    while (!m->full && !m->woken && rc == 0 && timeout_ms > 0)
+    if (m->out && ++m->at == m->n) {
+        m->n = m->at = 0;
+        m->open = false;
+    }
+    while (!m->open && !m->woken && rc == 0 && timeout_ms > 0)
         rc = pthread_cond_timedwait(&m->rung, &m->lock, &until);
     m->woken = false;
-    m->out = m->full;
-    rc = m->full ? KY_OK : KY_EAGAIN;
+    m->out = m->open;
+    rc = m->open ? KY_OK : KY_EAGAIN;
     pthread_mutex_unlock(&m->lock);
     if (rc != KY_OK)
         return ky_fail(err, rc, "nothing");
-    *ret = (ky_message){ .data = m->now.text,
-                         .len = strlen(m->now.text),
-                         .tombstone = m->now.op == OP_PUT_NULL,
+    const order *o = &m->line[m->at];
+
+    *ret = (ky_message){ .data = o->text,
+                         .len = strlen(o->text),
+                         .tombstone = o->op == OP_PUT_NULL,
                          .arrived_us = wall(),
                          .ts_us = KY_NONE,
                          .sender = m->delivery == KY_OFFSETS        ? "topic/0"
                                    : m->delivery == KY_ACKNOWLEDGED ? "tester"
                                                                     : "",
-                         .number = m->now.number };
+                         .number = o->number };
     ret->sender_len = strlen(ret->sender);
-    ret->key = *m->now.key ? m->now.key : NULL;
-    ret->key_len = strlen(m->now.key);
+    ret->key = *o->key ? o->key : NULL;
+    ret->key_len = strlen(o->key);
     return KY_OK;
 }
 
@@ -182,25 +197,43 @@ static bool mem_put(const order *o)
         if (strcmp(m->name, o->source) != 0)
             continue;
         pthread_mutex_lock(&m->lock);
-        m->now = *o;
-        m->full = true;
-        pthread_cond_signal(&m->rung);
+        m->line[m->n++] = *o;
         pthread_mutex_unlock(&m->lock);
         return true;
     }
     return false;
 }
 
+/* Hands out what was gathered. True: all of it was dealt with. */
 static bool mem_rests(void)
 {
     bool rests = true;
 
     for (int i = 0; i < n_sources; i++) {
-        pthread_mutex_lock(&sources[i].lock);
-        rests = rests && !sources[i].full;
-        pthread_mutex_unlock(&sources[i].lock);
+        mem *m = &sources[i];
+
+        pthread_mutex_lock(&m->lock);
+        if (m->n > 0 && !m->open) {
+            m->open = true;
+            pthread_cond_signal(&m->rung);
+        }
+        rests = rests && m->n == 0;
+        pthread_mutex_unlock(&m->lock);
     }
     return rests;
+}
+
+/* So many are gathered that a source has not heard of. */
+static bool mem_gathers(int n)
+{
+    bool gathers = false;
+
+    for (int i = 0; i < n_sources; i++) {
+        pthread_mutex_lock(&sources[i].lock);
+        gathers = gathers || sources[i].n >= n;
+        pthread_mutex_unlock(&sources[i].lock);
+    }
+    return gathers;
 }
 
 /* -- the child: what it publishes -- */
@@ -239,13 +272,23 @@ static bool lanes_rest(const ky_pipeline *p)
     return true;
 }
 
-/* All threads have looked at their queues and at the clock. */
-static bool settle(ky_pipeline *p)
+/* The sources have dealt with all messages, nobody else need have. */
+static bool hear_all(void)
 {
     int naps = 0;
 
     for (; !mem_rests() && naps < PATIENCE; naps++)
         nap();
+    return naps < PATIENCE;
+}
+
+/* All threads have looked at their queues and at the clock. */
+static bool settle(ky_pipeline *p)
+{
+    int naps = 0;
+
+    if (!hear_all())
+        return false;
     /* An answer to a question comes between two rounds of the accept thread: behind the second,
      * one whole round has begun after this. What waits for a commit is not at rest. */
     do {
@@ -330,6 +373,8 @@ static void obey(ky_pipeline *p, int fd, const order *o)
 {
     ky_err err = { 0 };
 
+    if (o->op != OP_PUT_ON && o->op != OP_HEAR && mem_gathers(1))
+        settle(p);
     switch (o->op) {
     case OP_PUT:
     case OP_PUT_NULL:
@@ -339,9 +384,12 @@ static void obey(ky_pipeline *p, int fd, const order *o)
             answer(fd, 0, settle(p) ? "" : "it does not come to rest");
         return;
     case OP_PUT_ON:
-        for (int naps = 0; !mem_rests() && naps < PATIENCE; naps++)
-            nap();
+        if (mem_gathers(LINE))
+            hear_all();
         answer(fd, 0, mem_put(o) ? "" : "there is no such source");
+        return;
+    case OP_HEAR:
+        answer(fd, 0, hear_all() ? "" : "a source does not come to rest");
         return;
     case OP_LOOK:
         answer(fd, 0, settle(p) ? "" : "it does not come to rest");
@@ -383,6 +431,8 @@ static void live(int fd, const char *ini, const char *const *overrides)
     answer(fd, 0, "");
     while (recv(fd, &o, sizeof(o), 0) == (ssize_t)sizeof(o) && o.op != OP_STOP)
         obey(p, fd, &o);
+    if (mem_gathers(1))
+        settle(p);
     ky_pipeline_stop(p);
     ky_pipeline_free(p);
     ky_config_free(cfg);
@@ -516,6 +566,11 @@ void ky_inside_put_on(const char *source, uint64_t number, const char *text)
     ask(&o, "one of many messages");
 }
 
+void ky_inside_hear(void)
+{
+    ask(&(order){ .op = OP_HEAR }, "a message's reading");
+}
+
 void ky_inside_turn(int64_t us)
 {
     order o = { .op = OP_LOOK };
@@ -608,6 +663,7 @@ int ky_inside_x(char *buf, size_t size, int from, int to)
             len += snprintf(buf + len, size - (size_t)len, "%s%.9g", f ? "," : "",
                             (double)value(i, f));
         len += snprintf(buf + len, size - (size_t)len, "]");
+        KY_WANT(len < (int)size, "%d samples are too many for a message", to - from + 1);
     }
     return len;
 }

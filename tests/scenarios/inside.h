@@ -27,8 +27,12 @@ void ky_inside_start(const ky_scene *s, const char *ini, int lanes);
  *  @param text    NULL: a Kafka value of null */
 void ky_inside_put(const char *source, const char *key, uint64_t number, const char *text);
 
-/** One of many in a row: nothing is waited for; the next call but this does. */
+/** One of several in a row, which their source finds all at once: with the next call but this, or
+ *  when there are too many. */
 void ky_inside_put_on(const char *source, uint64_t number, const char *text);
+
+/** Until the sources have dealt with all messages; the stages behind them may be busy. */
+void ky_inside_hear(void);
 
 /** The clocks go on. */
 void ky_inside_turn(int64_t us);

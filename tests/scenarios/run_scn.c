@@ -10,6 +10,7 @@
  *                                given
  *     send SOURCE STREAM WORD..  a sample: x=I or x=I..J (values number I; so many steps), seq=,
  *                                ts=, label=, start, end, reset, forget
+ *     on SOURCE STREAM WORD..    likewise; what comes next does not wait until it is answered
  *     many COUNT SOURCE STREAM WORD..    the same of streams STREAM0, STREAM1 ...
  *     raw SOURCE TEXT            a message as it stands
  *     null SOURCE KEY            a Kafka value of null
@@ -131,6 +132,17 @@ static void do_send(run *r, char *rest)
     put_words(r, words, sizeof(words), rest);
     snprintf(text, sizeof(text), "{\"stream\":\"%s\"%s", stream, words);
     ky_inside_put(source, "", next_number(r, source), text);
+}
+
+static void do_on(run *r, char *rest)
+{
+    const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
+    char words[7000], text[8000];
+
+    put_words(r, words, sizeof(words), rest);
+    snprintf(text, sizeof(text), "{\"stream\":\"%s\"%s", stream, words);
+    ky_inside_put_on(source, next_number(r, source), text);
+    ky_inside_hear();
 }
 
 static void do_many(run *r, char *rest)
@@ -381,13 +393,14 @@ static const struct {
     void (*act)(run *r, char *rest);
     bool changes; /* results.db is behind afterwards */
 } acts[] = {
-    { "send", do_send, true },       { "many", do_many, true },
-    { "raw", do_raw, true },         { "null", do_null, true },
-    { "pass", do_pass, true },       { "wall", do_wall, true },
-    { "again", do_again, true },     { "swap", do_swap, true },
-    { "restart", do_restart, true }, { "answer", do_answer, false },
-    { "none", do_none, false },      { "told", do_told, false },
-    { "is", do_is, false },          { "counter", do_counter, false },
+    { "send", do_send, true },        { "on", do_on, true },
+    { "many", do_many, true },        { "raw", do_raw, true },
+    { "null", do_null, true },        { "pass", do_pass, true },
+    { "wall", do_wall, true },        { "again", do_again, true },
+    { "swap", do_swap, true },        { "restart", do_restart, true },
+    { "answer", do_answer, false },   { "none", do_none, false },
+    { "told", do_told, false },       { "is", do_is, false },
+    { "counter", do_counter, false },
 };
 
 static void act(run *r, char *line)
