@@ -49,6 +49,8 @@ typedef struct world {
         int64_t next_ts_ms, next_seq;
     } sender[STREAMS];
     uint64_t sent[2];
+    int latest; /* stream */
+    int moving; /* the source whose messages may still be on their way; -1: all are at rest */
     ky_inside_model *made[STEPS + KY_ORACLE_CLASSES * KY_ORACLE_MODELS];
     int n_made;
 } world;
@@ -192,6 +194,14 @@ static void draw_settings(world *w)
 
 /* -- what happens -- */
 
+static void rest(world *w)
+{
+    if (w->moving >= 0)
+        ky_inside_turn(0);
+    w->moving = -1;
+}
+
+/* Some are under way together, in waves of no known order. */
 static void send(world *w, const ky_oracle_sample *x, bool acknowledged, bool has_seq)
 {
     static const char *const names[] = { "sub", "ack" };
@@ -205,18 +215,23 @@ static void send(world *w, const ky_oracle_sample *x, bool acknowledged, bool ha
     snprintf(text + len, sizeof(text) - (size_t)len, ",\"x\":[%s]%s%s%s}", values,
              x->start ? ",\"start\":true" : "", x->end ? ",\"end\":true" : "",
              x->reset ? ",\"reset\":true" : "");
-    ky_inside_put_on(names[acknowledged], ++w->sent[acknowledged], text);
     /* Two sources have no order between them but the one that they are waited for. */
-    ky_inside_turn(0);
+    if (w->moving >= 0 && w->moving != acknowledged)
+        rest(w);
+    ky_inside_put_on(names[acknowledged], ++w->sent[acknowledged], text);
+    w->moving = acknowledged;
+    if (percent(w, 50))
+        rest(w);
 }
 
 static void do_sample(world *w)
 {
-    ky_oracle_sample x = { .k = below(w, STREAMS) };
+    ky_oracle_sample x = { .k = percent(w, 30) ? w->latest : below(w, STREAMS) };
     int64_t *ts_ms = &w->sender[x.k].next_ts_ms, *seq = &w->sender[x.k].next_seq;
     bool acknowledged = percent(w, 30), has_seq = percent(w, 80);
     int how = below(w, 100);
 
+    w->latest = x.k;
     *ts_ms += how < 75   ? 100
               : how < 80 ? 0
               : how < 90 ? 100 * (1 + below(w, 15)) + below(w, 40)
@@ -309,11 +324,13 @@ static void do_any(world *w)
 {
     int what = below(w, 100);
 
+    if (what >= 80)
+        rest(w);
     if (what < 80)
         do_sample(w);
-    else if (what < 83)
+    else if (what < 84)
         do_forget(w);
-    else if (what < 85)
+    else if (what < 86)
         do_garbage(w);
     else if (what < 94)
         do_pass(w);
@@ -406,6 +423,7 @@ static void run(uint64_t seed)
     world *w = calloc(1, sizeof(*w));
 
     running = seed;
+    w->moving = -1;
     ky_rng_seed(&w->rng, seed);
     ky_scene_open(&w->scene, "random");
     ky_oracle_init(&w->o);
@@ -418,6 +436,7 @@ static void run(uint64_t seed)
     ky_inside_start(&w->scene, w->ini, w->lanes);
     for (int i = 0; i < STEPS; i++)
         do_any(w);
+    rest(w);
     wake_all(w);
     ky_inside_stop();
     compare(w);
