@@ -2,33 +2,15 @@
 
 #include <math.h>
 
-/* Lanes of their own, so that the sum is the same whatever the vectors' width. */
-enum { LANES = 16 };
-
 void ky_health_add(ky_health *h, const float *v, size_t values, size_t units)
 {
-    double sum[LANES] = { 0 };
-    float top[LANES] = { 0 };
-    size_t i = 0;
+    double squares;
+    float largest;
 
-    for (; i + LANES <= values; i += LANES)
-        for (int k = 0; k < LANES; k++) {
-            float a = fabsf(v[i + (size_t)k]);
-
-            sum[k] += (double)a * (double)a;
-            top[k] = a > top[k] ? a : top[k];
-        }
-    for (int k = 0; i < values; i++, k++) {
-        float a = fabsf(v[i]);
-
-        sum[k] += (double)a * (double)a;
-        top[k] = a > top[k] ? a : top[k];
-    }
-    for (int k = 0; k < LANES; k++) {
-        h->squares += sum[k];
-        h->largest = top[k] > h->largest ? top[k] : h->largest;
-    }
-    for (i = 0; i < units; i++)
+    ky_kernels_get()->extent(values, v, &squares, &largest);
+    h->squares += squares;
+    h->largest = largest > h->largest ? largest : h->largest;
+    for (size_t i = 0; i < units; i++)
         h->saturated += fabsf(v[i]) > KY_SATURATED;
     h->values += values;
     h->units += units;

@@ -169,6 +169,12 @@ typedef struct ky_kernels {
     /** y[r][c] = x-max - log(sum of exp(x-max)) likewise. */
     void (*log_softmax)(int R, int C, const ky_real *x, ptrdiff_t xs, ky_real *y, ptrdiff_t ys);
 
+    /** Whether n values are all finite: asked of every state after every step. */
+    bool (*finite)(size_t n, const ky_real *v);
+
+    /** How large n values are; which sum a square goes into depends on n alone. */
+    void (*extent)(size_t n, const ky_real *v, double *ret_squares, ky_real *ret_largest);
+
     /* -- training -- */
 
     /** C[m][n] += sum over k in order of A[k*lda + m] * B[k*ldb + n]: weight gradients. */

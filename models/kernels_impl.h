@@ -59,6 +59,35 @@ KY_HIDDEN extern const ky_kernels ky_kernels_avx2;
 KY_HIDDEN extern const ky_kernels ky_kernels_avx512;
 KY_HIDDEN extern const ky_kernels ky_kernels_neon;
 
+/* extent() of every set: the compiler finds the vectors itself, and it is not worth more. */
+static inline void ky_extent(size_t n, const ky_real *v, double *ret_squares, ky_real *ret_largest)
+{
+    enum { SUMS = 16 };
+    double sum[SUMS] = { 0 }, squares = 0;
+    ky_real top[SUMS] = { 0 }, largest = 0;
+    size_t i = 0;
+
+    for (; i + SUMS <= n; i += SUMS)
+        for (int k = 0; k < SUMS; k++) {
+            ky_real a = v[i + (size_t)k] < 0 ? -v[i + (size_t)k] : v[i + (size_t)k];
+
+            sum[k] += (double)a * (double)a;
+            top[k] = a > top[k] ? a : top[k];
+        }
+    for (int k = 0; i < n; i++, k++) {
+        ky_real a = v[i] < 0 ? -v[i] : v[i];
+
+        sum[k] += (double)a * (double)a;
+        top[k] = a > top[k] ? a : top[k];
+    }
+    for (int k = 0; k < SUMS; k++) {
+        squares += sum[k];
+        largest = top[k] > largest ? top[k] : largest;
+    }
+    *ret_squares = squares;
+    *ret_largest = largest;
+}
+
 /*
  * Constants of functions of one number. With n the integer nearest to y/ln 2 and
  * r = y - n ln 2, |r| <= 0.3472:

@@ -266,6 +266,19 @@ static void plain_gemm_tn(int M, int N, int K, const ky_real *A, ptrdiff_t lda, 
                 C[m * ldc + n] = fma(A[m], B[n], C[m * ldc + n]);
 }
 
+static bool plain_finite(size_t n, const ky_real *v)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return false;
+    return true;
+}
+
+static void plain_extent(size_t n, const ky_real *v, double *ret_squares, ky_real *ret_largest)
+{
+    ky_extent(n, v, ret_squares, ret_largest);
+}
+
 static void plain_colsum(int N, int K, const ky_real *B, ptrdiff_t ldb, ky_real *s)
 {
     for (int k = 0; k < K; k++, B += ldb)
@@ -317,6 +330,8 @@ const ky_kernels ky_kernels_plain = {
     .activate = plain_activate,
     .softmax = plain_softmax,
     .log_softmax = plain_log_softmax,
+    .finite = plain_finite,
+    .extent = plain_extent,
     .gemm_tn = plain_gemm_tn,
     .colsum = plain_colsum,
     .lstm_back = plain_lstm_back,

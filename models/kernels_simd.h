@@ -45,6 +45,36 @@
 #define PREFETCH_L2(p) __builtin_prefetch(p, 0, 2)
 #define LINE           16 /* floats of a cache line */
 
+/* -- states ------------------------------------------------------------------------ */
+
+static bool SET(finite)(size_t n, const float *v)
+{
+    enum { CHAINS = 4 };
+    vec zero = v_set(0), sum[CHAINS] = { zero, zero, zero, zero };
+    size_t i = 0;
+
+    /* Stays 0 until the first that is not finite, from then on it is NaN. */
+    for (; i + CHAINS * LANES <= n; i += CHAINS * LANES)
+        UNROLL
+    for (size_t k = 0; k < CHAINS; k++)
+        sum[k] = v_fma(v_load(v + i + k * LANES), zero, sum[k]);
+    for (; i < n; i += LANES)
+        sum[0] = v_fma(v_load_part(v + i, n - i < LANES ? (int)(n - i) : LANES), zero, sum[0]);
+
+    uint64_t bits[LANES / 2] __attribute__((aligned(64))), any = 0;
+    vec all = v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]));
+
+    memcpy(bits, &all, sizeof(bits));
+    for (int k = 0; k < LANES / 2; k++)
+        any |= bits[k];
+    return any == 0;
+}
+
+static void SET(extent)(size_t n, const float *v, double *ret_squares, float *ret_largest)
+{
+    ky_extent(n, v, ret_squares, ret_largest);
+}
+
 /* -- softmax ---------------------------------------------------------------------- */
 
 /* logs: the logarithms of the results instead. */
@@ -1199,6 +1229,8 @@ const ky_kernels SET_TABLE = {
     .activate = SET(activate),
     .softmax = SET(softmax),
     .log_softmax = SET(log_softmax),
+    .finite = SET(finite),
+    .extent = SET(extent),
     .gemm_tn = SET(gemm_tn),
     .colsum = SET(colsum),
     .lstm_back = SET(lstm_back),

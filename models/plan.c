@@ -25,21 +25,6 @@ void *ky_plan_lines(size_t n, size_t size)
                                             : aligned_alloc(KY_LINE, ky_plan_line_up(bytes + 1));
 }
 
-bool ky_plan_finite(const ky_real *v, size_t n)
-{
-    enum { LANES = 16 };
-    ky_real sum[LANES] = { 0 }, all = 0;
-
-    for (; n >= LANES; n -= LANES, v += LANES)
-        for (int i = 0; i < LANES; i++)
-            sum[i] += v[i] * 0; /* 0, or NaN from the first that is not finite on */
-    for (size_t i = 0; i < n; i++)
-        sum[i] += v[i] * 0;
-    for (int i = 0; i < LANES; i++)
-        all += sum[i];
-    return all == 0;
-}
-
 int ky_plan_add_part(ky_plan *p, const char *layer, const char *what, size_t bytes, ky_err *err)
 {
     ky_plan_part *parts = ky_grow(p->parts, (size_t)p->n_parts, sizeof(*parts));

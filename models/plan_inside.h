@@ -127,9 +127,6 @@ size_t ky_plan_line_up(size_t bytes);
 /** The next part of the state: bytes at p->state_bytes, which grows. KY_ENOMEM, KY_EFULL. */
 int ky_plan_add_part(ky_plan *p, const char *layer, const char *what, size_t bytes, ky_err *err);
 
-/** Whether n reals are all finite: asked after every step, so it is quick. */
-bool ky_plan_finite(const ky_real *v, size_t n);
-
 /** Continue the hash of a layout with a number; with what a layer is, down to its options. */
 uint64_t ky_plan_hash(uint64_t h, int64_t v);
 uint64_t ky_plan_hash_layer(uint64_t h, const ky_layer *l);

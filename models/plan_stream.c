@@ -195,17 +195,19 @@ static uint64_t layout(const ky_plan *p, uint64_t h)
 
 /* -- states ------------------------------------------------------------------------ */
 
-static bool layer_ok(const ky_layer *l, const void *state)
+static bool layer_ok(const ky_plan *p, const ky_layer *l, const void *state)
 {
     if (l->ops->state_ok != NULL && !l->ops->state_ok(l, state))
         return false;
-    return ky_plan_finite(state, l->state_reals); /* counters in range look like tiny reals */
+    return p->m->kernels->finite(l->state_reals,
+                                 state); /* counters in range look like tiny reals */
 }
 
 static bool state_ok(const ky_plan *p, const void *state)
 {
     for (int i = 0; i < p->m->n_layers; i++)
-        if (p->call[i].stepped && !layer_ok(&p->m->layers[i], (const char *)state + p->call[i].at))
+        if (p->call[i].stepped &&
+            !layer_ok(p, &p->m->layers[i], (const char *)state + p->call[i].at))
             return false;
     return true;
 }

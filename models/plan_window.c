@@ -382,7 +382,7 @@ static bool state_ok(const ky_plan *p, const void *state)
         const ky_column *c = ky_plan_column(p, i);
         const ky_real *v = (const ky_real *)(const void *)((const char *)state + c->at);
 
-        if (c->stored && !ky_plan_finite(v, (size_t)c->cap * c->wide))
+        if (c->stored && !p->m->kernels->finite((size_t)c->cap * c->wide, v))
             return false;
     }
     return true;

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fenv.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -492,6 +493,67 @@ static void check_softmax(const ky_kernels *k)
 {
     check_softmax_of(plain()->softmax, k->softmax);
     check_softmax_of(plain()->log_softmax, k->log_softmax);
+}
+
+/* One value that is not, at every place of every length, and values that are, the largest too. */
+static void check_finite(const ky_kernels *k)
+{
+    static const float bad[] = { INFINITY, -INFINITY, NAN, -NAN };
+    enum { MOST = 150 };
+    float *x = randoms(MOST + 1);
+
+    x[0] = FLT_MAX;
+    x[1] = -FLT_TRUE_MIN;
+    x[2] = -0.0f;
+    for (size_t n = 0; n <= MOST; n++) {
+        float behind = x[n];
+
+        x[n] = NAN;
+        assert_true(k->finite(n, x));
+        x[n] = behind;
+        for (size_t i = 0; i < n; i++) {
+            float was = x[i];
+
+            x[i] = bad[i % 4];
+            assert_false(k->finite(n, x));
+            x[i] = was;
+        }
+    }
+    free(x);
+}
+
+static void a_value_that_is_not_finite_is_seen_wherever_it_stands(void **state)
+{
+    (void)state;
+    for_every_set(check_finite, 1);
+}
+
+static void check_extent(const ky_kernels *k)
+{
+    size_t n = (size_t)random_int(0, 300);
+    float *x = randoms(n + 1), want_largest, largest;
+    double want, squares;
+
+    plain()->extent(n, x, &want, &want_largest);
+    k->extent(n, x, &squares, &largest);
+    assert_memory_equal(&squares, &want, sizeof(want));
+    assert_memory_equal(&largest, &want_largest, sizeof(largest));
+    double sum = 0;
+    float most = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)x[i] * x[i];
+        most = fmaxf(most, fabsf(x[i]));
+    }
+    assert_true(largest == most);
+    assert_true(fabs(squares - sum) <= 1e-12 * sum); /* the same squares in another order */
+    free(x);
+}
+
+static void extent_equals_plain_and_the_sum_of_squares(void **state)
+{
+    (void)state;
+    for_every_set(check_extent, 100);
 }
 
 static void softmax_and_its_logarithm_equal_plain(void **state)
@@ -1086,6 +1148,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(activations_pass_on_nan_and_keep_huge_numbers_in_their_limits),
         cmocka_unit_test(activate_equals_plain),
         cmocka_unit_test(activate_equals_plain_in_every_exponent),
+        cmocka_unit_test(a_value_that_is_not_finite_is_seen_wherever_it_stands),
+        cmocka_unit_test(extent_equals_plain_and_the_sum_of_squares),
         cmocka_unit_test(softmax_and_its_logarithm_equal_plain),
         cmocka_unit_test(log_softmax_is_the_logarithm),
         cmocka_unit_test(softmax_sums_to_one),
