@@ -5,8 +5,7 @@
 #include <sysexits.h>
 
 #include "daemon/core.h"
-
-enum { AT_ONCE = 64 };
+#include "daemon/slab.h"
 
 ky_blocks *ky_blocks_of(ky_blocks **list, size_t size)
 {
@@ -27,7 +26,7 @@ static void free_slabs(ky_blocks *b)
 {
     for (size_t i = 0; i < b->n_slabs; i++)
         free(b->slabs[i]);
-    b->n_slabs = 0;
+    b->n_slabs = b->n_blocks = b->n_cut = 0;
     b->free = NULL;
 }
 
@@ -41,39 +40,40 @@ void ky_blocks_free(ky_blocks *list)
     }
 }
 
-static void put(ky_blocks *b, void *block)
-{
-    memcpy(block, &b->free, sizeof(void *));
-    b->free = block;
-}
-
+/* A slab of twice the last one's blocks, but no more than KY_SLAB: few streams take little. */
 static void more(ky_blocks *b)
 {
-    char *slab = aligned_alloc(64, AT_ONCE * b->size);
+    enum { FIRST = 64 };
+    size_t n = b->n_slabs == 0 ? FIRST : 2 * b->n_blocks, most = KY_SLAB / b->size;
+    size_t bytes = n < most ? n * b->size : most > 1 ? KY_SLAB : b->size;
     void **slabs = realloc(b->slabs, (b->n_slabs + 1) * sizeof(void *));
 
-    if (slab == NULL || slabs == NULL)
+    if (slabs == NULL || (slabs[b->n_slabs] = ky_slab_new(bytes)) == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory for the states of more streams");
     b->slabs = slabs;
-    b->slabs[b->n_slabs++] = slab;
-    for (size_t i = 0; i < AT_ONCE; i++)
-        put(b, slab + i * b->size);
+    b->n_slabs++;
+    b->n_blocks = bytes / b->size;
+    b->n_cut = 0;
 }
 
 void *ky_blocks_take(ky_blocks *b)
 {
-    if (b->free == NULL)
-        more(b);
     void *block = b->free;
 
-    memcpy(&b->free, block, sizeof(void *));
     b->taken++;
-    return block;
+    if (block != NULL) {
+        memcpy(&b->free, block, sizeof(void *));
+        return block;
+    }
+    if (b->n_cut == b->n_blocks)
+        more(b);
+    return (char *)b->slabs[b->n_slabs - 1] + b->n_cut++ * b->size;
 }
 
 void ky_blocks_give(ky_blocks *b, void *block)
 {
-    put(b, block);
+    memcpy(block, &b->free, sizeof(void *));
+    b->free = block;
     if (--b->taken == 0)
         free_slabs(b);
 }

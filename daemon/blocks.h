@@ -11,9 +11,10 @@
 typedef struct ky_blocks {
     size_t size; /* a multiple of 64 */
     size_t taken;
-    void *free;   /* linked through their first bytes */
-    void **slabs; /* what they were cut from */
+    void *free;   /* given back, linked through their first bytes */
+    void **slabs; /* what they are cut from: now the last one ... */
     size_t n_slabs;
+    size_t n_blocks, n_cut; /* ... which has so many, of which so many are cut */
     struct ky_blocks *next;
 } ky_blocks;
 

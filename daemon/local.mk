@@ -39,6 +39,7 @@ libkydaemon_la_SOURCES = \
 	daemon/rows.c daemon/rows.h \
 	daemon/served.c daemon/served.h \
 	daemon/shelf.c daemon/shelf.h \
+	daemon/slab.c daemon/slab.h \
 	daemon/spill.c daemon/spill.h \
 	daemon/status.c \
 	daemon/stream.c daemon/stream.h \

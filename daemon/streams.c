@@ -4,9 +4,10 @@
 #include <sysexits.h>
 
 #include "daemon/core.h"
+#include "daemon/slab.h"
 #include "daemon/works.h"
 
-enum { SLAB = 1024, NO_PLACE = UINT32_MAX, NO_SLOT = UINT32_MAX };
+enum { FIRST = 1024, NO_PLACE = UINT32_MAX, NO_SLOT = UINT32_MAX };
 
 void ky_streams_init(ky_streams *t)
 {
@@ -27,15 +28,22 @@ void ky_streams_done(ky_streams *t)
 {
     for (ky_stream *s = NULL; (s = ky_streams_next(t, s)) != NULL;)
         empty(s);
-    for (uint32_t i = 0; i < t->n_slabs; i++)
+    for (int i = 0; i < KY_STREAM_SLABS; i++)
         free(t->slabs[i]);
-    free(t->slabs);
     free(t->slot);
+}
+
+/* Slab k has FIRST << k places; as many as that, less FIRST, stand before it. */
+static int slab_of(uint32_t place)
+{
+    return 31 - __builtin_clz(place / FIRST + 1);
 }
 
 static ky_stream *at(const ky_streams *t, uint32_t place)
 {
-    return &t->slabs[place / SLAB][place % SLAB];
+    int k = slab_of(place);
+
+    return &t->slabs[k][place - (((uint32_t)FIRST << k) - FIRST)];
 }
 
 /* Numbers are ours, one more than the last: nobody chooses them. */
@@ -66,6 +74,51 @@ ky_stream *ky_streams_find(const ky_streams *t, uint32_t id)
     return t->live > 0 && t->slot[i] != 0 ? at(t, t->slot[i] - 1) : NULL;
 }
 
+void ky_stream_want(const ky_stream *s)
+{
+    ky_want(s, sizeof(*s));
+    ky_want((const char *)(s + 1) - 1, 1); /* they do not begin with cache lines */
+}
+
+void ky_stream_want_state(const ky_stream *s)
+{
+    enum { MOST = 1024 }; /* the processor sees by then where it goes, and fetches the rest */
+    const ky_strand *d = &s->strand;
+    size_t bytes = d->state != NULL ? d->works->state_bytes : 0;
+
+    ky_want(d->state, bytes < MOST ? bytes : MOST);
+}
+
+/* Whoever is likely to be it. */
+static ky_stream *guess(const ky_streams *t, uint32_t id)
+{
+    uint32_t place = t->n_slots > 0 ? t->slot[home(t, id)] : 0;
+
+    return place != 0 ? at(t, place - 1) : NULL;
+}
+
+void ky_streams_want_slot(const ky_streams *t, uint32_t id)
+{
+    if (t->n_slots > 0)
+        ky_want(&t->slot[home(t, id)], sizeof(*t->slot));
+}
+
+void ky_streams_want(const ky_streams *t, uint32_t id)
+{
+    const ky_stream *s = guess(t, id);
+
+    if (s != NULL)
+        ky_stream_want(s);
+}
+
+void ky_streams_want_state(const ky_streams *t, uint32_t id)
+{
+    const ky_stream *s = guess(t, id);
+
+    if (s != NULL)
+        ky_stream_want_state(s);
+}
+
 /* A quarter of the slots at least stays free. */
 static void more_slots(ky_streams *t)
 {
@@ -83,16 +136,6 @@ static void more_slots(ky_streams *t)
             t->slot[slot_of(t, at(t, i)->id)] = i + 1;
 }
 
-static void more_places(ky_streams *t)
-{
-    ky_stream **slabs = realloc(t->slabs, (t->n_slabs + 1) * sizeof(*slabs));
-
-    if (slabs == NULL || (slabs[t->n_slabs] = calloc(SLAB, sizeof(ky_stream))) == NULL)
-        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
-    t->slabs = slabs;
-    t->n_slabs++;
-}
-
 static uint32_t free_place(ky_streams *t)
 {
     uint32_t place = t->free;
@@ -101,8 +144,12 @@ static uint32_t free_place(ky_streams *t)
         t->free = at(t, place)->id;
         return place;
     }
-    if (t->n == t->n_slabs * SLAB)
-        more_places(t);
+    int k = slab_of(t->n);
+
+    if (t->slabs[k] == NULL)
+        t->slabs[k] = ky_slab_new(((size_t)FIRST << k) * sizeof(ky_stream));
+    if (t->slabs[k] == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
     return t->n++;
 }
 

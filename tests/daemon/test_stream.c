@@ -1,4 +1,4 @@
-/* The window of sequence numbers on sources that promise nothing. */
+/* The window of sequence numbers on sources that promise nothing; a lane's table of streams. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "daemon/stream.h"
+#include "daemon/streams.h"
 #include "models/rng.h"
 
 static ky_window fresh(void)
@@ -159,6 +159,43 @@ static void what_the_first_release_kept_beside_a_state_reads_back(void **state)
     assert_memory_equal(x.held, held, sizeof(held));
 }
 
+/* -- the table -- */
+
+static void streams_keep_their_places_while_others_come_and_go(void **state)
+{
+    enum { N = 5000 }; /* three slabs */
+    static ky_stream *s[N];
+    ky_streams t;
+    int seen = 0;
+
+    (void)state;
+    ky_streams_init(&t);
+    assert_null(ky_streams_find(&t, 7));
+    for (uint32_t i = 0; i < N; i++) {
+        ky_streams_want_slot(&t, 3 * i + 1);
+        ky_streams_want(&t, 3 * i + 1);
+        ky_streams_want_state(&t, 3 * i + 1);
+        s[i] = ky_streams_add(&t, 3 * i + 1, (int)(i % 7), 1);
+    }
+    for (uint32_t i = 0; i < N; i++) {
+        assert_ptr_equal(ky_streams_find(&t, 3 * i + 1), s[i]);
+        assert_int_equal(s[i]->id, 3 * i + 1);
+        assert_int_equal(s[i]->class_, i % 7);
+        assert_null(ky_streams_find(&t, 3 * i));
+    }
+    for (uint32_t i = 0; i < N; i += 2)
+        ky_streams_remove(&t, s[i]);
+    for (uint32_t i = 0; i < N; i++)
+        assert_ptr_equal(ky_streams_find(&t, 3 * i + 1), i % 2 == 0 ? NULL : s[i]);
+    for (uint32_t i = 0; i < N; i += 2) /* the places of those that went */
+        s[i] = ky_streams_add(&t, 3 * i + 1, 0, 1);
+    assert_int_equal(t.n, N);
+    for (ky_stream *at = NULL; (at = ky_streams_next(&t, at)) != NULL; seen++)
+        assert_ptr_equal(ky_streams_find(&t, at->id), at);
+    assert_int_equal(seen, N);
+    ky_streams_done(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +207,7 @@ int main(void)
         cmocka_unit_test(it_agrees_with_a_set_of_all_numbers),
         cmocka_unit_test(what_is_kept_beside_a_state_reads_back),
         cmocka_unit_test(what_the_first_release_kept_beside_a_state_reads_back),
+        cmocka_unit_test(streams_keep_their_places_while_others_come_and_go),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
