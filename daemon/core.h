@@ -28,8 +28,9 @@ typedef struct ky_counters {
     _Atomic uint64_t *waves; /* [max_wave + 1] by size */
 } ky_counters;
 
-#define KY_COUNT(counter)      atomic_fetch_add_explicit(&(counter), 1, memory_order_relaxed)
-#define KY_COUNTED_AT(counter) atomic_load_explicit(&(counter), memory_order_relaxed)
+#define KY_COUNT_MORE(counter, n) atomic_fetch_add_explicit(&(counter), n, memory_order_relaxed)
+#define KY_COUNT(counter)         KY_COUNT_MORE(counter, 1)
+#define KY_COUNTED_AT(counter)    atomic_load_explicit(&(counter), memory_order_relaxed)
 
 /* What waits for a disk with room, or for a lock that another process holds. */
 typedef struct ky_waits {

@@ -98,6 +98,7 @@ static void *run(void *arg)
         bool worked = ky_lane_admit(l);
 
         worked |= ky_lane_waves(l, false);
+        ky_lane_release(l);
         worked |= pass_fence(l);
         ky_lane_commit_if_due(l);
         ky_lane_page_out(l);

@@ -87,6 +87,7 @@ void ky_lane_wait_for_writer(ky_lane *l)
 /* A unit holds whole records only, so those in the middle come to their end first. */
 void ky_lane_hand_over(ky_lane *l)
 {
+    enum { AHEAD = 4 };
     ky_unit *u = ky_lane_unit(l);
 
     ky_lane_wait_for_writer(l);
@@ -97,6 +98,10 @@ void ky_lane_hand_over(ky_lane *l)
     int64_t now_ns = ky_clock_mono_ns(), now_us = ky_clock_wall_us();
 
     for (size_t i = 0; i < l->n_dirty; i++) {
+        if (i + 2 * AHEAD < l->n_dirty)
+            ky_stream_want(l->dirty[i + 2 * AHEAD]);
+        if (i + AHEAD < l->n_dirty)
+            ky_stream_want_state(l->dirty[i + AHEAD]);
         ky_rows_states(u, l->dirty[i], now_us);
         l->dirty[i]->dirty = false;
         ky_pager_used(l->pager, l->dirty[i], now_ns);

@@ -13,7 +13,7 @@ static void slot_done(ky_lane *l, ky_slot *t)
 
         l->done = ky_record_is_mark(r) ? r->pos : ky_record_end(r);
         l->hurry |= r->type == KY_REC_COMMIT;
-        ky_queue_pop(&l->in);
+        l->n_applied++;
         l->head++;
         ky_lane_begin_clock(l);
     }
@@ -54,7 +54,7 @@ static void ready(ky_lane *l, ky_stream *s, ky_slot *t)
         ky_strand *d = ky_stream_strand(s, k);
 
         d->step = 0;
-        ky_works_ready(t->zero || d->works == NULL ? ky_lane_works(l, s, k) : d->works, s);
+        ky_lane_ready(l, t->zero || d->works == NULL ? ky_lane_works(l, s, k) : d->works, s);
     }
 }
 
@@ -162,14 +162,33 @@ static void admit_record(ky_lane *l, const ky_record *r)
         ky_lane_next(l, t->s);
 }
 
-bool ky_lane_admit(ky_lane *l)
+/* The next record; those behind it are on their way into the processor's cache, stage by stage:
+ * where the table has their streams, the streams, their states. A million streams are found in
+ * memory at no time at all otherwise. */
+static const ky_record *next_record(ky_lane *l)
 {
-    bool any = false;
+    ky_ahead *a = &l->ahead;
     size_t size;
     const ky_record *r;
 
-    while (l->fence == NULL && l->tail - l->head < KY_SLOTS &&
-           (r = ky_queue_next(&l->in, &size)) != NULL) {
+    while (a->tail - a->head < KY_AHEAD && (r = ky_queue_next(&l->in, &size)) != NULL) {
+        a->r[a->tail++ % KY_AHEAD] = r;
+        ky_streams_want_slot(&l->streams, r->stream);
+    }
+    if (a->tail - a->head > KY_AHEAD / 2)
+        ky_streams_want(&l->streams, a->r[(a->head + KY_AHEAD / 2) % KY_AHEAD]->stream);
+    if (a->tail - a->head > KY_AHEAD / 4)
+        ky_streams_want_state(&l->streams, a->r[(a->head + KY_AHEAD / 4) % KY_AHEAD]->stream);
+    return a->head != a->tail ? a->r[a->head++ % KY_AHEAD] : NULL;
+}
+
+bool ky_lane_admit(ky_lane *l)
+{
+    bool any = false;
+    const ky_record *r;
+
+    while (l->fence == NULL && l->tail - l->head < KY_SLOTS && l->ready < l->p->cfg->max_wave &&
+           (r = next_record(l)) != NULL) {
         if (r->type == KY_REC_CONFIG || r->type == KY_REC_SWAP)
             l->fence = r;
         else
@@ -177,4 +196,11 @@ bool ky_lane_admit(ky_lane *l)
         any = true;
     }
     return any;
+}
+
+void ky_lane_release(ky_lane *l)
+{
+    if (l->n_applied > 0)
+        ky_queue_pop_many(&l->in, l->n_applied);
+    l->n_applied = 0;
 }

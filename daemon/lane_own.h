@@ -29,6 +29,13 @@ typedef struct ky_slot {
     bool zero, gap, reset; /* reset: zero because of a gap in time */
 } ky_slot;
 
+/* Records that were taken from the queue and not yet in line. */
+enum { KY_AHEAD = 32 };
+typedef struct ky_ahead {
+    const ky_record *r[KY_AHEAD];
+    uint32_t head, tail;
+} ky_ahead;
+
 struct ky_lane {
     ky_pipeline *p;
     int number;
@@ -48,7 +55,10 @@ struct ky_lane {
     bool hurry;                  /* what is done is to be committed now */
     ky_slot *slots;              /* [KY_SLOTS] */
     uint32_t head, tail;         /* of slots, counting on */
+    uint32_t n_applied;          /* records before head that are still in the queue */
+    int ready;                   /* streams that wait for a wave, once for each of their models */
     int midway;                  /* records that are begun and not done */
+    ky_ahead ahead;
     const ky_record *fence;
     ky_pager *pager;
     int64_t paged_ns; /* when it was last asked */
@@ -63,6 +73,7 @@ struct ky_lane {
     void **state;
     float **y;
     bool *answered;
+    uint64_t n_answers; /* of the wave in hand */
 };
 
 /* -- lane.c -- */
@@ -88,14 +99,24 @@ static inline ky_slot *ky_lane_slot(ky_lane *l, uint32_t i)
     return &l->slots[i % KY_SLOTS];
 }
 
-/** Takes records from the queue, up to a fence. @return whether there were any */
+/** Takes records from the queue, up to a fence or until a wave has streams enough. @return whether
+ *  there were any */
 bool ky_lane_admit(ky_lane *l);
+/** What is applied leaves the queue. */
+void ky_lane_release(ky_lane *l);
 /** The stream's first record is applied: it leaves the line. */
 void ky_lane_leave(ky_lane *l, ky_stream *s);
 /** Goes through the stream's line up to its next sample, which makes it ready. */
 void ky_lane_next(ky_lane *l, ky_stream *s);
 
 /* -- lane_wave.c -- */
+
+/** The stream waits for a wave. */
+static inline void ky_lane_ready(ky_lane *l, ky_works *w, ky_stream *s)
+{
+    ky_works_ready(w, s);
+    l->ready++;
+}
 
 /** A wave of each version that has streams ready; with midway only of those whose record is begun.
  *  @return whether there was any */

@@ -69,7 +69,7 @@ static void answer(ky_lane *l, ky_stream *s, ky_strand *d, const ky_slot *t, con
     a.label = ky_served_decide(a.v->facts, y, &a.score);
     if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != d->label))
         ky_rows_prediction(ky_lane_unit(l), &a, r, now_us, y);
-    KY_COUNT(l->p->count.answers);
+    l->n_answers++;
     ky_lane_tell(l, d, &a, r, y);
     d->label = a.label;
 }
@@ -134,7 +134,7 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
     else if (l->answered[row] && d->step >= t->r->filled)
         answer(l, s, d, t, l->y[row], now_us);
     if (++d->step < t->r->steps) {
-        ky_works_ready(w, s);
+        ky_lane_ready(l, w, s);
         return;
     }
     if (--t->left > 0)
@@ -166,6 +166,7 @@ static int gather(ky_lane *l, ky_works *w, bool midway)
             ky_stream_strand(w->last, w->nth)->ready = s;
         w->last = last;
     }
+    l->ready -= B;
     return B;
 }
 
@@ -189,12 +190,14 @@ static bool wave(ky_lane *l, ky_works *w, bool midway)
         memcpy(w->backup + (size_t)i * w->state_bytes, d->state, w->state_bytes);
     }
     ky_plan_step(w->plan, w->wave, B, l->x, l->state, l->y, l->answered);
-    KY_COUNT(l->p->count.waves[B]);
-    atomic_fetch_add_explicit(&l->p->count.steps, (uint64_t)B, memory_order_relaxed);
     int64_t now_us = ky_clock_wall_us();
 
+    l->n_answers = 0;
     for (int i = 0; i < B; i++)
         finish(l, w, i, now_us);
+    KY_COUNT(l->p->count.waves[B]);
+    KY_COUNT_MORE(l->p->count.answers, l->n_answers);
+    KY_COUNT_MORE(l->p->count.steps, (uint64_t)B);
     return true;
 }
 

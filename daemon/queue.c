@@ -172,10 +172,18 @@ void *ky_queue_next(ky_queue *q, size_t *ret_size)
 
 void ky_queue_pop(ky_queue *q)
 {
+    ky_queue_pop_many(q, 1);
+}
+
+void ky_queue_pop_many(ky_queue *q, uint32_t n)
+{
     uint64_t head = atomic_load_explicit(&q->head, memory_order_relaxed);
 
-    assert(head < q->read);
-    atomic_store(&q->head, head + padded(size_at(q, head)));
+    for (; n > 0; n--) {
+        assert(head < q->read);
+        head += padded(size_at(q, head));
+    }
+    atomic_store(&q->head, head);
     if (atomic_load(&q->wanting) && atomic_exchange(&q->wanting, false) && q->producer != NULL)
         ky_bell_ring(q->producer);
 }

@@ -76,6 +76,8 @@ size_t ky_queue_largest(const ky_queue *q);
 void *ky_queue_next(ky_queue *q, size_t *ret_size);
 /** Frees the oldest record that was looked at. */
 void ky_queue_pop(ky_queue *q);
+/** The n oldest at once. */
+void ky_queue_pop_many(ky_queue *q, uint32_t n);
 /** Whether nothing more will be put in. */
 bool ky_queue_closed(const ky_queue *q);
 /** Whether it was closed and everything has been looked at. */

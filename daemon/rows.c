@@ -55,11 +55,13 @@ static ky_span extra_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool
     return span;
 }
 
-static ky_row_state row_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool first)
+static void put_state(ky_unit *u, const ky_stream *s, const ky_strand *d, bool first,
+                      ky_row_state *ret)
 {
     const ky_works *w = d->works;
     const ky_aside *a = ky_stream_aside(s);
-    ky_row_state row = {
+
+    *ret = (ky_row_state){
         .stream = s->id,
         .model = (uint16_t)w->v->model,
         .version = w->v->version,
@@ -77,9 +79,8 @@ static ky_row_state row_of(ky_unit *u, const ky_stream *s, const ky_strand *d, b
         .file_first = (int64_t)a->file_first,
     };
 
-    row.blob = ky_unit_bytes(u, d->state, w->state_bytes);
-    row.extra = extra_of(u, s, d, first);
-    return row;
+    ret->blob = ky_unit_bytes(u, d->state, w->state_bytes);
+    ret->extra = extra_of(u, s, d, first);
 }
 
 /* What the bytes of states are, before the first of its works. */
@@ -108,12 +109,12 @@ void ky_rows_states(ky_unit *u, ky_stream *s, int64_t now_us)
 {
     for (int k = 0; k < s->n_models; k++) {
         const ky_strand *d = ky_stream_strand(s, k);
-        ky_row_state row = row_of(u, s, d, k == 0);
+        ky_row_state *row = KY_ADD(&u->states);
 
         if (!d->works->described)
             describe(u, d->works);
-        ky_health_row(d, s->n, now_us, &row.health);
-        *KY_ADD(&u->states) = row;
+        put_state(u, s, d, k == 0, row);
+        ky_health_row(d, s->n, now_us, &row->health);
     }
     s->leftover = false;
 }
@@ -121,10 +122,10 @@ void ky_rows_states(ky_unit *u, ky_stream *s, int64_t now_us)
 void ky_rows_states0(ky_unit *u, ky_stream *s, uint64_t file_first)
 {
     for (int k = 0; k < s->n_models; k++) {
-        ky_row_state0 row = { .file_first = file_first,
-                              .row = row_of(u, s, ky_stream_strand(s, k), k == 0) };
+        ky_row_state0 *row = KY_ADD(&u->states0);
 
-        *KY_ADD(&u->states0) = row;
+        row->file_first = file_first;
+        put_state(u, s, ky_stream_strand(s, k), k == 0, &row->row);
     }
 }
 

@@ -131,7 +131,7 @@ const ky_setting ky_settings[] = {
     { KY_SECTION_KYMOD, "journal_file_age", KY_SET_TIME, KYMOD(journal_file_age_us), "1h", US_S,
       366 * US_DAY, never_word, NULL, false,
       "It is sealed earlier when its first record is this old.", NULL },
-    { KY_SECTION_KYMOD, "max_wave", KY_SET_NUMBER, KYMOD(max_wave), "1024", 1, 65536, NULL, NULL,
+    { KY_SECTION_KYMOD, "max_wave", KY_SET_NUMBER, KYMOD(max_wave), "256", 1, 65536, NULL, NULL,
       false, "Streams that are stepped together at most. Answers do not depend on it.", NULL },
     { KY_SECTION_KYMOD, "max_senders", KY_SET_NUMBER, KYMOD(max_senders), "1000", 1, 1e6, NULL,
       NULL, false,

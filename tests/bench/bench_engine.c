@@ -7,7 +7,10 @@
  * lane does besides: streams found, states gathered, kept and handed to the writer, answers
  * decided.
  *
- * usage: bench_engine [--small]    leaves the million streams out, as does a machine without 4 GB
+ * usage: bench_engine [--small | --streams N]
+ *
+ *   --small      leaves the million streams out, as does a machine without 4 GB
+ *   --streams N  one lane with so many streams and nothing else, for a profiler
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -461,6 +464,14 @@ static void print(const bench_case *c, const outcome *o, const outcome *thousand
     printf("\n");
 }
 
+static int remove_dir(void)
+{
+    char command[80];
+
+    snprintf(command, sizeof(command), "rm -rf %s", dir);
+    return system(command) == 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     static const bench_case alone[] = {
@@ -473,7 +484,8 @@ int main(int argc, char **argv)
         { "one lane", 1000, MOST_STEPS, 1, 256, 20000 },
         { "two lanes", 1000, MOST_STEPS, 2, 256, 20000 },
     };
-    bool small = argc > 1 && strcmp(argv[1], "--small") == 0;
+    bool small = argc == 2 && strcmp(argv[1], "--small") == 0;
+    bool one_case = argc == 3 && strcmp(argv[1], "--streams") == 0;
     outcome thousand = { 0 }, one, two;
     char path[128];
     ky_rng rng;
@@ -490,6 +502,13 @@ int main(int argc, char **argv)
             faucet.x[i][f] = (float)ky_rng_normal(&rng);
 
     printf("engine alone, LSTM(64), one lane, by its processor time\n");
+    if (one_case) {
+        bench_case c = { argv[2], (uint32_t)atoi(argv[2]), 1, 1, 256, 300000 };
+
+        one = run(&c);
+        print(&c, &one, &one);
+        return remove_dir();
+    }
     for (size_t i = 0; i < sizeof(alone) / sizeof(*alone); i++) {
         if (alone[i].streams == 1000000 && (small || !much_memory()))
             continue;
@@ -506,6 +525,5 @@ int main(int argc, char **argv)
     printf("latency, one lane, 1,000 streams, from due to answered; its most is %.0f /s\n",
            thousand.wall_s);
     bench_latency(thousand.wall_s);
-    snprintf(path, sizeof(path), "rm -rf %s", dir);
-    return system(path) == 0 ? 0 : 1;
+    return remove_dir();
 }

@@ -97,6 +97,26 @@ static void what_was_looked_at_stays_until_popped(void **state)
     ky_queue_done(&q);
 }
 
+static void records_leave_together(void **state)
+{
+    ky_queue q;
+    size_t size;
+
+    (void)state;
+    assert_int_equal(ky_queue_init(&q, SIZE, NULL, NULL, NULL), KY_OK);
+    for (int i = 0; i < 5; i++) {
+        *(int *)ky_queue_reserve(&q, sizeof(int)) = i;
+        ky_queue_commit(&q, sizeof(int));
+        ky_queue_next(&q, &size);
+    }
+    ky_queue_pop_many(&q, 4);
+    ky_queue_rewind(&q);
+    assert_int_equal(*(int *)ky_queue_next(&q, &size), 4);
+    ky_queue_pop_many(&q, 1);
+    assert_int_equal(ky_queue_fill(&q), 0);
+    ky_queue_done(&q);
+}
+
 static void a_closed_queue_ends_when_it_is_empty(void **state)
 {
     ky_queue q;
@@ -201,6 +221,7 @@ int main(void)
         cmocka_unit_test(records_come_out_as_they_went_in),
         cmocka_unit_test(a_record_as_large_as_the_queue_fits_wherever_it_begins),
         cmocka_unit_test(what_was_looked_at_stays_until_popped),
+        cmocka_unit_test(records_leave_together),
         cmocka_unit_test(a_closed_queue_ends_when_it_is_empty),
         cmocka_unit_test(a_bell_that_rang_in_between_is_not_waited_for),
         cmocka_unit_test(waiting_shows_that_the_thread_lives),
