@@ -403,6 +403,8 @@ int ky_journal_open(const ky_journal_opts *o, uint64_t from, ky_journal **ret, k
         return rc;
     }
     begin = j->found.end > from ? j->found.end : from;
+    if (begin == 0 && j->mode == KY_JOURNAL_NO) /* at 0 lies no record in any mode */
+        begin = j->config->size;
     j->whole = begin;
     atomic_init(&j->end, begin);
     atomic_init(&j->durable, begin);
