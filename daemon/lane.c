@@ -30,6 +30,19 @@ void ky_lane_zero(ky_lane *l, ky_stream *s, int nth, bool cut)
 
 /* -- fences -- */
 
+/* A start with little memory may have read some of its states back, not all. */
+static bool in_memory(ky_stream *s)
+{
+    bool all = true;
+
+    for (int k = 0; k < s->n_models; k++) {
+        const ky_strand *d = ky_stream_strand(s, k);
+
+        all = all && (d->works == NULL || d->state != NULL);
+    }
+    return all;
+}
+
 /* Of the streams whose states are in memory; the others find it when they come back. */
 static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
 {
@@ -38,7 +51,7 @@ static void reset_all(ky_lane *l, const ky_version *v, const ky_record *r)
     for (ky_stream *s = NULL; (s = ky_streams_next(&l->streams, s)) != NULL;) {
         int nth = ky_class_nth(&l->p->cfg->classes[s->class_], name);
 
-        if (nth < 0 || ky_stream_strand(s, nth)->state == NULL || s->pos > r->pos)
+        if (nth < 0 || ky_stream_strand(s, nth)->works == NULL || !in_memory(s) || s->pos > r->pos)
             continue;
         ky_lane_catch_up(l, s, r); /* with other models: behind this its position does not tell */
         ky_lane_touch(l, s, r);
