@@ -29,7 +29,7 @@ void ky_inside_put(const char *source, const char *key, uint64_t number, const c
 
 /** One of several in a row, which their source finds all at once: with the next call but this, or
  *  when there are too many. */
-void ky_inside_put_on(const char *source, uint64_t number, const char *text);
+void ky_inside_put_on(const char *source, const char *key, uint64_t number, const char *text);
 
 /** Until the sources have dealt with all messages; the stages behind them may be busy. */
 void ky_inside_hear(void);
@@ -51,6 +51,13 @@ int64_t ky_inside_status(const char *what);
 
 void ky_inside_stop(void);
 void ky_inside_kill(void);
+
+/** The process, or the one that is started next, dies at one of its calls to the disk: at the
+ *  first, second .. one from now, if it comes so far. What is asked of it then has no effect.
+ *  Until ky_inside_kill. */
+void ky_inside_doom(int calls);
+/** For those who stand in for calls to the disk: whether this is the one. */
+bool ky_inside_dies(void);
 
 /* -- samples of two values, and what is to be answered -- */
 
@@ -76,7 +83,8 @@ void ky_inside_model_free(ky_inside_model *m);
  *  prints it. */
 void ky_inside_answer(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX]);
 /** The same where the last step may give no answer (then "") or run away: false. Of a window, that
- *  its values alone give the same is checked. */
-bool ky_inside_step(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX]);
+ *  its values alone give the same is checked. *ret_best: the output that is the largest. */
+bool ky_inside_step(const ky_inside_model *m, const int *values, int n, char ret[KY_INSIDE_HEX],
+                    int *ret_best);
 
 #endif

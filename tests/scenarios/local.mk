@@ -57,16 +57,16 @@ tests_scenarios_test_alloc_LDADD = libkyscene.la libkydaemon.la libkymo.la
 
 # Scripts that turn the clock, on the pipeline in a process of the test; its sources are memory.
 check_PROGRAMS += tests/scenarios/run_scn
-tests_scenarios_run_scn_SOURCES = tests/scenarios/run_scn.c tests/scenarios/inside.c \
-	tests/scenarios/inside.h $(ky_tsan_threads)
+ky_inside = tests/scenarios/inside.c tests/scenarios/inside_model.c tests/scenarios/inside.h \
+	$(ky_tsan_threads)
+tests_scenarios_run_scn_SOURCES = tests/scenarios/run_scn.c $(ky_inside)
 tests_scenarios_run_scn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open -Wl,--wrap=ky_zsock_send
 tests_scenarios_run_scn_LDADD = libkyscene.la libkydaemon.la libkymo.la
 EXTRA_DIST += $(srcdir)/tests/scenarios/*.scn
 
 check_PROGRAMS += tests/scenarios/test_random
-tests_scenarios_test_random_SOURCES = tests/scenarios/test_random.c tests/scenarios/inside.c \
-	tests/scenarios/oracle.c tests/scenarios/oracle.h \
-	tests/scenarios/inside.h $(ky_tsan_threads)
+tests_scenarios_test_random_SOURCES = tests/scenarios/test_random.c tests/scenarios/world.c \
+	tests/scenarios/world.h tests/scenarios/oracle.c tests/scenarios/oracle.h $(ky_inside)
 tests_scenarios_test_random_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_source_open -Wl,--wrap=ky_zsock_send
 tests_scenarios_test_random_LDADD = libkyscene.la libkydaemon.la libkymo.la
 

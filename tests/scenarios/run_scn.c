@@ -141,7 +141,7 @@ static void do_on(run *r, char *rest)
 
     put_words(r, words, sizeof(words), rest);
     snprintf(text, sizeof(text), "{\"stream\":\"%s\"%s", stream, words);
-    ky_inside_put_on(source, next_number(r, source), text);
+    ky_inside_put_on(source, "", next_number(r, source), text);
     ky_inside_hear();
 }
 
@@ -154,7 +154,7 @@ static void do_many(run *r, char *rest)
     put_words(r, words, sizeof(words), rest);
     for (int i = 0; i < count; i++) {
         snprintf(text, sizeof(text), "{\"stream\":\"%s%d\"%s", stream, i, words);
-        ky_inside_put_on(source, next_number(r, source), text);
+        ky_inside_put_on(source, "", next_number(r, source), text);
     }
     ky_inside_turn(0);
 }
