@@ -286,12 +286,13 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
     a->ports = calloc((size_t)p->cfg->n_sources + 1, sizeof(*a->ports));
     int rc = ky_books_init(&a->books, p->cfg, p->holds);
 
+    a->file = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->file));
     a->imported = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->imported));
     a->imported_dirty = calloc((size_t)p->cfg->n_models + 1, sizeof(bool));
     a->sent = calloc((size_t)p->n_lanes, sizeof(*a->sent));
     a->asked = calloc((size_t)p->n_lanes, sizeof(*a->asked));
-    if (a->ports == NULL || rc < 0 || a->imported == NULL || a->imported_dirty == NULL ||
-        a->sent == NULL || a->asked == NULL) {
+    if (a->ports == NULL || rc < 0 || a->file == NULL || a->imported == NULL ||
+        a->imported_dirty == NULL || a->sent == NULL || a->asked == NULL) {
         ky_accept_free(a);
         return ky_fail(err, KY_ENOMEM, "no memory");
     }
@@ -362,6 +363,7 @@ void ky_accept_free(ky_accept *a)
     free(a->sent);
     free(a->asked);
     ky_spill_free(a->spill);
+    free(a->file);
     free(a->imported);
     free(a->imported_dirty);
     free(a);

@@ -66,9 +66,10 @@ int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err);
 void ky_accept_leave_out(ky_accept *a, const ky_record *r);
 /** The tail has run: all before pos is on its way. */
 void ky_accept_live(ky_accept *a, uint64_t pos);
-/** The hash of the model file that was imported last for a model; 0 for none. */
-uint64_t ky_accept_imported(const ky_accept *a, int model);
-void ky_accept_set_imported(ky_accept *a, int model, uint64_t hash);
+/** The hash of a model's file as it is. That it was imported is written when its version takes
+ * over, with the row that says so, as nobody looks at that file again then.
+ *  @param in_force  its version is, or was before another took over */
+void ky_accept_note_file(ky_accept *a, int model, uint64_t hash, bool in_force);
 /** A row for `swaps` that is not in the journal: the very first version. */
 void ky_accept_note_version(ky_accept *a, const ky_version *v);
 

@@ -122,6 +122,15 @@ void ky_accept_add_version(ky_accept *a, int model, uint32_t version, uint64_t h
     ky_accept_begin_clock(a);
 }
 
+void ky_accept_imported(ky_accept *a, int model, uint64_t hash)
+{
+    if (hash != a->file[model] || hash == a->imported[model])
+        return;
+    a->imported[model] = hash;
+    a->imported_dirty[model] = true;
+    ky_accept_begin_clock(a);
+}
+
 /* Streams that are not in memory begin anew when they come back. */
 static void note_reset(ky_accept *a, int model, uint64_t pos)
 {
@@ -138,6 +147,7 @@ static void add_swap(ky_accept *a, const ky_record *r)
     if (model < 0)
         return;
     ky_accept_add_version(a, model, swap->version, swap->new_hash, r->pos);
+    ky_accept_imported(a, model, swap->new_hash);
     if (swap->policy == KY_SWAP_RESET)
         note_reset(a, model, ky_record_end(r));
     snprintf(object, sizeof(object), "model %s", swap->model);

@@ -47,7 +47,8 @@ struct ky_accept {
     uint64_t *sent;     /* [lanes] */
     uint64_t *asked;    /* [lanes] to commit what was sent before */
     uint64_t booked;    /* recovery: rejects, senders and swaps before this are in results.db */
-    uint64_t *imported; /* [models] */
+    uint64_t *file;     /* [models] hash of the model file as it is */
+    uint64_t *imported; /* [models] of that which was imported last */
     bool *imported_dirty;
     ky_outbox out;
     int64_t since_ns, ticked_ns;
@@ -114,6 +115,8 @@ void ky_accept_mark_idle(ky_accept *a);
 /** The writer has what it waits for on disk. */
 void ky_accept_serve_writer(ky_accept *a);
 void ky_accept_add_version(ky_accept *a, int model, uint32_t version, uint64_t hash, uint64_t pos);
+/** This version of a model is in force: its file is imported if it is this one. */
+void ky_accept_imported(ky_accept *a, int model, uint64_t hash);
 /** The stream leaves its lane's memory. @param arg  the ky_accept */
 void ky_accept_send_leave(void *arg, const ky_known *k);
 /** Lanes on whose commits somebody waits commit now. */

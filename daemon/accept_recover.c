@@ -148,16 +148,11 @@ void ky_accept_live(ky_accept *a, uint64_t pos)
     atomic_store(&a->p->era_pos, a->p->live_from);
 }
 
-uint64_t ky_accept_imported(const ky_accept *a, int model)
+void ky_accept_note_file(ky_accept *a, int model, uint64_t hash, bool in_force)
 {
-    return a->imported[model];
-}
-
-void ky_accept_set_imported(ky_accept *a, int model, uint64_t hash)
-{
-    a->imported[model] = hash;
-    a->imported_dirty[model] = true;
-    ky_accept_begin_clock(a);
+    a->file[model] = hash;
+    if (in_force)
+        ky_accept_imported(a, model, hash);
 }
 
 void ky_accept_note_version(ky_accept *a, const ky_version *v)

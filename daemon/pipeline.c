@@ -158,14 +158,20 @@ static int make_stages(ky_pipeline *p, const ky_recovery *v, ky_err *err)
     return rc;
 }
 
-/* A model file that changed while stopped takes over as any other version would. */
+/* A model file that changed while stopped is still to take over. */
+static bool takes_over(const ky_pipeline *p, const ky_recovery *v, int model)
+{
+    return v->imported[model] != 0 && v->imported[model] != atomic_load(&p->current[model]);
+}
+
+/* It does so as any other version would. */
 static int swap_imported(ky_pipeline *p, const ky_recovery *v, ky_err *err)
 {
     for (int i = 0; i < p->cfg->n_models; i++) {
         const ky_model_cfg *m = &p->cfg->models[i];
         int rc;
 
-        if (v->imported[i] == 0 || v->imported[i] == atomic_load(&p->current[i]))
+        if (!takes_over(p, v, i))
             continue;
         rc = ky_pipeline_swap(p, m->name, v->imported[i], 0, m->on_swap, err);
         if (rc < 0)
@@ -174,15 +180,14 @@ static int swap_imported(ky_pipeline *p, const ky_recovery *v, ky_err *err)
     return KY_OK;
 }
 
-/* Which model file was imported last is written with the accept stage's own unit. */
-static void note_imported(ky_pipeline *p, const ky_recovery *v)
+/* Versions that the journal does not have: the very first, which the configuration names. */
+static void note_models(ky_pipeline *p, const ky_recovery *v)
 {
     for (int i = 0; i < p->cfg->n_models; i++) {
         uint32_t version = v->imported[i] ? v->imported[i] : atomic_load(&p->current[i]);
         const ky_version *loaded = ky_served_find(&p->served, i, version);
 
-        if (v->from_file[i] != 0 && v->from_file[i] != ky_accept_imported(p->accept, i))
-            ky_accept_set_imported(p->accept, i, v->from_file[i]);
+        ky_accept_note_file(p->accept, i, v->from_file[i], !takes_over(p, v, i));
         if (v->first[i])
             ky_accept_note_version(p->accept, loaded);
     }
@@ -197,7 +202,7 @@ static int start(ky_pipeline *p, ky_recovery *v, ky_err *err)
     if (rc == KY_OK)
         rc = ky_recover_tail(p, v, err);
     if (rc == KY_OK) {
-        note_imported(p, v);
+        note_models(p, v);
         rc = ky_accept_start(p->accept, err);
     }
     if (rc == KY_OK)

@@ -96,9 +96,11 @@ static int recover_model(ky_pipeline *p, ky_recovery *v, int model, ky_err *err)
     if (rc < 0 || (rc = ky_served_read(p->cfg, model, &m, err)) < 0)
         return rc;
     uint64_t file_hash = ky_model_facts(m)->hash;
+    /* Swaps behind the low-water mark come out of the journal, if there is one. */
+    uint64_t at = p->cfg->journal == KY_JOURNAL_NO ? v->high : v->low;
 
     /* The first version is recorded at 0, where no record of a swap can be. */
-    rc = ky_results_model_at(v->r, name, v->low > 0 ? v->low : 1, &version, &hash, err);
+    rc = ky_results_model_at(v->r, name, at > 0 ? at : 1, &version, &hash, err);
     if (rc == KY_ENOENT || (rc == KY_OK && was.hash != file_hash))
         rc = import(p, v, model, m, &from_file, err);
     ky_model_free(m);

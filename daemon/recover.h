@@ -23,7 +23,8 @@ typedef struct ky_recovery {
 /** Low and high. */
 int ky_recover_positions(ky_recovery *v, ky_err *err);
 
-/** The version of each model that was in force at `low`; imports model files that are new. */
+/** The version of each model that was in force at `low`, without a journal the last; imports model
+ * files that are new. */
 int ky_recover_models(ky_pipeline *p, ky_recovery *v, ky_err *err);
 
 /** A stream into its lane, under the version that its state is of. KY_EFORMAT: it is of none, the

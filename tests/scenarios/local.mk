@@ -23,6 +23,7 @@ tests_scenarios_test_bad_input_LDADD = libkyscene.la libkymo.la
 
 tests_scenarios_test_swap_SOURCES = tests/scenarios/test_swap.c
 tests_scenarios_test_swap_LDADD = libkyscene.la libkymo.la
+EXTRA_tests_scenarios_test_swap_DEPENDENCIES = tests/scenarios/kymod_no_swap
 
 tests_scenarios_test_rules_SOURCES = tests/scenarios/test_rules.c
 tests_scenarios_test_rules_LDADD = libkyscene.la libkymo.la
@@ -77,4 +78,12 @@ tests_scenarios_kymod_torn_SOURCES = daemon/kymod.c tests/scenarios/torn_commit.
 tests_scenarios_kymod_torn_CPPFLAGS = $(kymod_CPPFLAGS)
 tests_scenarios_kymod_torn_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_results_commit
 tests_scenarios_kymod_torn_LDADD = $(kymod_LDADD)
+
+# One that ends where a swap is to be journaled.
+EXTRA_PROGRAMS += tests/scenarios/kymod_no_swap
+CLEANFILES += tests/scenarios/kymod_no_swap
+tests_scenarios_kymod_no_swap_SOURCES = daemon/kymod.c tests/scenarios/no_swap.c $(ky_tsan_threads)
+tests_scenarios_kymod_no_swap_CPPFLAGS = $(kymod_CPPFLAGS)
+tests_scenarios_kymod_no_swap_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=ky_accept_swap
+tests_scenarios_kymod_no_swap_LDADD = $(kymod_LDADD)
 endif

@@ -149,39 +149,80 @@ static bool swap_is_committed(void *arg)
     return ky_scene_number(arg, "SELECT count(*) FROM swaps") == 2;
 }
 
-/* The accept stage's unit with the swap may be committed before the lanes have passed it: the
- * low-water mark stands before a swap whose row is there. */
-static void killed_before_the_low_water_mark_passes_a_swap(void)
+/* A stopped daemon whose model file changed since. */
+static void change_the_file(ky_scene *s, char path[320], const char *const *overrides)
 {
-    const char *overrides[] = { "kymod.commit_interval=10ms", NULL };
-    char text[1024], path[320];
+    char text[1024];
+    ky_daemon d;
+
+    ky_scene_open(s, "swap");
+    snprintf(text, sizeof(text), ini, s->dir, "next_start");
+    snprintf(path, 320, "%s", ky_scene_write(s, "kymod.ini", text));
+    ky_scene_model(s->model, 9, 11);
+    ky_daemon_start(&d, s, NULL, path, overrides);
+    ky_daemon_stop(&d);
+    ky_scene_model(s->model, 9, 12);
+}
+
+static void expect_the_new_one(const ky_scene *s, const char *when, const char *path,
+                               const char *const *overrides)
+{
+    ky_daemon d;
+
+    ky_daemon_start(&d, s, NULL, path, overrides);
+    int64_t in_force = version_in_force(&d);
+
+    printf("RESULT swap killed %s: version in force=%lld\n", when, (long long)in_force);
+    KY_WANT(in_force == 2, "killed %s: version %lld is in force", when, (long long)in_force);
+    ky_daemon_stop(&d);
+}
+
+/* The accept stage's unit with the swap may be committed before the lanes have passed it: the
+ * low-water mark stands before a swap whose row is there. Without a journal nothing else tells of
+ * it. */
+static void killed_before_the_low_water_mark_passes_a_swap(const char *journal)
+{
+    const char *overrides[] = { "kymod.commit_interval=10ms", "source:in.socket=pull", journal,
+                                NULL };
+    char path[320];
     ky_scene s;
     ky_daemon d;
 
-    ky_scene_open(&s, "swap");
-    snprintf(text, sizeof(text), ini, s.dir, "next_start");
-    snprintf(path, sizeof(path), "%s", ky_scene_write(&s, "kymod.ini", text));
-    ky_scene_model(s.model, 9, 11);
-    ky_daemon_start(&d, &s, NULL, path, overrides);
-    ky_daemon_stop(&d);
-    ky_scene_model(s.model, 9, 12);
+    change_the_file(&s, path, overrides);
     ky_daemon_start(&d, &s, NULL, path, overrides);
     KY_WANT(ky_within(10000, swap_is_committed, &s), "the swap is not committed");
     ky_daemon_kill(&d);
     ky_scene_change(&s, "INSERT OR REPLACE INTO positions (source, key, number) "
                         "SELECT '', 'low water', max(pos) FROM swaps");
-    ky_daemon_start(&d, &s, NULL, path, overrides);
-    int64_t in_force = version_in_force(&d);
+    expect_the_new_one(&s, journal, path, overrides);
+    ky_scene_close(&s);
+}
 
-    printf("RESULT swap version in force=%lld\n", (long long)in_force);
-    KY_WANT(in_force == 2, "version %lld is in force", (long long)in_force);
-    ky_daemon_stop(&d);
+/* The file is not taken for imported before its version takes over. */
+static void killed_before_a_swap_is_journaled(void)
+{
+    const char *overrides[] = { "kymod.commit_interval=10ms", NULL };
+    const char *build = getenv("KY_BUILDDIR");
+    ky_scene s, crashing;
+    char path[320];
+    ky_daemon d;
+
+    change_the_file(&s, path, overrides);
+    crashing = s;
+    snprintf(crashing.kymod, sizeof(crashing.kymod), "%s/tests/scenarios/kymod_no_swap",
+             build != NULL ? build : ".");
+    int code = ky_daemon_run(&d, &crashing, path, overrides);
+
+    KY_WANT(code == 99, "kymod ended with %d, not where the swap was to be", code);
+    expect_the_new_one(&s, "before the record", path, overrides);
     ky_scene_close(&s);
 }
 
 int main(void)
 {
-    killed_before_the_low_water_mark_passes_a_swap();
+    killed_before_the_low_water_mark_passes_a_swap("kymod.journal=sync");
+    killed_before_the_low_water_mark_passes_a_swap("kymod.journal=no");
+    killed_before_a_swap_is_journaled();
     run("next_start", false);
     run("next_start", true);
     run("reset", false);
