@@ -43,7 +43,8 @@ static const char usage_text[] =
     "  -h, --help               this\n"
     "  -V, --version            the version\n"
     "\n"
-    "SIGTERM and SIGINT end it when all it has taken is committed; a second one at once.\n"
+    "SIGTERM and SIGINT end it when all it has taken is committed; a second one, or one\n"
+    "while it starts, at once.\n"
     "Exit: 0 done, 64 usage, 65 damaged data, 69 a source is gone, 73 and 74 files,\n"
     "75 try again (another daemon, an endpoint taken), 78 configuration.\n";
 
@@ -226,42 +227,85 @@ static void wait_for_end(ky_pipeline *p, const sigset_t *signals, ky_watchdog *w
     }
 }
 
-/* While the main thread drains: a second signal, or too much time, ends it at once. */
-typedef struct impatience {
-    sigset_t signals;
-    int64_t timeout_us;
-} impatience;
+/* Which of the signals that end it came within this time; 0 or less: none. Where it may be
+ * cancelled, too. */
+static int end_within(int64_t us)
+{
+    struct timespec left = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000 };
+    sigset_t ends;
+    int was;
 
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    int s = sigtimedwait(&ends, NULL, &left);
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &was);
+    return s;
+}
+
+/* While the main thread starts, which takes as long as the journal's tail takes to run again. */
+static void *watch_start(void *arg)
+{
+    enum { STEP_US = 5000000, GRACE_US = 30000000 };
+    int s;
+
+    (void)arg;
+    do
+        ky_notify_extend(GRACE_US);
+    while ((s = end_within(STEP_US)) <= 0);
+    ky_log(KY_NOTICE, "main", NULL, "%s during the start: ending at once; the next start recovers",
+           s == SIGTERM ? "SIGTERM" : "SIGINT");
+    _exit(EX_OK);
+}
+
+/* While it drains: a second signal, or too much time, ends it at once. */
 static void *lose_patience(void *arg)
 {
-    const impatience *i = arg;
-    struct timespec left = { .tv_sec = i->timeout_us / 1000000,
-                             .tv_nsec = i->timeout_us % 1000000 * 1000 };
-    int s = sigtimedwait(&i->signals, NULL, &left);
+    const int64_t *timeout_us = arg;
+    int s = end_within(*timeout_us);
 
     ky_log(KY_ERROR, "main", NULL, "%s: ending at once; the next start recovers",
            s > 0 ? "a second signal" : "shutdown_timeout");
     _exit(s > 0 ? 128 + s : EX_TEMPFAIL);
 }
 
+static bool watch(pthread_t *t, void *(*fn)(void *), void *arg)
+{
+    return pthread_create(t, NULL, fn, arg) == 0;
+}
+
+static void unwatch(pthread_t t, bool watched)
+{
+    if (!watched)
+        return;
+    pthread_cancel(t);
+    pthread_join(t, NULL);
+}
+
+static int start(const ky_config *cfg, ky_pipeline **ret, ky_err *err)
+{
+    pthread_t t;
+    bool watched = watch(&t, watch_start, NULL);
+    int rc = ky_pipeline_new(cfg, ret, err);
+
+    unwatch(t, watched);
+    return rc;
+}
+
 static void stop(ky_pipeline *p, ky_beside *b, const ky_config *cfg)
 {
-    impatience i = { .timeout_us = cfg->shutdown_timeout_us };
+    int64_t timeout_us = cfg->shutdown_timeout_us;
     pthread_t t;
 
-    sigemptyset(&i.signals);
-    sigaddset(&i.signals, SIGTERM);
-    sigaddset(&i.signals, SIGINT);
     ky_notify_stopping();
-    ky_notify_extend(cfg->shutdown_timeout_us);
-    bool watched = pthread_create(&t, NULL, lose_patience, &i) == 0;
+    ky_notify_extend(timeout_us);
+    bool watched = watch(&t, lose_patience, &timeout_us);
 
     ky_beside_stop(b);
     ky_pipeline_stop(p);
-    if (watched) {
-        pthread_cancel(t);
-        pthread_join(t, NULL);
-    }
+    unwatch(t, watched);
 }
 
 /* -- running -- */
@@ -288,7 +332,7 @@ static int run(const ky_config *cfg, const sigset_t *signals, ky_watchdog *w, ky
 {
     ky_beside *b = NULL;
     ky_pipeline *p;
-    int rc = ky_pipeline_new(cfg, &p, err);
+    int rc = start(cfg, &p, err);
 
     if (rc < 0)
         return rc;

@@ -1,8 +1,8 @@
 /*
  * What kymod tells systemd: that it is ready, how it goes, that it stops; and the
  * watchdog's ping, sent only while every thread that works is seen to work. Outside
- * systemd, or built without libsystemd, nothing is sent. Main thread only; heartbeats
- * are beaten by their threads.
+ * systemd, or built without libsystemd, nothing is sent. Main thread only, but for
+ * ky_notify_extend; heartbeats are beaten by their threads.
  */
 #ifndef KY_NOTIFY_H
 #define KY_NOTIFY_H

@@ -272,8 +272,8 @@ int ky_windows_json(const ky_windows *w, int window, int t, char *buf, size_t si
 
 /* -- the daemon -- */
 
-static void spawn(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
-                  const char *const *overrides)
+void ky_daemon_spawn(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
+                     const char *const *overrides)
 {
     const char *argv[64] = { program != NULL ? program : s->kymod, "-c", ini };
     int n = 3;
@@ -346,11 +346,11 @@ void ky_daemon_hear(const ky_daemon *d, const char *what)
 void ky_daemon_start(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
                      const char *const *overrides)
 {
-    spawn(d, s, program, ini, overrides);
+    ky_daemon_spawn(d, s, program, ini, overrides);
     ky_daemon_hear(d, "msg=ready");
 }
 
-static int wait_for(ky_daemon *d)
+int ky_daemon_end(ky_daemon *d)
 {
     int64_t until = ky_clock_mono_ns() + 60000000000;
     int status;
@@ -366,19 +366,19 @@ static int wait_for(ky_daemon *d)
 void ky_daemon_start_and_kill(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
                               const char *const *overrides)
 {
-    spawn(d, s, program, ini, overrides);
+    ky_daemon_spawn(d, s, program, ini, overrides);
     for (int i = 0; i < 20; i++)
         nap();
     kill(d->pid, SIGKILL);
-    wait_for(d);
+    ky_daemon_end(d);
 }
 
 int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *const *overrides)
 {
     const ky_daemon *before = running;
 
-    spawn(d, s, NULL, ini, overrides);
-    int code = wait_for(d);
+    ky_daemon_spawn(d, s, NULL, ini, overrides);
+    int code = ky_daemon_end(d);
 
     running = before;
     return code;
@@ -387,7 +387,7 @@ int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *
 void ky_daemon_stop(ky_daemon *d)
 {
     kill(d->pid, SIGTERM);
-    int code = wait_for(d);
+    int code = ky_daemon_end(d);
 
     KY_WANT(code == 0, "kymod ended with %d after SIGTERM", code);
 }
@@ -395,7 +395,7 @@ void ky_daemon_stop(ky_daemon *d)
 void ky_daemon_kill(ky_daemon *d)
 {
     kill(d->pid, SIGKILL);
-    int code = wait_for(d);
+    int code = ky_daemon_end(d);
 
     KY_WANT(code == 128 + SIGKILL, "kymod ended with %d before it was killed", code);
 }

@@ -83,6 +83,11 @@ typedef struct ky_daemon {
  *  until it is ready. */
 void ky_daemon_start(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
                      const char *const *overrides);
+/** Starts one, and waits for nothing. */
+void ky_daemon_spawn(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
+                     const char *const *overrides);
+/** Waits until it has ended; its exit code, or 128 and the signal. */
+int ky_daemon_end(ky_daemon *d);
 /** Starts one and kills it at once, somewhere on its way to being ready. */
 void ky_daemon_start_and_kill(ky_daemon *d, const ky_scene *s, const char *program, const char *ini,
                               const char *const *overrides);

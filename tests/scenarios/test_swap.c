@@ -4,9 +4,14 @@
  * stream goes on from zeros by the new one; and so it is when kymod is killed before any of that
  * was committed, and the swap comes back out of the journal, or when only its row was.
  */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "tests/scenarios/harness.h"
 
@@ -199,30 +204,78 @@ static void killed_before_the_low_water_mark_passes_a_swap(const char *journal)
 }
 
 /* The file is not taken for imported before its version takes over. */
-static void killed_before_a_swap_is_journaled(void)
+static void killed_before_a_swap_is_journaled(const char *no_swap)
 {
     const char *overrides[] = { "kymod.commit_interval=10ms", NULL };
-    const char *build = getenv("KY_BUILDDIR");
-    ky_scene s, crashing;
     char path[320];
+    ky_scene s;
     ky_daemon d;
 
     change_the_file(&s, path, overrides);
-    crashing = s;
-    snprintf(crashing.kymod, sizeof(crashing.kymod), "%s/tests/scenarios/kymod_no_swap",
-             build != NULL ? build : ".");
-    int code = ky_daemon_run(&d, &crashing, path, overrides);
+    ky_daemon_spawn(&d, &s, no_swap, path, overrides);
+    int code = ky_daemon_end(&d);
 
     KY_WANT(code == 99, "kymod ended with %d, not where the swap was to be", code);
     expect_the_new_one(&s, "before the record", path, overrides);
     ky_scene_close(&s);
 }
 
+static bool is_there(void *arg)
+{
+    return access(arg, F_OK) == 0;
+}
+
+/* While a start lasts systemd hears that more time is needed, and it can be ended. */
+static void ended_while_it_starts(const char *no_swap)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    char path[320], mark[300];
+    ky_scene s;
+    ky_daemon d;
+
+    change_the_file(&s, path, NULL);
+    snprintf(mark, sizeof(mark), "%s/mark", s.dir);
+    KY_WANT((size_t)snprintf(a.sun_path, sizeof(a.sun_path), "%s/systemd", s.dir) <
+                sizeof(a.sun_path),
+            "%s: too long", s.dir);
+    int systemd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    KY_WANT(systemd >= 0 && bind(systemd, (struct sockaddr *)&a, sizeof(a)) == 0, "%s: %s",
+            a.sun_path, strerror(errno));
+    setenv("NOTIFY_SOCKET", a.sun_path, 1);
+    setenv("KY_FOREVER", mark, 1);
+    ky_daemon_spawn(&d, &s, no_swap, path, NULL);
+    unsetenv("NOTIFY_SOCKET");
+    unsetenv("KY_FOREVER");
+    KY_WANT(ky_within(20000, is_there, mark), "it does not start");
+#ifdef KY_WITH_SYSTEMD
+    char text[64];
+    ssize_t n = recv(systemd, text, sizeof(text) - 1, 0);
+
+    text[n > 0 ? n : 0] = 0;
+    KY_WANT(strncmp(text, "EXTEND_TIMEOUT_USEC=", 20) == 0, "systemd hears '%s'", text);
+#endif
+    kill(d.pid, SIGTERM);
+    int code = ky_daemon_end(&d);
+
+    printf("RESULT start ended exit=%d\n", code);
+    KY_WANT(code == 0, "kymod ended with %d after SIGTERM", code);
+    close(systemd);
+    expect_the_new_one(&s, "while it starts", path, NULL);
+    ky_scene_close(&s);
+}
+
 int main(void)
 {
+    const char *build = getenv("KY_BUILDDIR");
+    char no_swap[512];
+
+    snprintf(no_swap, sizeof(no_swap), "%s/tests/scenarios/kymod_no_swap",
+             build != NULL ? build : ".");
     killed_before_the_low_water_mark_passes_a_swap("kymod.journal=sync");
     killed_before_the_low_water_mark_passes_a_swap("kymod.journal=no");
-    killed_before_a_swap_is_journaled();
+    killed_before_a_swap_is_journaled(no_swap);
+    ended_while_it_starts(no_swap);
     run("next_start", false);
     run("next_start", true);
     run("reset", false);
