@@ -64,6 +64,7 @@ static void hand_over(ky_accept *a)
 {
     wait_for_writer(a);
     add_sources(a);
+    ky_outbox_turn(&a->out);
     ky_outbox_hand(&a->out, a->routed, a->routed);
     a->since_ns = 0;
 }

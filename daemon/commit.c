@@ -40,15 +40,24 @@ bool ky_outbox_ready(ky_outbox *o)
     return !atomic_load(&o->batch[1 - o->filling].full);
 }
 
+void ky_outbox_turn(ky_outbox *o)
+{
+    o->events = 0;
+    o->filling = 1 - o->filling;
+}
+
+ky_unit *ky_outbox_closing(ky_outbox *o)
+{
+    return &o->batch[1 - o->filling].unit;
+}
+
 void ky_outbox_hand(ky_outbox *o, uint64_t pos, uint64_t needed)
 {
-    ky_batch *b = &o->batch[o->filling];
+    ky_batch *b = &o->batch[1 - o->filling];
 
-    o->events = 0;
     b->pos = pos;
     b->needed = needed;
     atomic_store(&b->full, true);
-    o->filling = 1 - o->filling;
     ky_bell_ring(&o->writer->bell);
 }
 

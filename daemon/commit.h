@@ -55,7 +55,11 @@ void ky_outbox_event(ky_outbox *o, const char *level, const char *object, const 
                      const char *detail);
 /** Whether a hand-over would not wait. */
 bool ky_outbox_ready(ky_outbox *o);
-/** Hand the unit over; only when ready. */
+/** From here on the other unit is filled; only when ready. */
+void ky_outbox_turn(ky_outbox *o);
+/** The unit that was filled before that, still the stage's. */
+ky_unit *ky_outbox_closing(ky_outbox *o);
+/** Hand that over. */
 void ky_outbox_hand(ky_outbox *o, uint64_t pos, uint64_t needed);
 /** Nothing more will come. */
 void ky_outbox_close(ky_outbox *o);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -373,6 +374,17 @@ static int serve(const ky_config *cfg, const sigset_t *signals)
     return exit_code_of(rc);
 }
 
+/* Large tables have memory of their own: they grow without being copied, and what they leave goes
+ * back. Left to itself the allocator changes its mind about that with the first one that is freed.
+ */
+static void set_allocator(void)
+{
+    enum { LARGE = 1 << 20 };
+
+    mallopt(M_MMAP_THRESHOLD, LARGE);
+    mallopt(M_TRIM_THRESHOLD, LARGE);
+}
+
 int main(int argc, char **argv)
 {
     options o = { .path = KY_CONFIG_PATH };
@@ -386,6 +398,7 @@ int main(int argc, char **argv)
         ky_config_example(stdout);
         return EX_OK;
     }
+    set_allocator();
     umask(0027);
     block_signals(&signals);
     if (load(&o, &cfg) < 0)

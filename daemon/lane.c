@@ -113,7 +113,7 @@ static void *run(void *arg)
         worked |= ky_lane_waves(l, false);
         ky_lane_release(l);
         worked |= pass_fence(l);
-        ky_lane_commit_if_due(l);
+        worked |= ky_lane_commit_if_due(l);
         ky_lane_page_out(l);
         if (worked)
             continue;
@@ -121,8 +121,7 @@ static void *run(void *arg)
             break;
         ky_bell_wait(&l->bell, heard, ky_lane_until_due_us(l));
     }
-    ky_lane_hand_over(l);
-    ky_lane_wait_for_writer(l);
+    ky_lane_commit_all(l);
     ky_outbox_close(&l->out);
     if (l->told != NULL)
         ky_queue_close(l->told);
@@ -288,6 +287,7 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
         return rc;
     }
     ky_writer_add(p->writer, &l->out, &l->bell);
+    l->handed = ky_lane_committed(l);
     *ret = l;
     return KY_OK;
 }
@@ -295,6 +295,11 @@ int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err)
 uint64_t ky_lane_committed(const ky_lane *l)
 {
     return atomic_load(&l->out.done);
+}
+
+uint64_t ky_lane_longest_hold_us(const ky_lane *l)
+{
+    return atomic_load_explicit(&l->longest_hold_us, memory_order_relaxed);
 }
 
 ky_queue *ky_lane_queue(ky_lane *l)
@@ -343,7 +348,10 @@ void ky_lane_free(ky_lane *l)
     free(l->reset_pos);
     free(l->reset_to);
     free(l->slots);
-    free(l->dirty);
+    ky_marks_done(&l->fresh);
+    ky_marks_done(&l->round);
+    ky_marks_done(&l->owed);
+    ky_marks_done(&l->closing);
     free(l->rows);
     free(l->x);
     free(l->state);

@@ -22,6 +22,9 @@ typedef struct ky_lane ky_lane;
 /** What the lane did before this position is committed. Any thread. */
 uint64_t ky_lane_committed(const ky_lane *l);
 
+/** The longest that units held it up between two waves. Any thread. */
+uint64_t ky_lane_longest_hold_us(const ky_lane *l);
+
 /** After the writer. */
 int ky_lane_new(ky_pipeline *p, int number, ky_lane **ret, ky_err *err);
 

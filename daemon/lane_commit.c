@@ -5,7 +5,22 @@
 
 #include "daemon/rows.h"
 
-enum { UNIT_BYTES = 64 << 20 }; /* a unit this large is handed over at once */
+/*
+ * What was done since the last unit is committed in units that a lane closes one after the other
+ * (PROTOCOL.md A5): a stream with rows in a unit has its state there too, as it was when the unit
+ * was closed. Of the other streams that are newer than results.db each unit takes some, in the
+ * order of their places, until it is full; when all have had their turn, everything that was done
+ * before the round began is handed over. So a million streams need no unit that holds them all.
+ *
+ * A lane goes on while a unit is being closed: states are copied a few between two waves, and that
+ * of a stream which a record would change first.
+ */
+enum {
+    UNIT_BYTES = 64 << 20,  /* of rows and the states they need: such a unit is closed at once */
+    OTHERS_BYTES = 2 << 20, /* of states of other streams that a unit takes */
+    AT_ONCE = 512,          /* states that are copied between two waves, */
+    TOGETHER = 32,          /* so many at a time */
+};
 
 /* -- the unit -- */
 
@@ -15,30 +30,74 @@ void ky_lane_begin_clock(ky_lane *l)
         l->since_ns = ky_clock_mono_ns();
 }
 
+static size_t state_bytes(ky_stream *s)
+{
+    size_t bytes = 0;
+
+    for (int k = 0; k < s->n_models; k++)
+        bytes += ky_stream_strand(s, k)->works->state_bytes;
+    return bytes;
+}
+
+static uint32_t dirty(const ky_lane *l)
+{
+    return l->fresh.n + l->round.n;
+}
+
 static void make_dirty(ky_lane *l, ky_stream *s)
 {
     if (s->dirty)
         return;
-    if (l->n_dirty == l->cap_dirty) {
-        size_t cap = l->cap_dirty ? 2 * l->cap_dirty : 1024;
-        ky_stream **more = realloc(l->dirty, cap * sizeof(*more));
-
-        if (more == NULL)
-            ky_core_die(EX_OSERR, "lane", "no memory");
-        l->dirty = more;
-        l->cap_dirty = cap;
-    }
     s->dirty = true;
-    l->dirty[l->n_dirty++] = s;
-    for (int k = 0; k < s->n_models; k++)
-        l->dirty_bytes += ky_stream_strand(s, k)->works->state_bytes;
+    ky_marks_add(&l->fresh, ky_streams_place(&l->streams, s));
+    l->dirty_bytes += state_bytes(s);
     ky_lane_begin_clock(l);
+}
+
+void ky_lane_owe(ky_lane *l, ky_stream *s)
+{
+    if (s->owed)
+        return;
+    s->owed = true;
+    ky_marks_add(&l->owed, ky_streams_place(&l->streams, s));
+    l->owed_bytes += state_bytes(s);
+}
+
+/* The stream's states go into the unit that is being closed. */
+static void copy(ky_lane *l, ky_stream *s, uint32_t place)
+{
+    size_t bytes = state_bytes(s);
+
+    ky_rows_states(ky_outbox_closing(&l->out), s, l->closed_us);
+    s->dirty = s->owed = false;
+    ky_marks_drop(&l->fresh, place);
+    ky_marks_drop(&l->round, place);
+    ky_marks_drop(&l->closing, place);
+    /* Its versions may have changed since it was counted: an estimate. */
+    l->dirty_bytes = dirty(l) > 0 && l->dirty_bytes > bytes ? l->dirty_bytes - bytes : 0;
+    ky_pager_used(l->pager, s, l->closed_ns);
+}
+
+/* Before it changes, if the unit that is being closed needs it as it is. */
+static void copy_first(ky_lane *l, ky_stream *s)
+{
+    if (l->closing.n == 0 || !s->dirty)
+        return;
+    uint32_t place = ky_streams_place(&l->streams, s);
+
+    if (!ky_marks_has(&l->closing, place))
+        return;
+    int64_t begin_ns = ky_clock_mono_ns();
+
+    copy(l, s, place);
+    l->held_ns += ky_clock_mono_ns() - begin_ns;
 }
 
 void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     ky_unit *u = ky_lane_unit(l);
 
+    copy_first(l, s);
     if (!s->known) {
         ky_rows_stream(u, s, r);
         s->known = true;
@@ -50,6 +109,7 @@ void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r)
     if (l->p->cfg->classes[s->class_].archive && ky_stream_aside(s)->file_first != l->file_first) {
         ky_stream_set_aside(s)->file_first = l->file_first;
         ky_rows_states0(u, s, l->file_first);
+        ky_lane_owe(l, s);
     }
     make_dirty(l, s);
 }
@@ -72,7 +132,7 @@ void ky_lane_applied(ky_lane *l, ky_stream *s, const ky_record *r)
 
 /* -- committing -- */
 
-void ky_lane_wait_for_writer(ky_lane *l)
+static void wait_for_writer(ky_lane *l)
 {
     while (!ky_outbox_ready(&l->out)) {
         uint32_t heard = ky_bell_listen(&l->bell);
@@ -84,41 +144,12 @@ void ky_lane_wait_for_writer(ky_lane *l)
     }
 }
 
-/* A unit holds whole records only, so those in the middle come to their end first. */
-void ky_lane_hand_over(ky_lane *l)
-{
-    enum { AHEAD = 4 };
-    ky_unit *u = ky_lane_unit(l);
-
-    ky_lane_wait_for_writer(l);
-    while (l->midway > 0) {
-        ky_heart_beat(&l->bell.heart); /* an old journal may have records of very many steps */
-        ky_lane_waves(l, true);
-    }
-    int64_t now_ns = ky_clock_mono_ns(), now_us = ky_clock_wall_us();
-
-    for (size_t i = 0; i < l->n_dirty; i++) {
-        if (i + 2 * AHEAD < l->n_dirty)
-            ky_stream_want(l->dirty[i + 2 * AHEAD]);
-        if (i + AHEAD < l->n_dirty)
-            ky_stream_want_state(l->dirty[i + AHEAD]);
-        ky_rows_states(u, l->dirty[i], now_us);
-        l->dirty[i]->dirty = false;
-        ky_pager_used(l->pager, l->dirty[i], now_ns);
-    }
-    l->n_dirty = 0;
-    l->dirty_bytes = 0;
-    l->since_ns = 0;
-    l->hurry = false;
-    ky_outbox_hand(&l->out, l->done, l->needed);
-}
-
 static bool pressing(ky_lane *l)
 {
     const ky_unit *u = ky_lane_unit(l);
     int64_t rows = (int64_t)u->predictions.n + u->labels.n + u->gaps.n + u->states0.n;
 
-    return rows >= l->p->cfg->commit_rows || u->bytes.n + l->dirty_bytes > UNIT_BYTES ||
+    return rows >= l->p->cfg->commit_rows || u->bytes.n + l->owed_bytes > UNIT_BYTES ||
            ky_pager_full(l->pager, l->dirty_bytes);
 }
 
@@ -127,20 +158,159 @@ void ky_lane_page_out(ky_lane *l)
     enum { PAGE_NS = 20000000 };
     int64_t now_ns = ky_clock_mono_ns();
 
-    if (now_ns - l->paged_ns < PAGE_NS || !ky_outbox_ready(&l->out))
+    if (now_ns - l->paged_ns < PAGE_NS || l->is_closing || !ky_outbox_ready(&l->out))
         return;
     l->paged_ns = now_ns;
     ky_pager_out(l->pager, now_ns);
 }
 
-void ky_lane_commit_if_due(ky_lane *l)
+/* The unit that was being filled holds whole records only, so those in the middle come to their end
+ * first; what is done from here on goes into the next. The writer has committed all before. */
+static void begin_closing(ky_lane *l)
 {
-    if (l->since_ns == 0)
-        return;
-    bool due = ky_clock_mono_ns() - l->since_ns >= l->p->cfg->commit_interval_us * 1000;
+    const ky_marks none = l->closing;
 
-    if (pressing(l) || ((due || l->hurry) && ky_outbox_ready(&l->out)))
-        ky_lane_hand_over(l);
+    ky_lane_page_out(l);
+    while (l->midway > 0) {
+        ky_heart_beat(&l->bell.heart); /* an old journal may have records of very many steps */
+        ky_lane_waves(l, true);
+    }
+    if (!l->in_round) {
+        const ky_marks all = l->fresh;
+
+        l->fresh = l->round;
+        l->round = all;
+        l->in_round = true;
+        l->round_done = l->done;
+        l->since_ns = 0;
+        l->hurry = false;
+    }
+    l->closing = l->owed;
+    l->owed = none;
+    l->owed_bytes = l->others_bytes = 0;
+    l->others = 0;
+    l->next_owed = l->next_other = 0;
+    ky_outbox_turn(&l->out);
+    l->is_closing = true;
+    l->closed_ns = ky_clock_mono_ns();
+    l->closed_us = ky_clock_wall_us();
+}
+
+static void hand_over(ky_lane *l)
+{
+    l->is_closing = false;
+    if (l->round.n == 0) {
+        l->in_round = false;
+        l->handed = l->round_done > l->handed ? l->round_done : l->handed;
+    }
+    ky_outbox_hand(&l->out, l->handed, l->needed);
+}
+
+/* The next places of a set; their streams and states are on the way into the processor's cache. */
+static size_t next_places(const ky_lane *l, const ky_marks *of, const ky_marks *but, uint32_t *from,
+                          uint32_t *ret, size_t most)
+{
+    size_t n = 0;
+
+    for (uint32_t i; n < most && (i = ky_marks_next(of, but, *from)) != KY_NO_MARK; n++) {
+        ret[n] = i;
+        *from = i + 1;
+        ky_stream_want(ky_streams_at(&l->streams, i));
+    }
+    for (size_t i = 0; i < n; i++)
+        ky_stream_want_state(ky_streams_at(&l->streams, ret[i]));
+    return n;
+}
+
+/* Of those with rows in the unit. @return how many */
+static size_t copy_owed(ky_lane *l, size_t most)
+{
+    uint32_t place[TOGETHER];
+    size_t n = next_places(l, &l->closing, NULL, &l->next_owed, place, most);
+
+    for (size_t i = 0; i < n; i++)
+        copy(l, ky_streams_at(&l->streams, place[i]), place[i]);
+    return n;
+}
+
+static bool room_for_others(const ky_lane *l)
+{
+    return l->others_bytes < OTHERS_BYTES && l->others < l->p->cfg->commit_rows;
+}
+
+/* Of others, as long as there is room; but not of those with rows in the next unit. */
+static size_t copy_others(ky_lane *l, size_t most)
+{
+    uint32_t place[TOGETHER];
+    size_t n = next_places(l, &l->round, &l->owed, &l->next_other, place, most), i = 0;
+
+    for (; i < n && room_for_others(l); i++) {
+        ky_stream *s = ky_streams_at(&l->streams, place[i]);
+
+        l->others++;
+        l->others_bytes += state_bytes(s) + s->n_models * sizeof(ky_row_state);
+        copy(l, s, place[i]);
+    }
+    if (i < n)
+        l->next_other = place[i];
+    return i;
+}
+
+/* So many states more go into the unit; when it has all it goes to the writer. */
+static void go_on_closing(ky_lane *l, size_t most)
+{
+    while (most > 0) {
+        size_t together = most < TOGETHER ? most : TOGETHER;
+        size_t n = l->closing.n > 0 ? copy_owed(l, together) : copy_others(l, together);
+
+        if (n == 0) {
+            hand_over(l);
+            return;
+        }
+        most -= n;
+    }
+}
+
+static void note_hold(ky_lane *l)
+{
+    uint64_t us = (uint64_t)l->held_ns / 1000;
+
+    if (us > atomic_load_explicit(&l->longest_hold_us, memory_order_relaxed))
+        atomic_store_explicit(&l->longest_hold_us, us, memory_order_relaxed);
+    l->held_ns = 0;
+}
+
+bool ky_lane_commit_if_due(ky_lane *l)
+{
+    if (!l->is_closing && (l->since_ns != 0 || l->in_round)) {
+        bool due = l->in_round || l->hurry ||
+                   ky_clock_mono_ns() - l->since_ns >= l->p->cfg->commit_interval_us * 1000;
+
+        if (pressing(l))
+            wait_for_writer(l);
+        if (pressing(l) || (due && ky_outbox_ready(&l->out)))
+            begin_closing(l);
+    }
+    if (l->is_closing) {
+        int64_t begin_ns = ky_clock_mono_ns();
+
+        go_on_closing(l, pressing(l) ? SIZE_MAX : AT_ONCE);
+        l->held_ns += ky_clock_mono_ns() - begin_ns;
+    }
+    note_hold(l);
+    return l->is_closing;
+}
+
+void ky_lane_commit_all(ky_lane *l)
+{
+    do {
+        if (!l->is_closing) {
+            wait_for_writer(l);
+            begin_closing(l);
+        }
+        go_on_closing(l, SIZE_MAX);
+    } while (l->in_round || dirty(l) > 0 || l->handed < l->done);
+    wait_for_writer(l);
 }
 
 int64_t ky_lane_until_due_us(ky_lane *l)

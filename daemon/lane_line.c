@@ -74,6 +74,7 @@ static void apply_label(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     ky_lane_touch(l, s, r);
     ky_rows_label(ky_lane_unit(l), r, r->n);
+    ky_lane_owe(l, s);
     KY_COUNT(l->p->count.labels);
     ky_lane_applied(l, s, r);
 }
@@ -83,6 +84,7 @@ static void apply_end(ky_lane *l, ky_stream *s, const ky_record *r)
     ky_lane_touch(l, s, r);
     if (r->n == s->n && !s->ended) {
         ky_rows_break(ky_lane_unit(l), s, r, "ended");
+        ky_lane_owe(l, s);
         KY_COUNT(l->p->count.ended);
         ky_lane_tell_last(l, s, r);
         s->ended = true;
@@ -95,6 +97,7 @@ static void apply_forget(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     ky_lane_touch(l, s, r);
     ky_rows_break(ky_lane_unit(l), s, r, "forgotten");
+    ky_lane_owe(l, s);
     KY_COUNT(l->p->count.forgotten);
     s->ended = true;
     for (int k = 0; k < s->n_models; k++) {

@@ -8,6 +8,7 @@
 #define KY_LANE_OWN_H
 
 #include "daemon/lane.h"
+#include "daemon/marks.h"
 #include "daemon/pager.h"
 #include "daemon/publish.h"
 #include "daemon/streams.h"
@@ -63,9 +64,18 @@ struct ky_lane {
     ky_pager *pager;
     int64_t paged_ns; /* when it was last asked */
     uint64_t file_first, done, needed;
-    ky_stream **dirty;
-    size_t n_dirty, cap_dirty;
-    size_t dirty_bytes;
+    /* By place. Streams that are newer than what was handed over: since the round began, and since
+     * before. Of both, those with rows in the unit being filled; and those with rows in the unit
+     * being closed, as they were then. */
+    ky_marks fresh, round, owed, closing;
+    size_t dirty_bytes, owed_bytes, others_bytes;
+    int64_t others; /* of other streams in the unit being closed, so many states */
+    bool is_closing, in_round;
+    int64_t closed_ns, closed_us;   /* when closing began */
+    uint32_t next_owed, next_other; /* places below have had their turn in this unit */
+    uint64_t round_done, handed;    /* done when the round began; done of what was handed over */
+    int64_t held_ns;                /* by units, since the last look */
+    _Atomic uint64_t longest_hold_us;
     int64_t since_ns; /* when the oldest thing not handed over was done; 0: nothing */
     /* a wave */
     ky_stream **rows;
@@ -149,10 +159,13 @@ void ky_lane_touch(ky_lane *l, ky_stream *s, const ky_record *r);
 void ky_lane_move(const ky_lane *l, ky_stream *s, uint64_t pos);
 /** The stream's position goes behind the record. */
 void ky_lane_applied(ky_lane *l, ky_stream *s, const ky_record *r);
-void ky_lane_wait_for_writer(ky_lane *l);
-void ky_lane_hand_over(ky_lane *l);
-/** When it is due and the writer is free, or when the unit is too large to grow. */
-void ky_lane_commit_if_due(ky_lane *l);
+/** The unit being filled has a row of the stream, whose state must go with it. After its touch. */
+void ky_lane_owe(ky_lane *l, ky_stream *s);
+/** Closes a unit when one is due and the writer is free, or when it is too large to grow.
+ *  @return whether there is more to do about it at once */
+bool ky_lane_commit_if_due(ky_lane *l);
+/** Returns when everything is committed. */
+void ky_lane_commit_all(ky_lane *l);
 int64_t ky_lane_until_due_us(ky_lane *l);
 /** States leave memory when the last unit is committed, so that results.db has them. */
 void ky_lane_page_out(ky_lane *l);

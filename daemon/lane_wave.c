@@ -34,6 +34,7 @@ static void begin(ky_lane *l, ky_stream *s, ky_slot *t)
     ky_lane_touch(l, s, r);
     if (t->gap) {
         ky_rows_gap(ky_lane_unit(l), s, r, t->reset ? "reset" : r->filled > 0 ? "held" : "kept");
+        ky_lane_owe(l, s);
         KY_COUNT(l->p->count.gaps);
     }
     if (t->zero)
@@ -67,8 +68,10 @@ static void answer(ky_lane *l, ky_stream *s, ky_strand *d, const ky_slot *t, con
                   .quality = quality_of(c, d, t) };
 
     a.label = ky_served_decide(a.v->facts, y, &a.score);
-    if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != d->label))
+    if (c->log == KY_LOG_ALL || (c->log == KY_LOG_CHANGE && a.label != d->label)) {
         ky_rows_prediction(ky_lane_unit(l), &a, r, now_us, y);
+        ky_lane_owe(l, s);
+    }
     l->n_answers++;
     ky_lane_tell(l, d, &a, r, y);
     d->label = a.label;
@@ -104,6 +107,7 @@ static void end_record(ky_lane *l, ky_stream *s, const ky_slot *t)
         ky_window_take(&ky_stream_set_aside(s)->window, r->seq);
     if (r->text_len > 0) {
         ky_rows_label(ky_lane_unit(l), r, s->n);
+        ky_lane_owe(l, s);
         KY_COUNT(l->p->count.labels);
     }
     if (l->p->holds[s->class_]) {
@@ -129,9 +133,10 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
     ky_strand *d = ky_stream_strand(s, w->nth);
     ky_slot *t = ky_lane_slot(l, s->first);
 
-    if (!ky_health_stands(w, d->state, l->answered[row] ? l->y[row] : NULL))
+    if (!ky_health_stands(w, d->state, l->answered[row] ? l->y[row] : NULL)) {
         quarantine(l, d, w->backup + (size_t)row * w->state_bytes, t->r);
-    else if (l->answered[row] && d->step >= t->r->filled)
+        ky_lane_owe(l, s); /* what is told of it */
+    } else if (l->answered[row] && d->step >= t->r->filled)
         answer(l, s, d, t, l->y[row], now_us);
     if (++d->step < t->r->steps) {
         ky_lane_ready(l, w, s);

@@ -25,6 +25,7 @@ libkydaemon_la_SOURCES = \
 	daemon/lane_commit.c daemon/lane_line.c daemon/lane_spill.c daemon/lane_tell.c \
 	daemon/lane_wave.c \
 	daemon/log.c daemon/log.h \
+	daemon/marks.c daemon/marks.h \
 	daemon/names.c daemon/names.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/pager.c daemon/pager.h \

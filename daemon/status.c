@@ -146,6 +146,8 @@ static ky_json *lanes(const ky_pipeline *p)
         ky_json_set(l, "queue_bytes", ky_json_of_int((int64_t)q->bytes));
         ky_json_set(l, "queue_fill", ky_json_of_int((int64_t)ky_queue_fill(q)));
         ky_json_set(l, "queue_full", number(&q->waits));
+        ky_json_set(l, "longest_hold_us",
+                    ky_json_of_int((int64_t)ky_lane_longest_hold_us(p->lanes[i])));
         ky_json_append(a, l);
     }
     return a;

@@ -69,6 +69,7 @@ typedef struct ky_stream {
     bool known : 1;       /* it has its row in `streams`, or that is in the unit being filled */
     bool ended : 1;       /* the next sample starts from zeros */
     bool dirty : 1;       /* its states are newer than what was handed to the writer */
+    bool owed : 1;        /* the unit being filled has rows of it */
     bool leftover : 1;    /* results.db has rows of it that are older, of models it has no longer */
     bool lags : 1;        /* its last sample came before the era that its position lies in */
     uint32_t kept;        /* bytes of its states in memory */

@@ -119,6 +119,16 @@ void ky_streams_want_state(const ky_streams *t, uint32_t id)
         ky_stream_want_state(s);
 }
 
+uint32_t ky_streams_place(const ky_streams *t, const ky_stream *s)
+{
+    return t->slot[slot_of(t, s->id)] - 1;
+}
+
+ky_stream *ky_streams_at(const ky_streams *t, uint32_t place)
+{
+    return at(t, place);
+}
+
 /* A quarter of the slots at least stays free. */
 static void more_slots(ky_streams *t)
 {

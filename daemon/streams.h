@@ -31,6 +31,9 @@ void ky_streams_want_slot(const ky_streams *t, uint32_t id);
 void ky_streams_want(const ky_streams *t, uint32_t id);
 void ky_streams_want_state(const ky_streams *t, uint32_t id);
 
+/** Its place, and what is there: from 0, as low as there is room. */
+uint32_t ky_streams_place(const ky_streams *t, const ky_stream *s);
+ky_stream *ky_streams_at(const ky_streams *t, uint32_t place);
 /** One that is not there, as a stream that never had a sample.
  *  @param n_models  its class has */
 ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models);

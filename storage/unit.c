@@ -61,11 +61,28 @@ ky_span ky_unit_bytes(ky_unit *u, const void *p, size_t len)
     return s;
 }
 
+/* A large table that was needed for the least part gives back half. */
+static void trim(rows *r, size_t size)
+{
+    enum { KEEP = 1 << 20 };
+
+    if (r->cap * size <= KEEP || r->n > r->cap / 4)
+        return;
+    void *less = realloc(r->row, r->cap / 2 * size);
+
+    r->row = less != NULL ? less : r->row;
+    r->cap = less != NULL ? r->cap / 2 : r->cap;
+}
+
 void ky_unit_clear(ky_unit *u)
 {
     rows *all[TABLES];
 
     tables_of(u, all);
+    trim((rows *)&u->bytes, 1);
+    trim((rows *)&u->states, sizeof(*u->states.row));
+    trim((rows *)&u->states0, sizeof(*u->states0.row));
+    trim((rows *)&u->predictions, sizeof(*u->predictions.row));
     for (int i = 0; i < TABLES; i++)
         all[i]->n = 0;
     u->low_water = 0;

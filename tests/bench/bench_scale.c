@@ -16,6 +16,7 @@
 
 #include "connectors/zmq.h"
 #include "models/clock.h"
+#include "models/json.h"
 #include "tests/bench/service.h"
 
 static char dir[64];
@@ -139,6 +140,32 @@ static void wait_for_rest(pid_t pid)
     }
 }
 
+/* The longest that a unit held the lane up, ms: from `kymo status`. */
+static double longest_hold_ms(void)
+{
+    static const char ask[] = "{\"cmd\":\"status\"}";
+    char endpoint[96];
+    ky_zframe frame = { ask, sizeof(ask) - 1 };
+    ky_json *answer;
+    ky_zsock *s;
+    ky_err err = { 0 };
+
+    snprintf(endpoint, sizeof(endpoint), "ipc://%s/run/control", dir);
+    if (ky_zsock_open("req", endpoint, false, 0, &s, &err) < 0 ||
+        ky_zsock_send(s, &frame, 1, 5000, &err) < 0 ||
+        ky_zsock_recv(s, &frame, 1, 10000, &err) != 1 ||
+        ky_json_parse(frame.data, frame.len, false, &answer, &err) < 0)
+        bench_fail("status", &err);
+    const ky_json *lane = ky_json_at(ky_json_get(ky_json_get(answer, "status"), "lanes"), 0);
+    int64_t us = ky_json_int(ky_json_get(lane, "longest_hold_us"), -1);
+
+    ky_json_free(answer);
+    ky_zsock_close(s);
+    if (us < 0)
+        bench_fail("status tells nothing of its lanes", NULL);
+    return (double)us * 1e-3;
+}
+
 static double processor_s(pid_t pid)
 {
     static const bench_threads none;
@@ -179,8 +206,9 @@ int main(int argc, char **argv)
     wait_for_rest(pid);
     double full_mb = resident_mb(pid);
 
-    printf("scale, %d streams: %.1f MB resident, %.0f bytes a stream\n", streams, full_mb,
-           (full_mb - empty_mb) * 1e6 / streams);
+    printf("scale, %d streams: %.1f MB resident, %.0f bytes a stream; a lane was held up for "
+           "%.2f ms at most (wanted: 5)\n",
+           streams, full_mb, (full_mb - empty_mb) * 1e6 / streams, longest_hold_ms());
     bench_stop(pid);
     pid = start(streams, &ready_s);
     double used_s = processor_s(pid);

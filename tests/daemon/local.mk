@@ -59,6 +59,11 @@ tests_daemon_test_reorder_SOURCES = tests/daemon/test_reorder.c
 tests_daemon_test_reorder_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_reorder_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/daemon/test_marks
+tests_daemon_test_marks_SOURCES = tests/daemon/test_marks.c
+tests_daemon_test_marks_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_marks_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/daemon/test_works
 tests_daemon_test_works_SOURCES = tests/daemon/test_works.c
 tests_daemon_test_works_CFLAGS = $(KY_TEST_CFLAGS)
