@@ -10,7 +10,8 @@
 
 enum {
     TURN = 256,  /* records of one source before the next has its turn, */
-    ASKING = 32, /* each worth so many that results.db is asked for */
+    ASKING = 32, /* each worth so many that results.db is asked for; */
+    TURNS = 32,  /* before a batch is closed, full or not: more than the smallest records fill */
     UNIT_BYTES = 16 << 20,
 };
 
@@ -149,13 +150,10 @@ static bool collect_from(ky_accept *a, int source)
     int left = TURN;
 
     while (left > 0 && a->stage_len < KY_BATCH_BYTES && (p->first = next_arrival(a, p)) != NULL) {
-        const ky_record *r = (const ky_record *)(p->first + 1);
         bool asked = false;
 
-        if (r->type != KY_REC_REJECT &&
-            ky_spill_fetch(a->spill, r, ky_queue_closed(p->records), &asked) == KY_NO_ROOM)
+        if (!ky_accept_take(a, source, p->first, &asked))
             break;
-        ky_accept_take(a, source, p->first, r);
         p->first = NULL;
         if (p->reorder == NULL)
             ky_queue_pop(p->records);
@@ -179,11 +177,12 @@ static void count_streams(ky_accept *a)
     atomic_store_explicit(&a->p->count.in_memory, in_memory, memory_order_relaxed);
 }
 
+/* What is skipped fills no batch, so that is not what ends it. */
 static bool collect(ky_accept *a)
 {
     bool any = true, some = false;
 
-    while (any && a->stage_len < KY_BATCH_BYTES) {
+    for (int turn = 0; turn < TURNS && any && a->stage_len < KY_BATCH_BYTES; turn++) {
         any = false;
         for (int i = 0; i < a->p->cfg->n_sources; i++)
             any |= collect_from(a, i);

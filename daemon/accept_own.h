@@ -87,8 +87,10 @@ void ky_accept_tell(ky_accept *a, const char *level, const char *object, const c
 int64_t ky_accept_clocks_apart_us(void);
 /** What of a taken sample's order is worth an event. */
 void ky_accept_tell_order(ky_accept *a, const ky_record *r, enum ky_seen seen);
-/** Whatever it is, it is told, staged or skipped; its stream is in memory, if there is one. */
-void ky_accept_take(ky_accept *a, int source, const ky_arrival *v, const ky_record *in);
+/** Whatever arrived, it is told, staged or skipped. False: not before there is room for its stream;
+ *  nothing was done.
+ *  @param ret_asked  results.db was asked for its stream */
+bool ky_accept_take(ky_accept *a, int source, const ky_arrival *v, bool *ret_asked);
 /** Ends the sequences of those that were silent for too long. */
 void ky_accept_end_silent(ky_accept *a);
 /** The record is on disk: its sender is owed that. */

@@ -200,15 +200,11 @@ static enum ky_verdict judge(ky_accept *a, int source, const ky_arrival *v, ky_r
     return is;
 }
 
-void ky_accept_take(ky_accept *a, int source, const ky_arrival *v, const ky_record *in)
+/* The record is not one that its sender sent before. */
+static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record *in, ky_peer *from)
 {
     char reason[KY_REASON];
-    ky_peer *from;
     ky_known *k = NULL;
-
-    KY_COUNT(a->p->count.received);
-    if (!next_of(a, source, v, in, &from))
-        return;
     ky_staged *s = ky_accept_stage(a, in->size + KY_REASON + 8 + ky_books_room(&a->books, in));
     ky_record *r = ky_staged_record(s);
 
@@ -234,6 +230,23 @@ void ky_accept_take(ky_accept *a, int source, const ky_arrival *v, const ky_reco
     ky_accept_append(a, s);
     if (k != NULL)
         ky_roster_used(&a->books.streams, k, ky_record_end(r));
+}
+
+bool ky_accept_take(ky_accept *a, int source, const ky_arrival *v, bool *ret_asked)
+{
+    const ky_record *in = (const ky_record *)(v + 1);
+    ky_peer *from;
+
+    *ret_asked = false;
+    if (next_of(a, source, v, in, &from)) {
+        if (in->type != KY_REC_REJECT &&
+            ky_spill_fetch(a->spill, in, ky_queue_closed(a->ports[source].records), ret_asked) ==
+                KY_NO_ROOM)
+            return false;
+        take(a, source, v, in, from);
+    }
+    KY_COUNT(a->p->count.received);
+    return true;
 }
 
 /* -- silence -- */

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +32,7 @@ enum op {
     OP_PUT_ON,
     OP_PUT_ON_NULL,
     OP_HEAR,
+    OP_FLOOD,
     OP_LOOK,
     OP_SWAP,
     OP_COMMIT,
@@ -87,6 +89,7 @@ typedef struct mem {
     order line[LINE];
     int n, at;
     bool open, out, woken; /* out: the one that is next is being dealt with */
+    bool flood;            /* behind the last comes the first */
 } mem;
 
 static mem sources[SOURCES];
@@ -102,8 +105,9 @@ static int mem_recv(ky_source *s, ky_message *ret, int timeout_ms, ky_err *err)
     until.tv_sec += timeout_ms > 0;
     pthread_mutex_lock(&m->lock);
     if (m->out && ++m->at == m->n) {
-        m->n = m->at = 0;
-        m->open = false;
+        m->n = m->flood ? m->n : 0;
+        m->at = 0;
+        m->open = m->flood;
     }
     while (!m->open && !m->woken && rc == 0 && timeout_ms > 0)
         rc = pthread_cond_timedwait(&m->rung, &m->lock, &until);
@@ -193,6 +197,7 @@ int __wrap_ky_source_open(const ky_source_opts *o, ky_source **ret, ky_err *err)
     return KY_OK;
 }
 
+/* What an order says of a source's messages. */
 static bool mem_put(const order *o)
 {
     for (int i = 0; i < n_sources; i++) {
@@ -201,14 +206,17 @@ static bool mem_put(const order *o)
         if (strcmp(m->name, o->source) != 0)
             continue;
         pthread_mutex_lock(&m->lock);
-        m->line[m->n++] = *o;
+        if (o->op == OP_FLOOD)
+            m->flood = o->number != 0;
+        else
+            m->line[m->n++] = *o;
         pthread_mutex_unlock(&m->lock);
         return true;
     }
     return false;
 }
 
-/* Hands out what was gathered. True: all of it was dealt with. */
+/* Hands out what was gathered. True: all of it was dealt with, but what is without end. */
 static bool mem_rests(void)
 {
     bool rests = true;
@@ -221,7 +229,7 @@ static bool mem_rests(void)
             m->open = true;
             pthread_cond_signal(&m->rung);
         }
-        rests = rests && m->n == 0;
+        rests = rests && (m->n == 0 || m->flood);
         pthread_mutex_unlock(&m->lock);
     }
     return rests;
@@ -386,11 +394,13 @@ static void obey(ky_pipeline *p, int fd, const order *o)
 {
     ky_err err = { 0 };
 
-    if (o->op != OP_PUT_ON && o->op != OP_PUT_ON_NULL && o->op != OP_HEAR && mem_gathers(1))
+    if (o->op != OP_PUT_ON && o->op != OP_PUT_ON_NULL && o->op != OP_HEAR && o->op != OP_FLOOD &&
+        mem_gathers(1))
         settle(p);
     switch (o->op) {
     case OP_PUT:
     case OP_PUT_NULL:
+    case OP_FLOOD:
         if (!mem_put(o))
             answer(fd, 0, "there is no such source");
         else
@@ -462,7 +472,7 @@ static reply hear(const char *doing)
     reply r = { 0 };
     bool heard = recv(wire, &r, sizeof(r), 0) == (ssize_t)sizeof(r);
 
-    KY_WANT(heard || doomed, "%s: the pipeline's process ended", doing);
+    KY_WANT(heard || doomed, "%s: the pipeline's process ended, or hangs", doing);
     KY_WANT(!heard || r.problem[0] == '\0', "%s: %s", doing, r.problem);
     return r;
 }
@@ -559,6 +569,8 @@ void ky_inside_start(const ky_scene *s, const char *ini, int lanes)
     close(fd);
     close(ends[1]);
     wire = ends[0];
+    setsockopt(wire, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 100 },
+               sizeof(struct timeval));
     ky_flunk_shows(log);
     hear("start");
 }
@@ -581,6 +593,11 @@ void ky_inside_put(const char *source, const char *key, uint64_t number, const c
 void ky_inside_put_on(const char *source, const char *key, uint64_t number, const char *text)
 {
     put(text != NULL ? OP_PUT_ON : OP_PUT_ON_NULL, source, key, number, text);
+}
+
+void ky_inside_flood(const char *source, bool on)
+{
+    put(OP_FLOOD, source, "", on, NULL);
 }
 
 void ky_inside_hear(void)

@@ -31,6 +31,9 @@ void ky_inside_put(const char *source, const char *key, uint64_t number, const c
  *  when there are too many. */
 void ky_inside_put_on(const char *source, const char *key, uint64_t number, const char *text);
 
+/** What was put on a source comes again and again, as fast as it is taken, until that is off. */
+void ky_inside_flood(const char *source, bool on);
+
 /** Until the sources have dealt with all messages; the stages behind them may be busy. */
 void ky_inside_hear(void);
 

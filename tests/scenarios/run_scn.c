@@ -12,6 +12,8 @@
  *                                ts=, label=, start, end, reset, forget
  *     on SOURCE STREAM WORD..    likewise; what comes next does not wait until it is answered
  *     many COUNT SOURCE STREAM WORD..    the same of streams STREAM0, STREAM1 ...
+ *     flood COUNT SOURCE STREAM WORD..    likewise, again and again until `calm SOURCE`, and all
+ *                                with the number of the source's last message
  *     raw SOURCE TEXT            a message as it stands
  *     null SOURCE KEY            a Kafka value of null
  *     pass TIME                  the clock goes on: 250ms, 3s, 5m, 2h
@@ -94,7 +96,8 @@ static int put_word(const run *r, char *buf, size_t size, const char *word)
     return snprintf(buf, size, ",\"%s\":true", word);
 }
 
-static uint64_t next_number(run *r, const char *source)
+/* How many messages it had. */
+static uint64_t *sent_by(run *r, const char *source)
 {
     int i = 0;
 
@@ -102,7 +105,12 @@ static uint64_t next_number(run *r, const char *source)
         i++;
     WANT(r, i < SOURCES, "more than %d sources", SOURCES);
     snprintf(r->source[i].name, sizeof(r->source[i].name), "%s", source);
-    return ++r->source[i].sent;
+    return &r->source[i].sent;
+}
+
+static uint64_t next_number(run *r, const char *source)
+{
+    return ++*sent_by(r, source);
 }
 
 static char *word_of(run *r, char **rest)
@@ -145,18 +153,39 @@ static void do_on(run *r, char *rest)
     ky_inside_hear();
 }
 
-static void do_many(run *r, char *rest)
+static void put_many(run *r, const char *source, int count, const char *stream, char *rest,
+                     bool known)
 {
-    int count = atoi(word_of(r, &rest));
-    const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
     char words[7000], text[8000];
 
     put_words(r, words, sizeof(words), rest);
     for (int i = 0; i < count; i++) {
         snprintf(text, sizeof(text), "{\"stream\":\"%s%d\"%s", stream, i, words);
-        ky_inside_put_on(source, "", next_number(r, source), text);
+        ky_inside_put_on(source, "", known ? *sent_by(r, source) : next_number(r, source), text);
     }
+}
+
+static void do_many(run *r, char *rest)
+{
+    int count = atoi(word_of(r, &rest));
+    const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
+
+    put_many(r, source, count, stream, rest, false);
     ky_inside_turn(0);
+}
+
+static void do_flood(run *r, char *rest)
+{
+    int count = atoi(word_of(r, &rest));
+    const char *source = word_of(r, &rest), *stream = word_of(r, &rest);
+
+    put_many(r, source, count, stream, rest, true);
+    ky_inside_flood(source, true);
+}
+
+static void do_calm(run *r, char *rest)
+{
+    ky_inside_flood(word_of(r, &rest), false);
 }
 
 static void do_raw(run *r, char *rest)
@@ -394,7 +423,8 @@ static const struct {
     bool changes; /* results.db is behind afterwards */
 } acts[] = {
     { "send", do_send, true },        { "on", do_on, true },
-    { "many", do_many, true },        { "raw", do_raw, true },
+    { "many", do_many, true },        { "flood", do_flood, true },
+    { "calm", do_calm, true },        { "raw", do_raw, true },
     { "null", do_null, true },        { "pass", do_pass, true },
     { "wall", do_wall, true },        { "again", do_again, true },
     { "swap", do_swap, true },        { "restart", do_restart, true },
