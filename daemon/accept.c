@@ -31,10 +31,12 @@ static void add_sources(ky_accept *a)
         uint32_t row = a->books.dirty[i];
         ky_peer *s = &a->books.peers[row];
 
+        s->dirty = false;
+        if (!s->begun)
+            continue;
         ky_rows_source(u, a->p->cfg->sources[s->source].name,
                        ky_names_text(&a->books.peer_names, row), a->books.peer_names.row[row].len,
                        s->session, (int64_t)s->last);
-        s->dirty = false;
     }
     a->books.n_dirty = 0;
     for (int i = 0; i < a->p->cfg->n_models; i++) {
@@ -72,8 +74,19 @@ static void hand_over(ky_accept *a)
 
 /* -- what others ask for -- */
 
-static int do_swap(ky_accept *a, const ky_swap *swap)
+static int given_up(ky_accept *a, ky_err *err)
 {
+    return ky_accept_gave_up(a)
+               ? ky_fail(err, KY_EBUSY, "the daemon is stopping, and the journal's disk is full")
+               : KY_OK;
+}
+
+static int do_swap(ky_accept *a, const ky_swap *swap, ky_err *err)
+{
+    int rc = given_up(a, err);
+
+    if (rc < 0)
+        return rc;
     size_t size = ky_record_size(0, 0, 0, sizeof(*swap));
     ky_staged *s = ky_accept_stage(a, size);
     ky_record *r = ky_staged_record(s);
@@ -88,11 +101,15 @@ static int do_swap(ky_accept *a, const ky_swap *swap)
     memcpy(r + 1, swap, sizeof(*swap));
     ky_accept_append(a, s);
     ky_accept_finish_batch(a);
-    return KY_OK;
+    return given_up(a, err);
 }
 
 static int do_seal(ky_accept *a, ky_err *err)
 {
+    int rc = given_up(a, err);
+
+    if (rc < 0)
+        return rc;
     return a->p->cfg->journal == KY_JOURNAL_NO ? KY_OK : ky_journal_seal(a->p->journal, err);
 }
 
@@ -110,7 +127,7 @@ static void serve(ky_accept *a, ky_request *q)
     if (q->what == KY_ASK_EVENT)
         ky_accept_tell(a, q->event[0], q->event[1], q->event[2], q->event[3]);
     else if (q->what == KY_ASK_SWAP)
-        rc = do_swap(a, &q->swap);
+        rc = do_swap(a, &q->swap, &q->err);
     else if (q->what == KY_ASK_OFFSET)
         q->offset = last_offset(a, q->source, q->key);
     else
@@ -230,6 +247,7 @@ static void drain(ky_accept *a)
     serve_requests(a);
     if (a->p->cfg->journal != KY_JOURNAL_NO)
         ky_accept_sync(a);
+    ky_accept_tell_let_go(a);
     ky_accept_mark_idle(a);
     hand_over(a);
     for (int i = 0; i < a->p->n_lanes; i++)

@@ -9,6 +9,8 @@
 #include "daemon/lane.h"
 #include "daemon/rows.h"
 
+#define NOWHERE UINT64_MAX /* the position of a record that the journal did not take */
+
 /* -- the journal -- */
 
 /* Says once that the disk is full, and once that it no longer is. */
@@ -24,6 +26,17 @@ static void show_full(ky_accept *a, bool full, const char *detail)
         ky_complaint_over(&a->full, "journal", NULL, "%s", detail);
 }
 
+void ky_accept_give_up(ky_accept *a, const char *why)
+{
+    ky_err err;
+    int rc = ky_journal_sync(a->p->journal, &err); /* what has found room counts */
+
+    if (rc < 0 && !ky_journal_full(rc))
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+    atomic_store(&a->p->waits.journal_given_up, true);
+    ky_log(KY_WARN, "journal", NULL, "%s; kymod stops: what is not in the journal is let go", why);
+}
+
 /* Whether a call to it is to be made again, as the disk is full: after a while. Nothing is taken
  * meanwhile, so the sources wait, and nobody is told that a record is on disk which is not. The
  * writer gets on with what is: then the archiver can make room. */
@@ -32,6 +45,8 @@ static bool again(ky_accept *a, int rc, ky_err *err)
     enum { RETRY_US = 100000 };
     ky_journal *j = a->p->journal;
 
+    if (ky_accept_gave_up(a))
+        return false;
     if (rc == KY_OK) {
         show_full(a, false, "it is being written again");
         return false;
@@ -43,6 +58,10 @@ static bool again(ky_accept *a, int rc, ky_err *err)
     ky_bell_ring(&a->p->writer->bell);
     if (rc == KY_OK)
         return true;
+    if (ky_core_gives_up(a->p)) {
+        ky_accept_give_up(a, err->text);
+        return false;
+    }
     show_full(a, true, err->text);
     KY_COUNT(a->p->count.journal_retries);
     ky_complain(&a->full, KY_WARN, "journal", NULL, "%s; the sources wait", err->text);
@@ -92,10 +111,13 @@ static size_t staged_size(ky_accept *a, size_t at)
 void ky_accept_append(ky_accept *a, ky_staged *s)
 {
     ky_record *r = ky_staged_record(s);
+    int rc = KY_EFULL;
     ky_err err;
 
-    while (again(a, ky_journal_append(a->p->journal, r, &err), &err))
+    while (!ky_accept_gave_up(a) && again(a, rc = ky_journal_append(a->p->journal, r, &err), &err))
         continue;
+    if (rc < 0)
+        r->pos = NOWHERE;
     s->file_first = ky_journal_file_first(a->p->journal);
     s->new_file = s->file_first != a->file_first;
     a->file_first = s->file_first;
@@ -232,6 +254,46 @@ void ky_accept_mark_idle(ky_accept *a)
     ky_accept_ring_lanes(a);
 }
 
+/* Gave up: what of the stage is on disk is as always, the rest as if it had never come. */
+static void cut_stage(ky_accept *a)
+{
+    uint64_t durable = ky_journal_durable(a->p->journal), end = a->routed;
+    size_t at = 0;
+    ky_err err;
+
+    for (; at < a->stage_len; at += staged_size(a, at)) {
+        const ky_record *r = ky_staged_record(staged_at(a, at));
+
+        if (r->pos > durable || ky_record_end(r) > durable)
+            break;
+        end = ky_record_end(r);
+    }
+    for (size_t i = at; i < a->stage_len; i += staged_size(a, i)) {
+        const ky_staged *s = staged_at(a, i);
+        const ky_record *r = ky_staged_record(staged_at(a, i));
+
+        if (s->sender != KY_NO_PEER)
+            ky_books_untake(&a->books.peers[s->sender], r);
+        ky_accept_let_go(a, r->source, r);
+    }
+    a->stage_len = at;
+    if (ky_journal_cut(a->p->journal, end, &err) < 0)
+        ky_core_die(EX_IOERR, "journal", "%s", err.text);
+}
+
+void ky_accept_tell_let_go(ky_accept *a)
+{
+    uint64_t n = KY_COUNTED_AT(a->p->count.let_go);
+    char detail[80];
+
+    if (!ky_accept_gave_up(a))
+        return;
+    snprintf(detail, sizeof(detail), "%llu messages that nobody sends again",
+             (unsigned long long)n);
+    ky_accept_tell(a, "warn", "journal", "let go", detail);
+    ky_log(KY_WARN, "journal", NULL, "let go: %s", detail);
+}
+
 void ky_accept_finish_batch(ky_accept *a)
 {
     enum ky_journal_mode mode = a->p->cfg->journal;
@@ -241,6 +303,8 @@ void ky_accept_finish_batch(ky_accept *a)
         ky_accept_sync(a);
     while (mode == KY_JOURNAL_ASYNC && again(a, ky_journal_flush(a->p->journal, &err), &err))
         continue;
+    if (ky_accept_gave_up(a))
+        cut_stage(a);
     KY_COUNT(a->p->count.batches);
     for (size_t at = 0; at < a->stage_len; at += staged_size(a, at))
         ky_accept_acknowledge(a, staged_at(a, at));

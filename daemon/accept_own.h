@@ -97,8 +97,22 @@ void ky_accept_end_silent(ky_accept *a);
 void ky_accept_acknowledge(ky_accept *a, ky_staged *s);
 void ky_accept_pay_owed(ky_accept *a);
 
+/** A record that will be nowhere: a full disk met a stop. */
+void ky_accept_let_go(ky_accept *a, int source, const ky_record *r);
+
 /* -- accept_disk.c -- */
 
+/** The journal takes nothing more: its disk stayed full, and a stop was asked for. */
+static inline bool ky_accept_gave_up(const ky_accept *a)
+{
+    return atomic_load_explicit(&a->p->waits.journal_given_up, memory_order_relaxed);
+}
+
+/** From now on what comes is let go, and what is on disk of the stage is all that is taken of it.
+ */
+void ky_accept_give_up(ky_accept *a, const char *why);
+/** The end: says what was let go, if anything was. */
+void ky_accept_tell_let_go(ky_accept *a);
 /** Makes the journal durable, however long the disk is full. */
 void ky_accept_sync(ky_accept *a);
 /** Room for a record at the end of the stage; it is not there before ky_accept_append. */

@@ -232,19 +232,42 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
         ky_roster_used(&a->books.streams, k, ky_record_end(r));
 }
 
+void ky_accept_let_go(ky_accept *a, int source, const ky_record *r)
+{
+    if (source < a->p->cfg->n_sources && a->ports[source].delivery == KY_AT_MOST_ONCE &&
+        (r->type == KY_REC_SAMPLE || r->type == KY_REC_LABEL || r->type == KY_REC_FORGET))
+        KY_COUNT(a->p->count.let_go);
+}
+
+/* Its stream, if there is room for it. Where there will be none any more, that is the end. */
+static bool fetch(ky_accept *a, int source, const ky_record *r, bool *ret_asked)
+{
+    bool last = ky_queue_closed(a->ports[source].records);
+
+    if (r->type == KY_REC_REJECT || ky_spill_fetch(a->spill, r, last, ret_asked) != KY_NO_ROOM)
+        return true;
+    if (!atomic_load(&a->p->waits.results_given_up))
+        return false;
+    ky_accept_give_up(a, "no stream can leave memory any more");
+    return true;
+}
+
 bool ky_accept_take(ky_accept *a, int source, const ky_arrival *v, bool *ret_asked)
 {
     const ky_record *in = (const ky_record *)(v + 1);
+    bool next = false;
     ky_peer *from;
 
     *ret_asked = false;
-    if (next_of(a, source, v, in, &from)) {
-        if (in->type != KY_REC_REJECT &&
-            ky_spill_fetch(a->spill, in, ky_queue_closed(a->ports[source].records), ret_asked) ==
-                KY_NO_ROOM)
+    if (!ky_accept_gave_up(a)) {
+        next = next_of(a, source, v, in, &from);
+        if (next && !fetch(a, source, in, ret_asked))
             return false;
-        take(a, source, v, in, from);
     }
+    if (ky_accept_gave_up(a))
+        ky_accept_let_go(a, source, in);
+    else if (next)
+        take(a, source, v, in, from);
     KY_COUNT(a->p->count.received);
     return true;
 }
@@ -282,7 +305,7 @@ void ky_accept_end_silent(ky_accept *a)
     ky_known *k;
     int looks = LOOKS;
 
-    while (a->stage_len < KY_BATCH_BYTES &&
+    while (!ky_accept_gave_up(a) && a->stage_len < KY_BATCH_BYTES &&
            ((k = ky_roster_silent(&a->books.streams, a->now_ns, &a->left_ns)) != NULL ||
             (k = ky_spill_silent(a->spill, a->now_ns, &looks, &a->left_ns)) != NULL))
         stage_end(a, k);

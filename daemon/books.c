@@ -114,6 +114,16 @@ void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r)
     p->dirty = true;
 }
 
+void ky_books_untake(ky_peer *p, const ky_record *r)
+{
+    if (p->undone)
+        return;
+    p->undone = true;
+    p->begun = r->number > 0;
+    memcpy(p->session, r->session, KY_SESSION);
+    p->last = r->number - p->begun;
+}
+
 void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie)
 {
     p->cookie = cookie;

@@ -18,6 +18,7 @@ enum { KY_FILL_BYTES = 1 << 18 };
 typedef struct ky_peer {
     int source;
     bool begun, dirty, owed; /* dirty: newer than results.db; owed: an acknowledgement */
+    bool undone;             /* its last records are not in the journal after all */
     uint8_t session[KY_SESSION];
     uint64_t last, cookie;
 } ky_peer;
@@ -56,6 +57,9 @@ enum ky_next ky_books_next(ky_books *b, enum ky_delivery d, int source, const ky
                            ky_peer **ret);
 /** It was taken. */
 void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r);
+/** It and what was taken of the sender behind it are let go, in order: the sender sends them again.
+ */
+void ky_books_untake(ky_peer *p, const ky_record *r);
 /** The sender is owed an acknowledgement up to its last number. */
 void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie);
 /** NULL: never heard of. */

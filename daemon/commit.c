@@ -88,7 +88,19 @@ static bool worth_waiting(int rc)
     return rc == KY_EBUSY || rc == KY_EAGAIN || rc == KY_EFULL || rc == -ENOSPC || rc == -EDQUOT;
 }
 
-static void commit(ky_writer *w, ky_unit *u)
+/* A stop does not wait for it. Its units are let go from then on, and no position moves: the next
+ * start finds the records in the journal. */
+static void give_up(ky_writer *w, const ky_err *err)
+{
+    bool journal = w->p->cfg->journal != KY_JOURNAL_NO;
+
+    atomic_store(&w->p->waits.results_given_up, true);
+    ky_log(KY_WARN, "commit", NULL, "%s; kymod stops: %s", err->text,
+           journal ? "the next start goes on from the journal" : "what it does not have is let go");
+}
+
+/* False: it gave up. */
+static bool commit(ky_writer *w, ky_unit *u)
 {
     ky_complaint trouble = { 0 };
     ky_err err;
@@ -100,6 +112,10 @@ static void commit(ky_writer *w, ky_unit *u)
     while ((rc = ky_results_commit(w->r, u, &err)) < 0) {
         if (!worth_waiting(rc))
             ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "commit", "%s", err.text);
+        if (ky_core_gives_up(w->p)) {
+            give_up(w, &err);
+            return false;
+        }
         KY_COUNT(w->p->count.commit_retries);
         if (trouble.times == 0)
             ky_accept_event(w->p->accept, "warn", "results", "waits", err.text);
@@ -114,6 +130,7 @@ static void commit(ky_writer *w, ky_unit *u)
     KY_COUNT(w->p->count.commits);
     atomic_fetch_add_explicit(&w->p->count.commit_rows, u->predictions.n, memory_order_relaxed);
     atomic_store(&w->low_water, u->low_water);
+    return true;
 }
 
 /* Without a journal there is nothing to wait for. */
@@ -134,14 +151,18 @@ static void wait_for_disk(ky_writer *w, uint64_t needed)
 static void take(ky_writer *w, ky_outbox *o)
 {
     ky_batch *b = &o->batch[o->taking];
+    bool has = !atomic_load(&w->p->waits.results_given_up);
 
-    if (!ky_unit_empty(&b->unit)) {
+    if (has && !ky_unit_empty(&b->unit)) {
         wait_for_disk(w, b->needed);
         b->unit.low_water = low_water(w, o, b->pos);
-        commit(w, &b->unit);
-        ky_unit_clear(&b->unit);
+        has = commit(w, &b->unit);
     }
-    o->done = b->pos;
+    if (has)
+        o->done = b->pos;
+    else if (w->p->cfg->journal == KY_JOURNAL_NO)
+        atomic_fetch_add(&w->p->count.let_go, b->unit.predictions.n);
+    ky_unit_clear(&b->unit);
     o->taking = 1 - o->taking;
     atomic_store(&b->full, false);
     ky_bell_ring(o->stage);
@@ -178,7 +199,7 @@ static void commit_low_water(ky_writer *w)
     uint64_t low = low_water(w, NULL, 0);
     ky_unit u = { .low_water = low };
 
-    if (low == atomic_load(&w->low_water))
+    if (low == atomic_load(&w->low_water) || atomic_load(&w->p->waits.results_given_up))
         return;
     wait_for_disk(w, low);
     commit(w, &u);

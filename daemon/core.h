@@ -20,6 +20,7 @@ typedef struct ky_counters {
     _Atomic uint64_t steps, answers, quarantined, gaps, resets, swaps, labels;
     _Atomic uint64_t published, unpublished;
     _Atomic uint64_t commits, commit_rows, commit_retries, journal_retries, stalls;
+    _Atomic uint64_t let_go;    /* taken and never to be answered, as a full disk met a stop */
     _Atomic uint64_t recovered; /* journal records that results.db did not include at the start */
     _Atomic uint64_t streams, paged_out, paged_in, spilled, returned;
     _Atomic uint64_t in_memory; /* streams: now */
@@ -32,9 +33,12 @@ typedef struct ky_counters {
 #define KY_COUNT(counter)         KY_COUNT_MORE(counter, 1)
 #define KY_COUNTED_AT(counter)    atomic_load_explicit(&(counter), memory_order_relaxed)
 
-/* What waits for a disk with room, or for a lock that another process holds. */
+/* What waits for a disk with room, or for a lock that another process holds; and what no longer
+ * does, as a stop was asked for: the journal takes nothing more, results.db has not all. */
 typedef struct ky_waits {
     _Atomic bool journal, results;
+    _Atomic int64_t stop_ns; /* when; 0: it was not */
+    _Atomic bool journal_given_up, results_given_up;
 } ky_waits;
 
 /* The models of a class, as rows of [model:...]. */
@@ -105,6 +109,9 @@ int ky_core_features(const ky_pipeline *p, int class_);
 
 /** Processors that this process may run on, at least one. */
 int ky_core_processors(void);
+
+/** Whether who waits for a full disk is to wait no longer: a stop was asked for a moment ago. */
+bool ky_core_gives_up(const ky_pipeline *p);
 
 /** Count a reject under its reason. */
 void ky_reasons_count(ky_reasons *r, const char *text, size_t len);

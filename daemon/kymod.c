@@ -304,9 +304,25 @@ static void stop(ky_pipeline *p, ky_beside *b, const ky_config *cfg)
     ky_notify_extend(timeout_us);
     bool watched = watch(&t, lose_patience, &timeout_us);
 
+    ky_pipeline_hurry(p);
     ky_beside_stop(b);
     ky_pipeline_stop(p);
     unwatch(t, watched);
+}
+
+/* What was let go of senders that send again is not lost, nor what the next start finds. */
+static int say_end(const ky_pipeline *p, ky_err *err)
+{
+    uint64_t let_go;
+    bool all = ky_pipeline_finished(p, &let_go);
+
+    if (let_go > 0)
+        return ky_fail(err, KY_EFULL, "the disk is full: %llu messages were let go",
+                       (unsigned long long)let_go);
+    ky_log(KY_NOTICE, "main", NULL, "%s",
+           all ? "everything taken is committed"
+               : "the disk is full: what was acknowledged is in the journal, for the next start");
+    return KY_OK;
 }
 
 /* -- running -- */
@@ -344,6 +360,8 @@ static int run(const ky_config *cfg, const sigset_t *signals, ky_watchdog *w, ky
         wait_for_end(p, signals, w);
     }
     stop(p, b, cfg);
+    if (rc == KY_OK)
+        rc = say_end(p, err);
     ky_pipeline_free(p);
     return rc;
 }
@@ -368,8 +386,6 @@ static int serve(const ky_config *cfg, const sigset_t *signals)
         rc = run(cfg, signals, w, &err);
     if (rc < 0)
         ky_log(KY_ERROR, "main", NULL, "%s", err.text);
-    else
-        ky_log(KY_NOTICE, "main", NULL, "everything taken is committed");
     ky_watchdog_free(w);
     return exit_code_of(rc);
 }

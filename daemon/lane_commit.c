@@ -158,7 +158,8 @@ void ky_lane_page_out(ky_lane *l)
     enum { PAGE_NS = 20000000 };
     int64_t now_ns = ky_clock_mono_ns();
 
-    if (now_ns - l->paged_ns < PAGE_NS || l->is_closing || !ky_outbox_ready(&l->out))
+    if (now_ns - l->paged_ns < PAGE_NS || l->is_closing || !ky_outbox_ready(&l->out) ||
+        atomic_load(&l->p->waits.results_given_up)) /* it does not have them */
         return;
     l->paged_ns = now_ns;
     ky_pager_out(l->pager, now_ns);

@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/publish.h"
 #include "daemon/recover.h"
+#include "models/clock.h"
 #include "storage/results.h"
 
 enum { LEAST_QUEUE = 1 << 20, MOST_LANES = 16 };
@@ -263,8 +264,29 @@ static void stop_lanes(ky_pipeline *p)
             ky_lane_join(p->lanes[i]);
 }
 
+bool ky_core_gives_up(const ky_pipeline *p)
+{
+    const int64_t patience_ns = 300000000; /* for a disk that somebody is just making room on */
+    int64_t since = atomic_load(&p->waits.stop_ns);
+
+    return since != 0 && ky_clock_mono_ns() - since >= patience_ns;
+}
+
+void ky_pipeline_hurry(ky_pipeline *p)
+{
+    if (atomic_load(&p->waits.stop_ns) == 0)
+        atomic_store(&p->waits.stop_ns, ky_clock_mono_ns());
+}
+
+bool ky_pipeline_finished(const ky_pipeline *p, uint64_t *ret_let_go)
+{
+    *ret_let_go = KY_COUNTED_AT(p->count.let_go);
+    return !atomic_load(&p->waits.journal_given_up) && !atomic_load(&p->waits.results_given_up);
+}
+
 void ky_pipeline_stop(ky_pipeline *p)
 {
+    ky_pipeline_hurry(p);
     for (int i = 0; p->intakes != NULL && i < p->cfg->n_sources; i++)
         if (p->intakes[i] != NULL)
             ky_intake_close(p->intakes[i]);

@@ -42,8 +42,17 @@ typedef struct ky_pipeline ky_pipeline;
  */
 int ky_pipeline_new(const ky_config *cfg, ky_pipeline **ret, ky_err *err);
 
-/** Takes nothing new, finishes what is inside, commits it: everything is in results.db then. */
+/** A stop is to follow soon: nothing waits for a full disk any more. */
+void ky_pipeline_hurry(ky_pipeline *p);
+
+/** Takes nothing new, finishes what is inside, commits it: everything is in results.db then. But
+ *  where a disk is full it does not wait: what is not in the journal is let go, as a kill would
+ *  have it; what is in the journal and not in results.db comes there with the next start. */
 void ky_pipeline_stop(ky_pipeline *p);
+
+/** After stop: whether everything that was taken is committed. @param ret_let_go  messages that
+ *  nobody will send again */
+bool ky_pipeline_finished(const ky_pipeline *p, uint64_t *ret_let_go);
 
 /** After stop. */
 void ky_pipeline_free(ky_pipeline *p);

@@ -57,6 +57,7 @@ static ky_json *counters(const ky_counters *c)
         { "commit_retries", &c->commit_retries },
         { "journal_retries", &c->journal_retries },
         { "stalls", &c->stalls },
+        { "let_go", &c->let_go },
         { "recovered", &c->recovered },
         { "streams", &c->streams },
         { "streams_in_memory", &c->in_memory },

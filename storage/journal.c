@@ -730,16 +730,34 @@ int ky_journal_seal(ky_journal *j, ky_err *err)
     return seal(j, err);
 }
 
+static int cut(ky_journal *j, uint64_t pos, ky_err *err)
+{
+    if (ftruncate(j->fd, (off_t)(sizeof(ky_jheader) + pos - j->header.first)) != 0)
+        return broken(j, -errno, "truncate", err);
+    j->buffered = j->written = 0;
+    j->whole = pos;
+    atomic_store(&j->end, pos);
+    return KY_OK;
+}
+
+int ky_journal_cut(ky_journal *j, uint64_t pos, ky_err *err)
+{
+    if (j->failed)
+        return ky_fail(err, j->failed, "journal '%s': it failed before", j->dir);
+    if (j->fd < 0)
+        return KY_OK;
+    if (pos < j->records_from)
+        pos = j->records_from;
+    if (atomic_load(&j->durable) > pos)
+        atomic_store(&j->durable, pos);
+    return cut(j, pos, err);
+}
+
 /* A half message is not acknowledged: its sender sends it again. */
 static void cut_unfinished(ky_journal *j)
 {
-    if (atomic_load(&j->end) == j->whole || flush(j, NULL) != KY_OK)
-        return;
-    if (ftruncate(j->fd, (off_t)(sizeof(ky_jheader) + j->whole - j->header.first)) != 0) {
-        broken(j, -errno, "truncate", NULL);
-        return;
-    }
-    atomic_store(&j->end, j->whole);
+    if (atomic_load(&j->end) != j->whole && flush(j, NULL) == KY_OK)
+        cut(j, j->whole, NULL);
 }
 
 void ky_journal_close(ky_journal *j)

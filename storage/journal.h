@@ -82,6 +82,10 @@ int ky_journal_flush(ky_journal *j, ky_err *err);
  */
 int ky_journal_sync(ky_journal *j, ky_err *err);
 
+/** What was appended behind `pos`, the end of a durable record, is as if it had never been; nothing
+ *  is appended any more, the next call is close. Takes no room on the disk. */
+int ky_journal_cut(ky_journal *j, uint64_t pos, ky_err *err);
+
 uint64_t ky_journal_end(const ky_journal *j);     /* position behind the last append */
 uint64_t ky_journal_durable(const ky_journal *j); /* position up to which all is on disk; atomic */
 

@@ -125,6 +125,29 @@ static void an_unknown_session_must_begin_at_one(void **state)
                      KY_NEXT_STRANGER); /* the newest counts */
 }
 
+static void untake(fixture *f, const char *sender, int session, uint64_t number)
+{
+    ky_books_untake(ky_books_peer(&f->b, 0, sender, strlen(sender)),
+                    message(f, sender, session, number));
+}
+
+static void what_is_let_go_is_next_again(void **state)
+{
+    fixture *f = *state;
+
+    for (uint64_t i = 1; i <= 4; i++)
+        assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, i), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 2, 1), KY_NEXT);
+    untake(f, "a", 1, 3);
+    untake(f, "a", 1, 4);
+    untake(f, "a", 2, 1);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2), KY_NEXT_KNOWN);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 3), KY_NEXT);
+    assert_int_equal(arrives(f, KY_OFFSETS, "0", 0, 0), KY_NEXT);
+    untake(f, "0", 0, 0);
+    assert_int_equal(arrives(f, KY_OFFSETS, "0", 0, 0), KY_NEXT);
+}
+
 static void senders_are_bounded(void **state)
 {
     fixture *f = *state;
@@ -454,6 +477,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(only_the_next_number_of_a_session_is_taken),
         TEST(an_unknown_session_must_begin_at_one),
+        TEST(what_is_let_go_is_next_again),
         TEST(senders_are_bounded),
         TEST(partitions_take_no_sender_s_place),
         TEST(offsets_at_or_below_the_last_are_known),

@@ -386,10 +386,15 @@ int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *
 
 void ky_daemon_stop(ky_daemon *d)
 {
+    ky_daemon_stop_with(d, 0);
+}
+
+void ky_daemon_stop_with(ky_daemon *d, int want)
+{
     kill(d->pid, SIGTERM);
     int code = ky_daemon_end(d);
 
-    KY_WANT(code == 0, "kymod ended with %d after SIGTERM", code);
+    KY_WANT(code == want, "kymod ended with %d, not %d, after SIGTERM", code, want);
 }
 
 void ky_daemon_kill(ky_daemon *d)

@@ -95,6 +95,7 @@ void ky_daemon_start_and_kill(ky_daemon *d, const ky_scene *s, const char *progr
 int ky_daemon_run(ky_daemon *d, const ky_scene *s, const char *ini, const char *const *overrides);
 /** SIGTERM; waits for exit 0. */
 void ky_daemon_stop(ky_daemon *d);
+void ky_daemon_stop_with(ky_daemon *d, int exit_code);
 void ky_daemon_kill(ky_daemon *d);
 /** Whether the log of this run has this text. */
 bool ky_daemon_said(const ky_daemon *d, const char *text);

@@ -1,7 +1,8 @@
 /*
  * Full disks, one after the other: under the journal, under results.db, under the archive. Each
  * is a small tmpfs of its own. Under the journal the sources wait: what was acknowledged is there
- * after a kill -9 in the middle of it, and when there is room again service goes on by itself.
+ * after a kill -9 in the middle of it, a stop lets go of the rest and says how much that was, and
+ * when there is room again service goes on by itself.
  * Under the other two the sources do not even notice. The log, the status and the events tell, and
  * at the end every answer is there once and right to the bit.
  */
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "models/clock.h"
@@ -22,9 +24,11 @@ static const char ini[] =
     "[kymod]\nstate_dir = state\nruntime_dir = run\nlanes = 2\ncommit_interval = 10ms\n"
     "journal_file_size = 64K\n"
     "[source:in]\nendpoint = tcp://127.0.0.1:*\nsocket = router\n"
-    "[stream:har]\nsources = in\nmodel = m\narchive = yes\n[model:m]\nfile = model.h5\n";
+    "[source:loose]\nendpoint = tcp://127.0.0.1:*\nsocket = pull\n"
+    "[stream:har]\nsources = in\nmodel = m\narchive = yes\n"
+    "[stream:loose]\nsources = loose\nmodel = m\n[model:m]\nfile = model.h5\n";
 
-enum { STAGES = 6, PATIENCE_S = 60 };
+enum { STAGES = 9, PATIENCE_S = 60 };
 
 /* A mount namespace of the test's own. */
 static bool may_mount(void)
@@ -169,27 +173,83 @@ static void the_journal_waits_and_goes_on(world *x, const disk *journal)
     play(x, 3);
 }
 
+static bool loose_waits(const ky_json *status)
+{
+    const ky_json *source = ky_json_get(ky_json_get(status, "sources"), "loose");
+
+    return ky_json_int(ky_json_get(source, "queue_fill"), 0) > 0;
+}
+
+/* A message of a sender that will not send it again. */
+static void send_loose(const world *x)
+{
+    static const char text[] = "{\"stream\":\"l\",\"x\":[1,1,1,1,1,1,1,1,1]}";
+    ky_zframe f = { text, sizeof(text) - 1 };
+    const char *address = ky_daemon_address(&x->d, "source=loose");
+    ky_zsock *push;
+    ky_err err;
+
+    KY_WANT(ky_zsock_open("push", address, false, 10, &push, &err) == KY_OK, "%s", err.text);
+    KY_WANT(ky_zsock_send(push, &f, 1, 10000, &err) == KY_OK, "%s", err.text);
+    ky_zsock_close(push);
+}
+
+/* Well before shutdown_timeout, which would end it with another code; it starts again, too. With
+ * no room in the archive nobody makes room in the journal. */
+static void stopped_while_the_journal_waits(world *x, const disk *journal, const disk *archive)
+{
+    fill(archive);
+    play_until(x, 4, archive_fails, "the archive has not failed");
+    fill(journal);
+    play_until(x, 5, journal_waits, "the journal does not wait");
+    ky_daemon_stop(&x->d);
+    KY_WANT(ky_daemon_said(&x->d, "what was acknowledged is in the journal"), "it does not say so");
+    start(x);
+    play_until(x, 5, journal_waits, "the journal does not wait");
+    send_loose(x);
+    play_until(x, 5, loose_waits, "its message does not wait");
+    ky_daemon_stop_with(&x->d, EX_IOERR);
+    KY_WANT(ky_daemon_said(&x->d, "let go: 1 messages that nobody sends again"), "it is not said");
+    make_room(journal);
+    make_room(archive);
+    start(x);
+    play(x, 5);
+}
+
 /* Begun anew, so that the write-ahead log has no old room to write into. */
 static void results_wait_and_nobody_else(world *x, const disk *results)
 {
     ky_daemon_stop(&x->d);
     start(x);
     fill(results);
-    play(x, 4);
-    play_until(x, 5, results_wait, "results.db does not wait");
-    play(x, 5);
+    play(x, 6);
+    play_until(x, 7, results_wait, "results.db does not wait");
+    play(x, 7);
     make_room(results);
-    play_until(x, 5, results_go_on, "results.db does not go on");
+    play_until(x, 7, results_go_on, "results.db does not go on");
     ky_daemon_hear(&x->d, "committing again");
+}
+
+static void stopped_while_results_wait(world *x, const disk *results)
+{
+    ky_daemon_stop(&x->d);
+    start(x);
+    fill(results);
+    play_until(x, 8, results_wait, "results.db does not wait");
+    ky_daemon_stop(&x->d);
+    KY_WANT(ky_daemon_said(&x->d, "the next start goes on from the journal"), "it does not say so");
+    make_room(results);
+    start(x);
+    play(x, 8);
 }
 
 static void the_archive_waits_and_nobody_else(world *x, const disk *archive)
 {
     fill(archive);
-    play(x, 6);
-    play_until(x, 6, archive_fails, "the archive has not failed");
+    play(x, 9);
+    play_until(x, 9, archive_fails, "the archive has not failed");
     make_room(archive);
-    play_until(x, 6, archive_goes_on, "the archive does not go on");
+    play_until(x, 9, archive_goes_on, "the archive does not go on");
     ky_daemon_hear(&x->d, "archiving goes on");
 }
 
@@ -215,7 +275,7 @@ int main(void)
         ky_scene_close(&x.s);
         return 77;
     }
-    ky_windows_make(&x.w, &x.s, 80, 36, false);
+    ky_windows_make(&x.w, &x.s, 112, 36, false);
     x.steps = ky_windows_steps(&x.w);
     x.stage = (uint64_t)x.w.n * (uint64_t)x.w.T / STAGES;
     float *y = ky_windows_answers(&x.w, x.s.model);
@@ -224,12 +284,15 @@ int main(void)
     play(&x, 1);
     killed_while_the_journal_waits(&x, &journal);
     the_journal_waits_and_goes_on(&x, &journal);
+    stopped_while_the_journal_waits(&x, &journal, &archive);
     results_wait_and_nobody_else(&x, &state);
+    stopped_while_results_wait(&x, &state);
     the_archive_waits_and_nobody_else(&x, &archive);
     ky_daemon_stop(&x.d);
     KY_WANT(ky_scene_compare(&x.s, &x.w, y) == 0, "answers are missing or wrong");
     check_events(&x, "journal", "full");
     check_events(&x, "journal", "room");
+    check_events(&x, "journal", "let go");
     check_events(&x, "results", "waits");
     check_events(&x, "results", "goes on");
     check_events(&x, "archive", "waits");

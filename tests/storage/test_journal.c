@@ -737,6 +737,31 @@ static void what_found_room_is_durable(void **state)
     assert_int_equal(replay(f, 0, 0).next, 6);
 }
 
+/* Also what stands in the file already, and what waits in memory. */
+static void what_is_cut_was_never_appended(void **state)
+{
+    fixture *f = *state;
+    ky_err err = { 0 };
+    uint64_t keep;
+
+    open_journal(f, 0);
+    append_to(f, 0, 3);
+    keep = ky_journal_end(f->j);
+    append(f, 3, true);
+    append(f, 4, true);
+    write_room = 100;
+    assert_int_equal(ky_journal_sync(f->j, NULL), -ENOSPC);
+    write_room = 0;
+    assert_ok(ky_journal_cut(f->j, keep, &err), err);
+    assert_int_equal(ky_journal_end(f->j), keep);
+    assert_int_equal(ky_journal_durable(f->j), keep);
+    ky_journal_close(f->j); /* seals: that takes no room */
+    open_journal(f, 0);
+    assert_int_equal(ky_journal_was(f->j)->cut_bytes, 0);
+    assert_int_equal(replay(f, 0, 0).next, 3);
+    write_room = SIZE_MAX;
+}
+
 /* What the kernel did not bring to disk it may call clean: no second attempt would tell. */
 static void a_sync_without_room_is_final(void **state)
 {
@@ -1009,6 +1034,7 @@ int main(void)
         TEST(a_full_disk_is_called_so_and_loses_nothing_synced),
         TEST(a_full_disk_is_waited_for),
         TEST(what_found_room_is_durable),
+        TEST(what_is_cut_was_never_appended),
         TEST(a_sync_without_room_is_final),
         TEST(mode_no_only_counts_positions),
         TEST(no_position_is_given_twice),
