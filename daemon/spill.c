@@ -311,7 +311,7 @@ typedef struct wanted {
     int class_;
     ghost g;
     ky_known *k;
-    bool no_room;
+    bool no_room, came;
 } wanted;
 
 /* In memory it is in the line of those who were heard, unless it has only been labelled since. */
@@ -322,13 +322,16 @@ static int ghost_row(const ky_saved_stream *saved, void *arg, ky_err *err)
     ky_known *k = ky_roster_find(t, w->class_, saved->name, strlen(saved->name));
 
     (void)err;
-    if (k != NULL) {
+    if (w->came) { /* the next of its models */
+        restore(w->s, saved, w->class_);
+    } else if (k != NULL) {
         bool moved_on = k->n != w->g.n || k->ended || t->heard[ky_roster_row(t, k)].at_ns != 0;
 
         w->k = moved_on ? NULL : k;
     } else if (saved->row.n == w->g.n && !saved->row.ended && !w->no_room) {
         w->no_room = !make_room(w->s, w->class_, true);
-        w->k = w->no_room ? NULL : restore(w->s, saved, w->class_);
+        w->came = !w->no_room;
+        w->k = w->came ? restore(w->s, saved, w->class_) : NULL;
     }
     return KY_OK;
 }
@@ -336,7 +339,7 @@ static int ghost_row(const ky_saved_stream *saved, void *arg, ky_err *err)
 /* The stream if its sequence is to end; *ret_no_room: it is, but for that. */
 static ky_known *come_of(ky_spill *s, int class_, ghost g, bool *ret_no_room)
 {
-    wanted w = { s, class_, g, NULL, false };
+    wanted w = { .s = s, .class_ = class_, .g = g };
     ky_err err;
     int rc = ky_results_stream_numbered(s->r, g.id, ghost_row, &w, &err);
 
