@@ -7,10 +7,11 @@
  * lane does besides: streams found, states gathered, kept and handed to the writer, answers
  * decided.
  *
- * usage: bench_engine [--small | --streams N]
+ * usage: bench_engine [--small | --streams N | --latency]
  *
  *   --small      leaves the million streams out, as does a machine without 4 GB
  *   --streams N  one lane with so many streams and nothing else, for a profiler
+ *   --latency    latencies and nothing else
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -30,7 +31,14 @@
 #include "tests/bench/measure.h"
 #include "tests/bench/service.h"
 
-enum { SLICES = 7, MOST_STEPS = 32, VARIANTS = 64, MOST_LATENCIES = 2000000 };
+enum {
+    SLICES = 7,
+    MOST_STEPS = 32,
+    VARIANTS = 64,
+    MOST_LATENCIES = 2000000,
+    LOOK_US = 50, /* a paced source sleeps at least so long: waking it for each message would be
+                     most of the work; what that makes late counts as late */
+};
 
 static char dir[64];
 
@@ -75,6 +83,11 @@ static int64_t due_us(const struct faucet *s)
     return s->begun_us + (int64_t)((double)(s->given - s->paced_from) / s->rate * 1e6);
 }
 
+static void nap(int64_t us)
+{
+    nanosleep(&(struct timespec){ .tv_nsec = us * 1000 }, NULL);
+}
+
 static int faucet_recv(ky_source *source, ky_message *ret, int timeout_ms, ky_err *err)
 {
     struct faucet *s = (struct faucet *)source;
@@ -87,7 +100,7 @@ static int faucet_recv(ky_source *source, ky_message *ret, int timeout_ms, ky_er
     if (due > now && timeout_ms == 0)
         return ky_fail(err, KY_EAGAIN, "not yet");
     if (due > now)
-        nanosleep(&(struct timespec){ .tv_nsec = (due - now) * 1000 }, NULL);
+        nap(due - now < LOOK_US ? LOOK_US : due - now);
     /* All streams in turn, but not in the order in which they lie in memory. */
     uint64_t n = s->given++, stream = n * 2654435761 % s->streams;
 
@@ -305,7 +318,7 @@ static double pour(engine *e, uint64_t messages, double rate)
     pthread_cond_signal(&faucet.rung);
     pthread_mutex_unlock(&faucet.lock);
     while (steps_of(e) < want)
-        nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+        nap(200);
     return bench_now() - begun;
 }
 
@@ -313,6 +326,7 @@ static double pour(engine *e, uint64_t messages, double rate)
 
 typedef struct outcome {
     double steps_s, wall_s, kernel_s; /* steps a second: of lanes' processor time, of the clock */
+    double others_s;                  /* of other threads' processor time a step */
     double wave, bytes;               /* rows of one; resident bytes a stream */
 } outcome;
 
@@ -337,7 +351,7 @@ static double lanes_ns(const bench_threads *was, const bench_threads *is, int la
 
 static outcome measure(const bench_case *c)
 {
-    double steps[SLICES], wall[SLICES], bare[SLICES];
+    double steps[SLICES], wall[SLICES], bare[SLICES], others[SLICES];
     ky_model *m = NULL;
     engine e;
     kernel k;
@@ -368,10 +382,13 @@ static outcome measure(const bench_case *c)
         bench_threads_look(getpid(), &is);
         steps[i] = (double)(steps_of(&e) - from) / lanes_ns(&was, &is, c->lanes) * 1e9;
         wall[i] = (double)(steps_of(&e) - from) / seconds;
+        others[i] = (bench_threads_ns(&was, &is, NULL) - lanes_ns(&was, &is, c->lanes)) * 1e-9 /
+                    (double)(steps_of(&e) - from);
     }
     outcome o = { .steps_s = bench_quantile(steps, SLICES, 0.5),
                   .wall_s = bench_quantile(wall, SLICES, 0.5),
                   .kernel_s = bench_quantile(bare, SLICES, 0.5),
+                  .others_s = bench_quantile(others, SLICES, 0.5),
                   .wave = (double)(steps_of(&e) - stepped) / (double)(waves_of(&e) - waves),
                   .bytes = (double)(after - before) / c->streams };
 
@@ -406,40 +423,105 @@ static outcome run(const bench_case *c)
 static void wait_for_publisher(const engine *e)
 {
     while (KY_COUNTED_AT(e->p->count.published) < KY_COUNTED_AT(e->p->count.answers))
-        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        nap(1000);
 }
 
-static void bench_latency(double capacity)
+/* Who was at work since. */
+static void print_work(const bench_threads *was, double messages)
+{
+    static const char *const stages[] = { "kymod-in-0", "kymod-accept", "kymod-lane-0",
+                                          "kymod-publish", "kymod-writer" };
+    bench_threads is;
+
+    bench_threads_look(getpid(), &is);
+    printf("us a message:");
+    for (size_t i = 0; i < sizeof(stages) / sizeof(*stages); i++)
+        printf(" %s %.2f,", stages[i] + sizeof("kymod-") - 1,
+               bench_threads_ns(was, &is, stages[i]) * 1e-3 / messages);
+    printf(" all %.2f\n", bench_threads_ns(was, &is, NULL) * 1e-3 / messages);
+}
+
+/* The whole pipeline's most by the clock, all answers published. */
+static double bench_most(engine *e)
+{
+    enum { MESSAGES = 200000 };
+    double rate[SLICES], begun;
+    bench_threads was;
+
+    bench_threads_look(getpid(), &was);
+    for (int i = 0; i < SLICES; i++) {
+        begun = bench_now();
+        pour(e, MESSAGES, 0);
+        wait_for_publisher(e);
+        rate[i] = MESSAGES / (bench_now() - begun);
+    }
+    double most = bench_quantile(rate, SLICES, 0.5);
+
+    printf("  the most %.0f /s by the clock, ", most);
+    print_work(&was, SLICES * MESSAGES);
+    return most;
+}
+
+/* How late a thread wakes that does nothing but sleep, on this machine, with nothing else to do. */
+static void print_naps(void)
+{
+    enum { NAPS = 10000 };
+    double *late = calloc(NAPS, sizeof(*late));
+
+    for (int i = 0; late != NULL && i < NAPS; i++) {
+        double begun = bench_now();
+
+        nap(100);
+        late[i] = (bench_now() - begun) * 1e3 - 0.1;
+    }
+    if (late != NULL)
+        printf("  a sleep alone ends late by p50 %.3f ms, p99 %.3f, p99.9 %.3f\n",
+               bench_quantile(late, NAPS, 0.5), bench_quantile(late, NAPS, 0.99),
+               bench_quantile(late, NAPS, 0.999));
+    free(late);
+}
+
+static void bench_latency(void)
 {
     static const double parts[] = { 0.1, 0.5, 0.8 };
     engine e;
 
+    printf("latency, one lane, 1,000 streams, from due to answered, all published; %d cores\n",
+           ky_core_processors());
     fflush(stdout);
     pid_t pid = fork();
     if (pid > 0) {
         waitpid(pid, NULL, 0);
         return;
     }
+    prctl(PR_SET_TIMERSLACK, 1UL);
+    print_naps();
     faucet.streams = 1000;
     faucet.steps = 1;
     latencies = calloc(MOST_LATENCIES, sizeof(*latencies));
     engine_open(&e, 1, true);
     pour(&e, 100000, 0);
     wait_for_publisher(&e);
+    double capacity = bench_most(&e);
+
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
         double rate = capacity * parts[i], *ms;
         int n = (int)(rate * 2 < MOST_LATENCIES ? rate * 2 : MOST_LATENCIES);
 
+        bench_threads was;
+
         atomic_store(&n_latencies, 0);
+        bench_threads_look(getpid(), &was);
         pour(&e, (uint64_t)n, rate);
         wait_for_publisher(&e);
         n = atomic_load(&n_latencies);
         ms = calloc((size_t)n + 1, sizeof(*ms));
         for (int k = 0; ms != NULL && k < n; k++)
             ms[k] = latencies[k] * 1e-3;
-        printf("  at %2.0f %% (%.0f /s)  p50 %.3f ms, p99 %.3f, p99.9 %.3f\n", parts[i] * 100, rate,
+        printf("  at %2.0f %% (%.0f /s)  p50 %.3f ms, p99 %.3f, p99.9 %.3f; ", parts[i] * 100, rate,
                bench_quantile(ms, n, 0.5), bench_quantile(ms, n, 0.99),
                bench_quantile(ms, n, 0.999));
+        print_work(&was, n);
         free(ms);
     }
     ky_pipeline_stop(e.p);
@@ -501,6 +583,10 @@ int main(int argc, char **argv)
         for (int f = 0; f < BENCH_F; f++)
             faucet.x[i][f] = (float)ky_rng_normal(&rng);
 
+    if (argc == 2 && strcmp(argv[1], "--latency") == 0) {
+        bench_latency();
+        return remove_dir();
+    }
     printf("engine alone, LSTM(64), one lane, by its processor time\n");
     if (one_case) {
         bench_case c = { argv[2], (uint32_t)atoi(argv[2]), 1, 1, 256, 300000 };
@@ -519,11 +605,11 @@ int main(int argc, char **argv)
     }
     one = run(&lanes[0]);
     two = run(&lanes[1]);
-    printf("  messages of %d steps: one lane %.0f steps/s, two %.0f of each by processor time; by "
-           "the clock %.0f and %.0f, %.2f times\n",
-           MOST_STEPS, one.steps_s, two.steps_s, one.wall_s, two.wall_s, two.wall_s / one.wall_s);
-    printf("latency, one lane, 1,000 streams, from due to answered; its most is %.0f /s\n",
-           thousand.wall_s);
-    bench_latency(thousand.wall_s);
+    printf("  messages of %d steps: one lane %.0f steps/s, two %.0f each by processor time, %.2f "
+           "times; by the clock %.0f and %.0f, %.2f times, as the stages before them want %.2f of "
+           "%d cores then\n",
+           MOST_STEPS, one.steps_s, two.steps_s, 2 * two.steps_s / one.steps_s, one.wall_s,
+           two.wall_s, two.wall_s / one.wall_s, two.others_s * two.wall_s, ky_core_processors());
+    bench_latency();
     return remove_dir();
 }
