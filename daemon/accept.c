@@ -50,6 +50,14 @@ static void add_sources(ky_accept *a)
         ky_rows_source(u, KY_ACCEPT_JOURNAL, "", 0, NULL, (int64_t)a->routed);
 }
 
+static void forget_sender(void *arg, const ky_peer *p, const char *name, size_t len)
+{
+    ky_accept *a = arg;
+
+    ky_rows_source_gone(ky_accept_unit(a), a->p->cfg->sources[p->source].name, name, len);
+    ky_accept_begin_clock(a);
+}
+
 static void wait_for_writer(ky_accept *a)
 {
     for (;;) {
@@ -302,7 +310,7 @@ int ky_accept_new(ky_pipeline *p, uint64_t low, ky_accept **ret, ky_err *err)
     a->apart_us = ky_accept_clocks_apart_us();
     ky_requests_init(&a->requests, &a->bell);
     a->ports = calloc((size_t)p->cfg->n_sources + 1, sizeof(*a->ports));
-    int rc = ky_books_init(&a->books, p->cfg, p->holds);
+    int rc = ky_books_init(&a->books, p->cfg, p->holds, forget_sender, a);
 
     a->file = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->file));
     a->imported = calloc((size_t)p->cfg->n_models + 1, sizeof(*a->imported));

@@ -77,7 +77,7 @@ static bool next_of(ky_accept *a, int source, const ky_arrival *v, const ky_reco
         refuse_session(a, source, v, r, "this session is not known: begin a new one at 1");
         return false;
     case KY_NEXT_CROWD:
-        refuse_session(a, source, v, r, "there are max_senders senders already");
+        refuse_session(a, source, v, r, "max_senders senders have messages under way");
         return false;
     }
     return false;

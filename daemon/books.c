@@ -13,11 +13,13 @@ static void no_memory(void)
     ky_core_die(EX_OSERR, "accept", "no memory");
 }
 
-int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds)
+int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds,
+                  void (*forgets)(void *arg, const ky_peer *p, const char *name, size_t len),
+                  void *arg)
 {
-    memset(b, 0, sizeof(*b));
-    b->cfg = cfg;
-    b->holds = holds;
+    *b = (ky_books){
+        .cfg = cfg, .holds = holds, .forgets = forgets, .arg = arg, .senders = ky_line_empty
+    };
     ky_names_init(&b->peer_names);
     return ky_roster_init(&b->streams, cfg, holds);
 }
@@ -32,6 +34,43 @@ void ky_books_done(ky_books *b)
 }
 
 /* -- senders -- */
+
+static ky_places by_use(const ky_books *b)
+{
+    return (ky_places){ &b->peers->use, sizeof(ky_peer) };
+}
+
+static void used(ky_books *b, uint32_t row)
+{
+    if (b->senders.last == row)
+        return;
+    ky_line_leave(by_use(b), &b->senders, row);
+    ky_line_join(by_use(b), &b->senders, row);
+}
+
+/* Of those with something under way none was used before one that has nothing, but for one that
+ * only repeats itself: so the first tells of all. */
+static bool forget_one(ky_books *b)
+{
+    uint32_t row = b->senders.first;
+    const ky_peer *p = &b->peers[row];
+
+    if (p->dirty || p->owed)
+        return false;
+    b->forgets(b->arg, p, ky_names_text(&b->peer_names, row), b->peer_names.row[row].len);
+    ky_line_leave(by_use(b), &b->senders, row);
+    ky_names_remove(&b->peer_names, row);
+    return true;
+}
+
+/* Whether there is for one more. */
+static bool make_room(ky_books *b)
+{
+    while (b->senders.n >= (uint64_t)b->cfg->max_senders)
+        if (!forget_one(b))
+            return false;
+    return true;
+}
 
 ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const char *name,
                            size_t len)
@@ -51,13 +90,17 @@ ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const ch
             no_memory();
         b->cap_peers = cap;
     }
-    if (ky_names_add(&b->peer_names, (uint16_t)source, name, len) == KY_NO_NAME)
-        no_memory();
-    ky_peer *p = &b->peers[b->n_peers++];
+    if (d == KY_ACKNOWLEDGED)
+        make_room(b);
+    uint32_t row = ky_names_add(&b->peer_names, (uint16_t)source, name, len);
 
-    *p = (ky_peer){ .source = source };
-    b->n_senders += d == KY_ACKNOWLEDGED;
-    return p;
+    if (row == KY_NO_NAME)
+        no_memory();
+    b->n_peers += row == b->n_peers;
+    b->peers[row] = (ky_peer){ .source = source };
+    if (d == KY_ACKNOWLEDGED)
+        ky_line_join(by_use(b), &b->senders, row);
+    return &b->peers[row];
 }
 
 ky_peer *ky_books_peer(const ky_books *b, int source, const char *name, size_t len)
@@ -76,9 +119,10 @@ static enum ky_next next_acknowledged(ky_books *b, int source, const ky_record *
 
     if (!same && r->number != 1)
         return KY_NEXT_STRANGER;
-    if (p == NULL && b->n_senders >= (uint64_t)b->cfg->max_senders)
+    if (p == NULL && !make_room(b))
         return KY_NEXT_CROWD;
     *ret = p != NULL ? p : ky_books_add_peer(b, KY_ACKNOWLEDGED, source, id, r->sender_len);
+    used(b, (uint32_t)(*ret - b->peers));
     if (same && r->number <= p->last)
         return KY_NEXT_KNOWN;
     return same && r->number > p->last + 1 ? KY_NEXT_AHEAD : KY_NEXT;

@@ -21,6 +21,7 @@ typedef struct ky_peer {
     bool undone;             /* its last records are not in the journal after all */
     uint8_t session[KY_SESSION];
     uint64_t last, cookie;
+    ky_place use; /* of acknowledged messages: in the line of senders */
 } ky_peer;
 
 typedef struct ky_books {
@@ -29,13 +30,19 @@ typedef struct ky_books {
     ky_roster streams;
     ky_names peer_names; /* by source; rows are those of `peers` */
     ky_peer *peers;
-    uint32_t n_peers, cap_peers, n_senders; /* n_senders: those of acknowledged messages */
-    uint32_t *dirty, *owed;                 /* rows of peers */
+    uint32_t n_peers, cap_peers; /* n_peers: rows ever used */
+    ky_line senders; /* of acknowledged messages, in the order in which they were used */
+    void (*forgets)(void *arg, const ky_peer *p, const char *name, size_t len);
+    void *arg;
+    uint32_t *dirty, *owed; /* rows of peers */
     uint32_t n_dirty, n_owed;
 } ky_books;
 
-/** cfg and holds are borrowed. KY_ENOMEM. Later, being out of memory ends the process. */
-int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds);
+/** cfg and holds are borrowed. KY_ENOMEM. Later, being out of memory ends the process.
+ *  @param forgets  hears of each sender that is forgotten */
+int ky_books_init(ky_books *b, const ky_config *cfg, const bool *holds,
+                  void (*forgets)(void *arg, const ky_peer *p, const char *name, size_t len),
+                  void *arg);
 void ky_books_done(ky_books *b);
 
 /* -- senders -- */
@@ -45,7 +52,7 @@ enum ky_next {
     KY_NEXT_KNOWN,    /* taken before: acknowledge again */
     KY_NEXT_AHEAD,    /* some before it are missing: ignore */
     KY_NEXT_STRANGER, /* a session that did not begin here: it must begin a new one */
-    KY_NEXT_CROWD,    /* one sender too many */
+    KY_NEXT_CROWD,    /* one sender too many, and all have something under way */
 };
 
 /**
@@ -62,7 +69,8 @@ void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r);
 void ky_books_untake(ky_peer *p, const ky_record *r);
 /** The sender is owed an acknowledgement up to its last number. */
 void ky_books_owe(ky_books *b, ky_peer *p, uint64_t cookie);
-/** NULL: never heard of. */
+/** NULL: never heard of, or forgotten: of max_senders senders the one that was used longest ago, if
+ *  it is owed nothing and results.db has its last number. */
 ky_peer *ky_books_peer(const ky_books *b, int source, const char *name, size_t len);
 ky_peer *ky_books_add_peer(ky_books *b, enum ky_delivery d, int source, const char *name,
                            size_t len);

@@ -11,50 +11,20 @@ static void no_memory(void)
     ky_core_die(EX_OSERR, "accept", "no memory for more streams");
 }
 
-/* -- lines: of places that lie `size` bytes apart -- */
-
-typedef struct places {
-    void *first;
-    size_t size;
-} places;
-
-static ky_place *place_of(places in, uint32_t row)
+static ky_places by_use(const ky_roster *t)
 {
-    return (ky_place *)((char *)in.first + row * in.size);
+    return (ky_places){ &t->known->use, sizeof(ky_known) };
 }
 
-static void join(places in, ky_line *l, uint32_t row)
+static ky_places by_hearing(const ky_roster *t)
 {
-    *place_of(in, row) = (ky_place){ l->last, KY_NO_STREAM };
-    *(l->last == KY_NO_STREAM ? &l->first : &place_of(in, l->last)->next) = row;
-    l->last = row;
-    l->n++;
-}
-
-static void leave(places in, ky_line *l, uint32_t row)
-{
-    ky_place *p = place_of(in, row);
-
-    *(p->prev == KY_NO_STREAM ? &l->first : &place_of(in, p->prev)->next) = p->next;
-    *(p->next == KY_NO_STREAM ? &l->last : &place_of(in, p->next)->prev) = p->prev;
-    l->n--;
-}
-
-static places by_use(const ky_roster *t)
-{
-    return (places){ &t->known->use, sizeof(ky_known) };
-}
-
-static places by_hearing(const ky_roster *t)
-{
-    return (places){ &t->heard->place, sizeof(ky_heard) };
+    return (ky_places){ &t->heard->place, sizeof(ky_heard) };
 }
 
 /* -- the table -- */
 
 int ky_roster_init(ky_roster *t, const ky_config *cfg, const bool *holds)
 {
-    const ky_line empty = { KY_NO_STREAM, KY_NO_STREAM, 0 };
     bool any_held = false, any_heard = false;
 
     *t = (ky_roster){ .cfg = cfg, .era = 1, .cap = 256 };
@@ -71,7 +41,7 @@ int ky_roster_init(ky_roster *t, const ky_config *cfg, const bool *holds)
         (any_heard && t->heard == NULL))
         return KY_ENOMEM;
     for (int i = 0; i < cfg->n_classes; i++)
-        t->using[i] = (ky_using){ empty, empty, empty };
+        t->using[i] = (ky_using){ ky_line_empty, ky_line_empty, ky_line_empty };
     return KY_OK;
 }
 
@@ -130,7 +100,7 @@ ky_known *ky_roster_add(ky_roster *t, uint32_t id, int class_, const char *name,
         t->held[row] = NULL;
     if (t->heard != NULL)
         t->heard[row].at_ns = 0;
-    join(by_use(t), &t->using[class_].once, row);
+    ky_line_join(by_use(t), &t->using[class_].once, row);
     ky_roster_number_taken(t, id);
     return k;
 }
@@ -154,7 +124,7 @@ void ky_roster_remove(ky_roster *t, ky_known *k)
 
     ky_roster_unheard(t, k);
     ky_roster_let_go(t, k);
-    leave(by_use(t), line_of(t, k), row);
+    ky_line_leave(by_use(t), line_of(t, k), row);
     ky_names_remove(&t->names, row);
 }
 
@@ -169,11 +139,11 @@ void ky_roster_used(ky_roster *t, ky_known *k, uint64_t pos)
 {
     uint32_t row = ky_roster_row(t, k);
 
-    leave(by_use(t), line_of(t, k), row);
+    ky_line_leave(by_use(t), line_of(t, k), row);
     k->again = k->used;
     k->used = true;
     k->pos = pos;
-    join(by_use(t), line_of(t, k), row);
+    ky_line_join(by_use(t), line_of(t, k), row);
 }
 
 void ky_roster_new_era(ky_roster *t)
@@ -190,7 +160,6 @@ static int by_pos(const void *a, const void *b)
 
 void ky_roster_sort(ky_roster *t)
 {
-    const ky_line empty = { KY_NO_STREAM, KY_NO_STREAM, 0 };
     ky_known **all = malloc(((size_t)t->names.live + 1) * sizeof(*all));
     size_t n = 0;
 
@@ -201,10 +170,10 @@ void ky_roster_sort(ky_roster *t)
             all[n++] = &t->known[i];
     qsort(all, n, sizeof(*all), by_pos);
     for (int i = 0; i < t->cfg->n_classes; i++)
-        t->using[i].once = t->using[i].often = empty;
+        t->using[i].once = t->using[i].often = ky_line_empty;
     for (size_t i = 0; i < n; i++) {
         all[i]->again = true;
-        join(by_use(t), line_of(t, all[i]), ky_roster_row(t, all[i]));
+        ky_line_join(by_use(t), line_of(t, all[i]), ky_roster_row(t, all[i]));
     }
     free(all);
 }
@@ -216,7 +185,7 @@ ky_known *ky_roster_oldest(const ky_roster *t, int class_)
     const ky_line *l =
         u->once.n > 0 && (u->once.n > u->often.n / 8 || u->often.n == 0) ? &u->once : &u->often;
 
-    return l->first != KY_NO_STREAM ? &t->known[l->first] : NULL;
+    return l->first != KY_NO_ROW ? &t->known[l->first] : NULL;
 }
 
 /* -- held values -- */
@@ -251,7 +220,7 @@ void ky_roster_unheard(ky_roster *t, ky_known *k)
 
     if (t->heard == NULL || t->heard[row].at_ns == 0)
         return;
-    leave(by_hearing(t), &t->using[ky_roster_class(t, k)].heard, row);
+    ky_line_leave(by_hearing(t), &t->using[ky_roster_class(t, k)].heard, row);
     t->heard[row].at_ns = 0;
 }
 
@@ -263,7 +232,7 @@ void ky_roster_heard(ky_roster *t, ky_known *k, int64_t now_ns)
     if (t->cfg->classes[class_].end_after_us == 0 || k->ended)
         return;
     ky_roster_unheard(t, k);
-    join(by_hearing(t), &t->using[class_].heard, row);
+    ky_line_join(by_hearing(t), &t->using[class_].heard, row);
     t->heard[row].at_ns = now_ns > 0 ? now_ns : 1;
 }
 
@@ -279,7 +248,7 @@ ky_known *ky_roster_silent(const ky_roster *t, int64_t now_ns, int64_t *ret_left
     for (int i = 0; i < t->cfg->n_classes; i++) {
         uint32_t row = t->using[i].heard.first;
 
-        if (row == KY_NO_STREAM)
+        if (row == KY_NO_ROW)
             continue;
         int64_t left = t->heard[row].at_ns + t->cfg->classes[i].end_after_us * 1000 - now_ns;
 

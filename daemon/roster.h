@@ -7,19 +7,11 @@
 #define KY_ROSTER_H
 
 #include "daemon/config.h"
+#include "daemon/line.h"
 #include "daemon/names.h"
 #include "daemon/stream.h"
 
-enum { KY_NO_STREAM = UINT32_MAX, KY_ERA_MAX = (1 << 29) - 1 };
-
-/* A place in a line of rows; KY_NO_STREAM: nobody. */
-typedef struct ky_place {
-    uint32_t prev, next;
-} ky_place;
-
-typedef struct ky_line {
-    uint32_t first, last, n;
-} ky_line;
+enum { KY_ERA_MAX = (1 << 29) - 1 };
 
 /* A stream; there may be a million. */
 typedef struct ky_known {

@@ -222,3 +222,12 @@ void ky_rows_source(ky_unit *u, const char *source, const char *key, size_t key_
         memcpy(row.session, session, KY_SESSION);
     *KY_ADD(&u->sources) = row;
 }
+
+void ky_rows_source_gone(ky_unit *u, const char *source, const char *key, size_t key_len)
+{
+    ky_row_source row = { .gone = true };
+
+    row.source = ky_rows_text(u, source);
+    row.key = ky_unit_bytes(u, key, key_len);
+    *KY_ADD(&u->sources) = row;
+}

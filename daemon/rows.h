@@ -32,5 +32,7 @@ void ky_rows_reject(ky_unit *u, const ky_record *r, const char *source);
 /** @param session  NULL: none */
 void ky_rows_source(ky_unit *u, const char *source, const char *key, size_t key_len,
                     const uint8_t *session, int64_t number);
+/** Its row goes. */
+void ky_rows_source_gone(ky_unit *u, const char *source, const char *key, size_t key_len);
 
 #endif

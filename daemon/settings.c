@@ -135,7 +135,9 @@ const ky_setting ky_settings[] = {
       false, "Streams that are stepped together at most. Answers do not depend on it.", NULL },
     { KY_SECTION_KYMOD, "max_senders", KY_SET_NUMBER, KYMOD(max_senders), "1000", 1, 1e6, NULL,
       NULL, false,
-      "Senders of acknowledged sources that are remembered, each with its newest session.", NULL },
+      "Senders of acknowledged sources that are remembered, each with its newest session: those "
+      "used last.",
+      NULL },
     { KY_SECTION_KYMOD, "max_rejects", KY_SET_NUMBER, KYMOD(max_rejects), "100000", 1, 1e9, NULL,
       NULL, false, "Refused messages that are kept in the table rejects; the oldest go first.",
       NULL },

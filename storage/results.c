@@ -73,6 +73,7 @@ static const char *const statements[KY_SQL_N] = {
     [KY_SQL_TRIM_EVENTS] = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?",
     [KY_SQL_POSITION] =
         "INSERT OR REPLACE INTO positions (source, key, session, number) VALUES (?,?,?,?)",
+    [KY_SQL_POSITION_GONE] = "DELETE FROM positions WHERE source = ? AND key = ?",
     [KY_SQL_LOW_WATER] =
         "INSERT INTO positions (source, key, number) VALUES ('', 'low water', ?)"
         " ON CONFLICT (source, key) DO UPDATE SET number = max(number, excluded.number)",
@@ -427,10 +428,12 @@ static int put_event(const commit *c, const void *row)
 static int put_source(const commit *c, const void *row)
 {
     const ky_row_source *p = row;
-    sqlite3_stmt *s = ky_results_kept(c->r, KY_SQL_POSITION);
+    sqlite3_stmt *s = ky_results_kept(c->r, p->gone ? KY_SQL_POSITION_GONE : KY_SQL_POSITION);
 
     ky_bind_span(s, 1, c->u, p->source);
     ky_bind_span(s, 2, c->u, p->key);
+    if (p->gone)
+        return ky_results_run(c->r, s, "forgetting a sender", c->err);
     sqlite3_bind_blob(s, 3, p->session, sizeof(p->session), SQLITE_STATIC);
     sqlite3_bind_int64(s, 4, p->number);
     return ky_results_run(c->r, s, "writing a source's position", c->err);

@@ -116,6 +116,7 @@ typedef struct ky_row_source { /* how far a source's input is in the journal */
     ky_span source, key;       /* key: Kafka "topic/partition", acknowledged: sender id */
     uint8_t session[16];
     int64_t number; /* last message number or offset */
+    bool gone;      /* it is forgotten */
 } ky_row_source;
 
 typedef struct ky_row_swap { /* a model version took over at a journal position */

@@ -54,6 +54,7 @@ enum ky_statement {
     KY_SQL_EVENT,
     KY_SQL_TRIM_EVENTS,
     KY_SQL_POSITION,
+    KY_SQL_POSITION_GONE,
     KY_SQL_LOW_WATER,
     KY_SQL_HIGH_WATER,
     KY_SQL_SWAP,

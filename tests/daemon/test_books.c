@@ -17,11 +17,20 @@ typedef struct fixture {
     ky_config cfg;
     bool holds[2];
     ky_books b;
+    char forgotten[16]; /* the last sender that was */
     union {
         ky_record r;
         char bytes[2048];
     } u;
 } fixture;
+
+static void forget(void *arg, const ky_peer *p, const char *name, size_t len)
+{
+    fixture *f = arg;
+
+    (void)p;
+    snprintf(f->forgotten, sizeof(f->forgotten), "%.*s", (int)len, name);
+}
 
 static int setup(void **state)
 {
@@ -34,7 +43,7 @@ static int setup(void **state)
     f.cfg = (ky_config){ .classes = f.classes, .n_classes = 2, .max_senders = 2 };
     f.holds[1] = true;
     *state = &f;
-    return ky_books_init(&f.b, &f.cfg, f.holds);
+    return ky_books_init(&f.b, &f.cfg, f.holds, forget, &f);
 }
 
 static int teardown(void **state)
@@ -148,14 +157,53 @@ static void what_is_let_go_is_next_again(void **state)
     assert_int_equal(arrives(f, KY_OFFSETS, "0", 0, 0), KY_NEXT);
 }
 
-static void senders_are_bounded(void **state)
+/* All that was taken so far is in results.db, and acknowledged. */
+static void settle(fixture *f)
+{
+    for (uint32_t i = 0; i < f->b.n_dirty; i++)
+        f->b.peers[f->b.dirty[i]].dirty = false;
+    f->b.n_dirty = 0;
+}
+
+static void the_sender_used_longest_ago_makes_room(void **state)
+{
+    fixture *f = *state;
+
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 1), KY_NEXT);
+    settle(f);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT_KNOWN);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "c", 1, 1), KY_NEXT);
+    assert_string_equal(f->forgotten, "b");
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 2), KY_NEXT_STRANGER);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2), KY_NEXT);
+    settle(f);
+    for (int i = 0; i < 100; i++) {
+        char name[8];
+
+        snprintf(name, sizeof(name), "n%d", i);
+        assert_int_equal(arrives(f, KY_ACKNOWLEDGED, name, 1, 1), KY_NEXT);
+        settle(f);
+    }
+    assert_string_equal(f->forgotten, "n97");
+    assert_int_equal(f->b.n_peers, 2);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "n99", 1, 2), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "n98", 1, 2), KY_NEXT);
+}
+
+static void a_sender_with_something_under_way_is_not_forgotten(void **state)
 {
     fixture *f = *state;
 
     assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 1), KY_NEXT);
     assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 1), KY_NEXT);
     assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "c", 1, 1), KY_NEXT_CROWD);
-    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "b", 1, 2), KY_NEXT);
+    settle(f);
+    ky_books_owe(&f->b, ky_books_peer(&f->b, 0, "a", 1), 7);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "c", 1, 1), KY_NEXT_CROWD);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "a", 1, 2), KY_NEXT);
+    assert_int_equal(arrives(f, KY_ACKNOWLEDGED, "c", 1, 1), KY_NEXT);
+    assert_string_equal(f->forgotten, "b");
 }
 
 static void partitions_take_no_sender_s_place(void **state)
@@ -478,7 +526,8 @@ int main(void)
         TEST(only_the_next_number_of_a_session_is_taken),
         TEST(an_unknown_session_must_begin_at_one),
         TEST(what_is_let_go_is_next_again),
-        TEST(senders_are_bounded),
+        TEST(the_sender_used_longest_ago_makes_room),
+        TEST(a_sender_with_something_under_way_is_not_forgotten),
         TEST(partitions_take_no_sender_s_place),
         TEST(offsets_at_or_below_the_last_are_known),
         TEST(a_message_without_a_number_is_nobodys_next),
