@@ -203,22 +203,47 @@ static int restore_stream(const ky_saved_stream *s, void *arg, ky_err *err)
     return KY_OK;
 }
 
+/* A connection of its own, as what is read here is not what the writer will need. */
+static int open_beside(ky_pipeline *p, ky_results **ret, ky_err *err)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/results.db", p->cfg->state_dir);
+    int rc = ky_results_open(path, false, ret, err);
+
+    if (rc == KY_OK)
+        ky_results_keep_few_pages(*ret);
+    return rc;
+}
+
 static void *read_states(void *arg)
 {
     reader *g = arg;
     ky_results *r;
-    char path[4096];
 
-    snprintf(path, sizeof(path), "%s/results.db", g->p->cfg->state_dir);
-    g->rc = ky_results_open(path, false, &r, &g->err);
+    g->rc = open_beside(g->p, &r, &g->err);
     if (g->rc < 0)
         return NULL;
-    ky_results_keep_few_pages(r);
     g->rc = g->lane < 0 ? ky_results_each_stream(r, restore_stream, g, &g->err)
                         : ky_results_each_stream_of(r, (uint32_t)g->p->n_lanes, (uint32_t)g->lane,
                                                     restore_stream, g, &g->err);
     ky_results_close(r);
     return NULL;
+}
+
+/* From which position on the streams of each class are in memory. */
+static int find_since(ky_pipeline *p, uint64_t *ret, ky_err *err)
+{
+    ky_results *r;
+    int rc = open_beside(p, &r, err);
+
+    if (rc < 0)
+        return rc;
+    for (int c = 0; rc == KY_OK && c < p->cfg->n_classes; c++)
+        rc = ky_results_used_since(r, p->cfg->classes[c].name, p->cfg->classes[c].max_streams,
+                                   &ret[c], err);
+    ky_results_close(r);
+    return rc;
 }
 
 /* g[0] is the accept stage's, on this thread. */
@@ -275,9 +300,8 @@ int ky_recover_states(ky_pipeline *p, ky_recovery *v, ky_err *err)
 
     if (since == NULL || g == NULL)
         rc = ky_fail(err, KY_ENOMEM, "no memory");
-    for (int c = 0; rc == KY_OK && c < p->cfg->n_classes; c++)
-        rc = ky_results_used_since(v->r, p->cfg->classes[c].name, p->cfg->classes[c].max_streams,
-                                   &since[c], err);
+    if (rc == KY_OK)
+        rc = find_since(p, since, err);
     for (int i = 0; i < p->cfg->n_models; i++)
         for (int l = 0; l < p->n_lanes; l++)
             ky_lane_set_version(p->lanes[l],

@@ -80,6 +80,7 @@ void ky_unit_clear(ky_unit *u)
 
     tables_of(u, all);
     trim((rows *)&u->bytes, 1);
+    trim((rows *)&u->streams, sizeof(*u->streams.row));
     trim((rows *)&u->states, sizeof(*u->states.row));
     trim((rows *)&u->states0, sizeof(*u->states0.row));
     trim((rows *)&u->predictions, sizeof(*u->predictions.row));
