@@ -20,14 +20,17 @@ bool ky_health_stands(const ky_works *w, const void *state, const float *y)
 
 static ky_sick *sick_of(ky_strand *d)
 {
-    if (d->sick == NULL && (d->sick = calloc(1, sizeof(*d->sick))) == NULL)
+    ky_rare *rare = ky_strand_set_rare(d);
+
+    if (rare->sick == NULL && (rare->sick = calloc(1, sizeof(*rare->sick))) == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
-    return d->sick;
+    return rare->sick;
 }
 
 enum ky_undone ky_health_undo(ky_strand *d, int64_t n, const void *before, int64_t at_us)
 {
-    bool first = d->sick == NULL || d->sick->n != n - 1;
+    const ky_sick *was = ky_strand_rare(d)->sick;
+    bool first = was == NULL || was->n != n - 1;
     ky_sick *k = sick_of(d);
 
     memcpy(d->state, before, d->works->state_bytes);
@@ -54,11 +57,13 @@ void ky_health_row(const ky_strand *d, int64_t n, int64_t now_us, ky_row_health 
         .written_us = now_us,
         .quarantined_us = KY_NONE,
     };
-    if (d->sick != NULL) {
-        ret->quarantines = d->sick->times;
-        ret->quarantined_us = d->sick->at_us;
-        ret->quarantined_n = d->sick->n;
-        ret->quarantined_from = d->sick->first_n;
+    const ky_sick *k = ky_strand_rare(d)->sick;
+
+    if (k != NULL) {
+        ret->quarantines = k->times;
+        ret->quarantined_us = k->at_us;
+        ret->quarantined_n = k->n;
+        ret->quarantined_from = k->first_n;
     }
 }
 

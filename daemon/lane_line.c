@@ -139,7 +139,7 @@ void ky_lane_next(ky_lane *l, ky_stream *s)
 
 static void admit_record(ky_lane *l, const ky_record *r)
 {
-    uint32_t i = l->tail++;
+    uint16_t i = (uint16_t)(l->tail++ % KY_SLOTS);
     ky_slot *t = ky_lane_slot(l, i);
 
     *t = (ky_slot){ .r = r, .next = KY_NO_SLOT };

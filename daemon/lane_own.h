@@ -15,16 +15,11 @@
 #include "daemon/works.h"
 #include "models/clock.h"
 
-enum {
-    KY_SLOTS = 1 << 13, /* records waiting in line at once, a power of two */
-    KY_NO_SLOT = UINT32_MAX,
-};
-
 /* A record in line, and what was decided about it when it became its stream's first. */
 typedef struct ky_slot {
     const ky_record *r;
     ky_stream *s;
-    uint32_t next;
+    uint16_t next;
     uint8_t left; /* so many models have not stepped all of it */
     bool begun, done;
     bool zero, gap, reset; /* reset: zero because of a gap in time */

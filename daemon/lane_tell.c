@@ -43,15 +43,16 @@ static bool live(const ky_lane *l, const ky_record *r)
 void ky_lane_keep_last(ky_strand *d, const ky_said *a, const void *y)
 {
     size_t len = (size_t)a->v->facts->outputs * sizeof(float);
-    ky_said *kept = d->last;
+    ky_rare *rare = ky_strand_set_rare(d);
+    ky_said *kept = rare->last;
 
     if (kept == NULL || kept->v != a->v)
-        kept = realloc(d->last, sizeof(*a) + len);
+        kept = realloc(rare->last, sizeof(*a) + len);
     if (kept == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory");
     *kept = *a;
     memcpy(kept + 1, y, len);
-    d->last = kept;
+    rare->last = kept;
 }
 
 /* Whether this answer is published at once. It counts whether or not anybody listens. */
@@ -59,9 +60,13 @@ static bool due(const ky_class_cfg *c, ky_strand *d, const ky_said *a)
 {
     if (c->emit == KY_EMIT_CHANGE)
         return a->label != d->label;
-    if (++d->unsaid < c->emit)
+    if (c->emit <= 1 && d->rare == NULL) /* every one */
+        return true;
+    ky_rare *rare = ky_strand_set_rare(d);
+
+    if (++rare->unsaid < c->emit)
         return false;
-    d->unsaid = 0;
+    rare->unsaid = 0;
     return true;
 }
 
@@ -78,7 +83,7 @@ void ky_lane_tell(ky_lane *l, ky_strand *d, const ky_said *a, const ky_record *r
 void ky_lane_tell_last(ky_lane *l, ky_stream *s, const ky_record *r)
 {
     for (int k = 0; k < s->n_models; k++) {
-        ky_said *last = ky_stream_strand(s, k)->last;
+        ky_said *last = ky_strand_rare(ky_stream_strand(s, k))->last;
 
         if (last == NULL || last->n == 0)
             continue;

@@ -17,8 +17,8 @@ static void begin_anew(ky_lane *l, ky_stream *s, const ky_slot *t)
         ky_strand *d = ky_stream_strand(s, k);
 
         ky_lane_zero(l, s, k, t->reset);
-        if (d->last != NULL)
-            d->last->n = 0;
+        if (d->rare != NULL && d->rare->last != NULL)
+            d->rare->last->n = 0;
     }
     s->ended = false;
 }
@@ -74,7 +74,7 @@ static void answer(ky_lane *l, ky_stream *s, ky_strand *d, const ky_slot *t, con
     }
     l->n_answers++;
     ky_lane_tell(l, d, &a, r, y);
-    d->label = a.label;
+    d->label = (int16_t)a.label;
 }
 
 static void quarantine(ky_lane *l, ky_strand *d, const char *before, const ky_record *r)
@@ -149,28 +149,24 @@ static void finish(ky_lane *l, ky_works *w, int row, int64_t now_us)
     ky_lane_next(l, s);
 }
 
-/* The next streams of a list; with midway only those whose record is begun, the others keep their
+/* The next that are ready; with midway only those whose record is begun, the others keep their
  * place. */
 static int gather(ky_lane *l, ky_works *w, bool midway)
 {
-    ky_stream *s = w->first, *last = w->last, *next;
+    uint32_t kept = w->head;
     int B = 0;
 
-    w->first = w->last = NULL;
-    for (; s != NULL && B < l->p->cfg->max_wave; s = next) {
-        next = ky_stream_strand(s, w->nth)->ready;
-        if (midway && !ky_lane_slot(l, s->first)->begun)
-            ky_works_ready(w, s);
-        else
+    while (!midway && w->head != w->tail && B < l->p->cfg->max_wave)
+        l->rows[B++] = *ky_works_at(w, w->head++);
+    for (uint32_t i = w->head; midway && i != w->tail; i++) {
+        ky_stream *s = *ky_works_at(w, i);
+
+        if (B < l->p->cfg->max_wave && ky_lane_slot(l, s->first)->begun)
             l->rows[B++] = s;
-    }
-    if (s != NULL) { /* more are ready than a wave takes */
-        if (w->first == NULL)
-            w->first = s;
         else
-            ky_stream_strand(w->last, w->nth)->ready = s;
-        w->last = last;
+            *ky_works_at(w, kept++) = s;
     }
+    w->tail = midway ? kept : w->tail;
     l->ready -= B;
     return B;
 }
@@ -212,7 +208,7 @@ bool ky_lane_waves(ky_lane *l, bool midway)
 
     for (int c = 0; c < l->p->cfg->n_classes; c++)
         for (ky_works *w = l->works[c]; w != NULL; w = w->next)
-            if (w->first != NULL && wave(l, w, midway))
+            if (w->head != w->tail && wave(l, w, midway))
                 any = true;
     if (l->told_any)
         ky_queue_ring(l->told);

@@ -8,8 +8,6 @@
 #include "models/clock.h"
 #include "storage/results.h"
 
-enum { NO_SLOT = UINT32_MAX };
-
 /* A class's streams with a state in memory, in the order in which they were used. */
 typedef struct line {
     ky_stream *first, *last;
@@ -78,7 +76,7 @@ void ky_pager_out(ky_pager *g, int64_t now_ns)
     ky_stream *s;
 
     while ((s = next_out(g, now_ns)) != NULL && s->used_ns < now_ns) {
-        if (s->dirty || s->first != NO_SLOT) { /* in use: not the oldest after all */
+        if (s->dirty || s->first != KY_NO_SLOT) { /* in use: not the oldest after all */
             ky_pager_used(g, s, now_ns);
             continue;
         }

@@ -27,11 +27,12 @@ static void append(ky_unit *u, ky_span *span, const void *p, size_t len)
 /* What answers and records to come need besides the state. */
 static ky_span extra_of(ky_unit *u, const ky_stream *s, const ky_strand *d, bool first)
 {
-    const ky_said *last = d->last != NULL && d->last->n > 0 && !s->ended ? d->last : NULL;
+    const ky_rare *rare = ky_strand_rare(d);
+    const ky_said *last = rare->last != NULL && rare->last->n > 0 && !s->ended ? rare->last : NULL;
     ky_extra is = { .label = d->label,
                     .cut = d->cut,
                     .answered = last != NULL,
-                    .unsaid = d->unsaid,
+                    .unsaid = rare->unsaid,
                     .zero_n = d->zero_n };
     ky_span span = ky_unit_bytes(u, &is, sizeof(is));
 

@@ -54,6 +54,14 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq)
 }
 
 const ky_aside ky_aside_none = { .window.high = KY_NONE };
+const ky_rare ky_rare_none = { .unsaid = 0 };
+
+ky_rare *ky_strand_set_rare(ky_strand *d)
+{
+    if (d->rare == NULL && (d->rare = calloc(1, sizeof(*d->rare))) == NULL)
+        ky_core_die(EX_OSERR, "lane", "no memory for more streams");
+    return d->rare;
+}
 
 ky_aside *ky_stream_set_aside(ky_stream *s)
 {

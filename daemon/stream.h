@@ -35,21 +35,24 @@ enum ky_seen ky_window_take(ky_window *w, int64_t seq);
 struct ky_works;
 struct ky_said;
 struct ky_sick;
-struct ky_stream;
+
+/* What few strands need. */
+typedef struct ky_rare {
+    struct ky_said *last; /* emit = end: the last answer; its n is 0 in a new sequence */
+    struct ky_sick *sick; /* its steps that were undone; NULL: none */
+    uint32_t unsaid;      /* emit = every N: answers since one was published */
+} ky_rare;
 
 /* What a stream has under one of its class's models. With works and no state, the state is in
  * results.db alone. */
 typedef struct ky_strand {
     struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
     void *state;
-    struct ky_stream *ready; /* the next in its version's list of ready streams */
-    struct ky_said *last;    /* emit = end: the last answer; its n is 0 in a new sequence */
-    struct ky_sick *sick;    /* its steps that were undone; NULL: none */
-    int64_t zero_n;          /* the first step since the state was zeros */
-    uint32_t step;           /* of the record in hand: steps done */
-    uint32_t cut : 1;        /* its state lost the beginning of the present sequence */
-    uint32_t unsaid : 31;    /* emit = every N: answers since one was published */
-    int label;               /* of the last answer */
+    ky_rare *rare;  /* NULL: as ky_rare_none */
+    int64_t zero_n; /* the first step since the state was zeros */
+    uint32_t step;  /* of the record in hand: steps done */
+    int16_t label;  /* of the last answer */
+    bool cut;       /* its state lost the beginning of the present sequence */
 } ky_strand;
 
 /* What not every stream needs. */
@@ -59,6 +62,12 @@ typedef struct ky_aside {
     uint64_t file_first; /* archived: the journal file in which its state0 was taken */
     ky_strand more[];    /* [n_models - 1] under its other models */
 } ky_aside;
+
+/* Of a lane's records in line; each stream that is ready has one there. */
+enum {
+    KY_SLOTS = 1 << 13, /* at once, a power of two */
+    KY_NO_SLOT = UINT16_MAX,
+};
 
 /* Its name is in its records. */
 typedef struct ky_stream {
@@ -73,7 +82,7 @@ typedef struct ky_stream {
     bool leftover : 1;    /* results.db has rows of it that are older, of models it has no longer */
     bool lags : 1;        /* its last sample came before the era that its position lies in */
     uint32_t kept;        /* bytes of its states in memory */
-    uint32_t first, last; /* slots of its waiting records */
+    uint16_t first, last; /* slots of its waiting records */
     ky_strand strand;     /* under its first model */
     ky_aside *aside;      /* NULL: as ky_aside_none */
     int64_t n, start_n, ts_us;
@@ -84,9 +93,10 @@ typedef struct ky_stream {
 } ky_stream;
 
 /* There may be millions of them. */
-_Static_assert(sizeof(ky_stream) <= 160, "a stream takes 160 bytes besides its state");
+_Static_assert(sizeof(ky_stream) == 128, "a stream is two lines of cache besides its state");
 
 extern const ky_aside ky_aside_none;
+extern const ky_rare ky_rare_none;
 
 /** To look at. */
 static inline const ky_aside *ky_stream_aside(const ky_stream *s)
@@ -96,6 +106,14 @@ static inline const ky_aside *ky_stream_aside(const ky_stream *s)
 
 /** To change. Being out of memory ends the process. */
 ky_aside *ky_stream_set_aside(ky_stream *s);
+
+static inline const ky_rare *ky_strand_rare(const ky_strand *d)
+{
+    return d->rare != NULL ? d->rare : &ky_rare_none;
+}
+
+/** To change. Being out of memory ends the process. */
+ky_rare *ky_strand_set_rare(ky_strand *d);
 
 static inline ky_strand *ky_stream_strand(ky_stream *s, int nth)
 {

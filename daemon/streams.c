@@ -7,7 +7,7 @@
 #include "daemon/slab.h"
 #include "daemon/works.h"
 
-enum { FIRST = 1024, NO_PLACE = UINT32_MAX, NO_SLOT = UINT32_MAX };
+enum { FIRST = 1024, NO_PLACE = UINT32_MAX };
 
 void ky_streams_init(ky_streams *t)
 {
@@ -77,7 +77,6 @@ ky_stream *ky_streams_find(const ky_streams *t, uint32_t id)
 void ky_stream_want(const ky_stream *s)
 {
     ky_want(s, sizeof(*s));
-    ky_want((const char *)(s + 1) - 1, 1); /* they do not begin with cache lines */
 }
 
 void ky_stream_want_state(const ky_stream *s)
@@ -177,8 +176,8 @@ ky_stream *ky_streams_add(ky_streams *t, uint32_t id, int class_, int n_models)
                       .in_use = true,
                       .ended = true,
                       .ts_us = KY_NONE,
-                      .first = NO_SLOT,
-                      .last = NO_SLOT };
+                      .first = KY_NO_SLOT,
+                      .last = KY_NO_SLOT };
     if (n_models > 1)
         ky_stream_set_aside(s);
     for (int k = 0; k < n_models; k++)

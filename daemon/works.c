@@ -20,7 +20,8 @@ static ky_works *works_new(ky_blocks **blocks, const ky_version *v, int class_, 
     w->wave = ky_wave_new(w->plan, (int)max_wave);
     w->y = calloc(max_wave * (size_t)v->facts->outputs, sizeof(float));
     w->backup = aligned_alloc(64, max_wave * w->state_bytes);
-    if (w->wave == NULL || w->y == NULL || w->backup == NULL)
+    w->ready = malloc(KY_SLOTS * sizeof(*w->ready));
+    if (w->wave == NULL || w->y == NULL || w->backup == NULL || w->ready == NULL)
         ky_core_die(EX_OSERR, "lane", "no memory for waves of %zu streams", max_wave);
     return w;
 }
@@ -43,6 +44,7 @@ static void works_free(ky_works *w)
     ky_wave_free(w->wave);
     free(w->y);
     free(w->backup);
+    free(w->ready);
     free(w);
 }
 
@@ -68,12 +70,7 @@ void ky_works_sweep(ky_works **list, const ky_version *now)
 
 void ky_works_ready(ky_works *w, ky_stream *s)
 {
-    ky_stream_strand(s, w->nth)->ready = NULL;
-    if (w->first == NULL)
-        w->first = s;
-    else
-        ky_stream_strand(w->last, w->nth)->ready = s;
-    w->last = s;
+    *ky_works_at(w, w->tail++) = s;
 }
 
 static void drop(ky_strand *d)
@@ -106,7 +103,10 @@ void ky_works_zero(ky_works *w, ky_strand *d, int64_t next_n)
 void ky_works_clear(ky_strand *d)
 {
     drop(d);
-    free(d->last);
-    free(d->sick);
+    if (d->rare != NULL) {
+        free(d->rare->last);
+        free(d->rare->sick);
+    }
+    free(d->rare);
     *d = (ky_strand){ .label = KY_EXTRA_NONE };
 }

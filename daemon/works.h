@@ -14,13 +14,14 @@ typedef struct ky_works {
     const ky_plan *plan;
     int nth; /* of its class's models */
     ky_wave *wave;
-    size_t state_bytes;      /* a multiple of 64 */
-    ky_blocks *blocks;       /* of that size */
-    ky_stream *first, *last; /* ready streams */
-    float *y;                /* [max_wave, outputs] */
-    char *backup;            /* [max_wave] states before the step */
-    size_t strands;          /* that belong to it, with a state in memory or without */
-    bool described;          /* the unit being filled, or one before, says what its states are */
+    size_t state_bytes;  /* a multiple of 64 */
+    ky_blocks *blocks;   /* of that size */
+    ky_stream **ready;   /* [KY_SLOTS] streams, from head to tail */
+    uint32_t head, tail; /* counting on */
+    float *y;            /* [max_wave, outputs] */
+    char *backup;        /* [max_wave] states before the step */
+    size_t strands;      /* that belong to it, with a state in memory or without */
+    bool described;      /* the unit being filled, or one before, says what its states are */
     struct ky_works *next;
 } ky_works;
 
@@ -34,6 +35,11 @@ void ky_works_free(ky_works *list);
 /** A version took over: those of its model's others that no strand belongs to go. No stream is
  *  ready. */
 void ky_works_sweep(ky_works **list, const ky_version *now);
+
+static inline ky_stream **ky_works_at(const ky_works *w, uint32_t i)
+{
+    return &w->ready[i % KY_SLOTS];
+}
 
 /** Puts a stream behind those that are ready. */
 void ky_works_ready(ky_works *w, ky_stream *s);
