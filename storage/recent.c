@@ -120,50 +120,56 @@ static int read_journal(const char *path, search *s, ky_err *err)
 
 /* -- the archive -- */
 
-/* A segment's rows: which are the stream's samples, and what else is said of them. */
+enum { BLOCK = 4096 };
+
+/* Rows of a segment: which are the stream's samples, and what else is said of them. */
 typedef struct rows {
-    uint64_t n, features;
-    uint8_t *op;
-    uint32_t *stream;
-    int64_t *step, *seq, *ts;
-    float *x;
+    uint64_t n;
+    int features;
+    uint8_t op[BLOCK];
+    uint32_t stream[BLOCK];
+    int64_t step[BLOCK], seq[BLOCK], ts[BLOCK];
+    float x[]; /* [features] of one */
 } rows;
 
-static void rows_done(rows *t)
+/* Shapes are held against each other before there is memory for them: what the bounds of HDF5 files
+ * let pass may still be much, and without features any number of rows is nothing. */
+static int make_rows(ky_h5 *f, rows **ret, ky_err *err)
 {
-    free(t->op);
-    free(t->stream);
-    free(t->step);
-    free(t->seq);
-    free(t->ts);
-    free(t->x);
-}
-
-static int read_rows(ky_h5 *f, rows *t, ky_err *err)
-{
-    ky_h5_info info;
-    int rc = ky_h5_stat(f, "/x", &info, err);
+    static const char *const columns[] = { "/op", "/stream", "/n", "/seq", "/ts" };
+    ky_h5_info x, column;
+    int rc = ky_h5_stat(f, "/x", &x, err);
 
     if (rc < 0)
         return rc;
-    if (info.rank != 2 || info.dims[0] > SIZE_MAX / 16 || info.dims[1] > KY_RECORD_MAX)
-        return ky_fail(err, KY_EFORMAT, "no segment of an archive");
-    t->n = info.dims[0];
-    t->features = info.dims[1];
-    t->op = malloc(t->n + 1);
-    t->stream = malloc((t->n + 1) * sizeof(*t->stream));
-    t->step = malloc((t->n + 1) * sizeof(*t->step));
-    t->seq = malloc((t->n + 1) * sizeof(*t->seq));
-    t->ts = malloc((t->n + 1) * sizeof(*t->ts));
-    t->x = malloc((t->features + 1) * sizeof(*t->x));
-    if (t->op == NULL || t->stream == NULL || t->step == NULL || t->seq == NULL || t->ts == NULL ||
-        t->x == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for %llu rows", (unsigned long long)t->n);
-    if ((rc = ky_h5_read(f, "/op", KY_H5_U8, t->op, t->n, err)) < 0 ||
-        (rc = ky_h5_read(f, "/stream", KY_H5_U32, t->stream, t->n, err)) < 0 ||
-        (rc = ky_h5_read(f, "/n", KY_H5_I64, t->step, t->n, err)) < 0 ||
-        (rc = ky_h5_read(f, "/seq", KY_H5_I64, t->seq, t->n, err)) < 0 ||
-        (rc = ky_h5_read(f, "/ts", KY_H5_I64, t->ts, t->n, err)) < 0)
+    if (x.rank != 2 || x.dims[1] == 0 || x.dims[1] > KY_RECORD_MAX / sizeof(float))
+        return ky_fail(err, KY_EFORMAT, "no segment of an archive: x is not [rows, features]");
+    for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
+        if ((rc = ky_h5_stat(f, columns[i], &column, err)) < 0)
+            return rc;
+        if (column.rank != 1 || column.dims[0] != x.dims[0])
+            return ky_fail(err, KY_EFORMAT,
+                           "no segment of an archive: '%s' has not one value a row", columns[i]);
+    }
+    rows *t = malloc(sizeof(*t) + x.dims[1] * sizeof(*t->x));
+
+    if (t == NULL)
+        return ky_fail(err, KY_ENOMEM, "no memory for a segment's rows");
+    t->n = x.dims[0];
+    t->features = (int)x.dims[1];
+    *ret = t;
+    return KY_OK;
+}
+
+static int read_block(ky_h5 *f, uint64_t first, uint64_t n, rows *t, ky_err *err)
+{
+    int rc;
+
+    if ((rc = ky_h5_read_rows(f, "/op", KY_H5_U8, first, n, t->op, err)) < 0 ||
+        (rc = ky_h5_read_rows(f, "/stream", KY_H5_U32, first, n, t->stream, err)) < 0 ||
+        (rc = ky_h5_read_rows(f, "/n", KY_H5_I64, first, n, t->step, err)) < 0 ||
+        (rc = ky_h5_read_rows(f, "/seq", KY_H5_I64, first, n, t->seq, err)) < 0 ||
+        (rc = ky_h5_read_rows(f, "/ts", KY_H5_I64, first, n, t->ts, err)) < 0)
         return rc;
     return KY_OK;
 }
@@ -184,9 +190,30 @@ static int64_t index_of(ky_h5 *f, const char *name, ky_err *err)
     return at;
 }
 
+/* The stream's samples among rows [first, first+n), the newest first. */
+static int take_block(ky_h5 *f, search *s, int64_t at, uint64_t first, uint64_t n, rows *t,
+                      ky_err *err)
+{
+    int rc = read_block(f, first, n, t, err);
+
+    for (uint64_t i = n; rc == KY_OK && i-- > 0 && s->r->n < s->r->most;) {
+        if (t->op[i] != KY_REC_SAMPLE || t->stream[i] != (uint64_t)at)
+            continue;
+        if ((rc = ky_h5_read_rows(f, "/x", KY_H5_F32, first + i, 1, t->x, err)) < 0)
+            return rc;
+        ky_recent_sample sample = {
+            .n = t->step[i], .seq = t->seq[i], .ts_us = t->ts[i], .features = t->features, .x = t->x
+        };
+
+        if ((rc = keep(s->r, &sample)) < 0)
+            ky_fail(err, rc, "no memory");
+    }
+    return rc;
+}
+
 static int read_segment(const char *path, search *s, ky_err *err)
 {
-    rows t = { 0 };
+    rows *t = NULL;
     ky_h5 *f = NULL;
     int rc = ky_h5_open(path, &f, err);
 
@@ -195,23 +222,13 @@ static int read_segment(const char *path, search *s, ky_err *err)
     int64_t at = index_of(f, s->name, err);
 
     if (at >= 0)
-        rc = read_rows(f, &t, err);
-    for (uint64_t i = at >= 0 && rc == KY_OK ? t.n : 0; i > 0 && s->r->n < s->r->most; i--) {
-        if (t.op[i - 1] != KY_REC_SAMPLE || t.stream[i - 1] != (uint64_t)at)
-            continue;
-        rc = ky_h5_read_rows(f, "/x", KY_H5_F32, i - 1, 1, t.x, err);
-        ky_recent_sample sample = { .n = t.step[i - 1],
-                                    .seq = t.seq[i - 1],
-                                    .ts_us = t.ts[i - 1],
-                                    .features = (int)t.features,
-                                    .x = t.x };
+        rc = make_rows(f, &t, err);
+    for (uint64_t end = t != NULL ? t->n : 0; rc == KY_OK && end > 0 && s->r->n < s->r->most;) {
+        uint64_t n = end < BLOCK ? end : BLOCK;
 
-        if (rc == KY_OK && (rc = keep(s->r, &sample)) < 0)
-            ky_fail(err, rc, "no memory");
-        if (rc < 0)
-            break;
+        rc = take_block(f, s, at, end -= n, n, t, err);
     }
-    rows_done(&t);
+    free(t);
     ky_h5_close(f);
     return rc;
 }

@@ -171,6 +171,36 @@ static void the_newest_samples_come_from_several_files(void **state)
     ky_recent_free(&got);
 }
 
+/* It stands among the segments and is none: more rows than there is memory, of nothing. */
+static void a_segment_of_nothing_takes_no_memory(void **state)
+{
+    fixture *f = *state;
+    const uint64_t x[] = { UINT64_C(1) << 44, 0 }, one[] = { 1 };
+    const char *names[] = { "pump-0" };
+    const int64_t value = 1;
+    char path[4096];
+    ky_recent got;
+    ky_h5 *h;
+    ky_err err = { 0 };
+
+    append(f, message(0, 5, 1, NULL, 0));
+    append(f, message(0, 6, 1, NULL, 0));
+    assert_ok(ky_journal_sync(f->j, &err), err);
+    snprintf(path, sizeof(path), "%s/archive", f->dir);
+    mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/archive/vibration", f->dir);
+    mkdir(path, 0700);
+    snprintf(path, sizeof(path), "%s/archive/vibration/20990101T000000Z.h5", f->dir);
+    assert_ok(ky_h5_create(path, &h, &err), err);
+    assert_ok(ky_h5_put(h, "/x", KY_H5_F32, 2, x, &value, &err), err);
+    assert_ok(ky_h5_put(h, "/n", KY_H5_I64, 1, one, &value, &err), err);
+    assert_ok(ky_h5_put_strs(h, "/streams", names, 1, &err), err);
+    assert_ok(ky_h5_commit(h, &err), err);
+    assert_ok(ky_recent_samples(f->dir, "vibration", "pump-0", 0, 10, &got, &err), err);
+    assert_int_equal(got.n, 2);
+    ky_recent_free(&got);
+}
+
 /* -- segments -- */
 
 static void rows_are_steps_with_their_columns(void **state)
@@ -630,6 +660,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_newest_samples_come_from_several_files),
+        TEST(a_segment_of_nothing_takes_no_memory),
         TEST(rows_are_steps_with_their_columns),
         TEST(a_label_the_model_does_not_know_joins_the_names),
         TEST(labels_without_number_are_archived_all_the_same),
