@@ -15,7 +15,8 @@
 
 enum {
     BATCH = 1024,         /* rows between two appends */
-    OVERHEAD = 256 << 10, /* bytes of a segment besides its rows */
+    OVERHEAD = 256 << 10, /* bytes of a segment besides its rows and states */
+    STATE_ROW = 192, /* of a state besides itself and the names: numbers, and where texts lie */
 };
 
 /* The columns of a segment besides x, one value a row each. */
@@ -573,14 +574,17 @@ static int is_known(const ky_segment_row *row, void *arg, ky_err *err)
 
 /* HDF5 never gives back the memory of a file that it could not write to its end. So none is begun
  * where what may come of it, before compression, finds no room. */
-static int find_room(sealing *f, const segment *s, const char *dir, ky_err *err)
+static int find_room(sealing *f, const segment *s, const char *dir, ky_results *r, ky_err *err)
 {
-    uint64_t row = (uint64_t)s->features * sizeof(*s->x);
+    uint64_t row = (uint64_t)s->features * sizeof(*s->x), n, bytes;
     struct statvfs disk;
+    int rc = ky_results_size_state0(r, f->file->first, s->c->name, &n, &bytes, err);
 
+    if (rc < 0)
+        return rc;
     for (int i = 0; i < COLUMNS; i++)
         row += columns[i].size;
-    f->bytes += (s->rows + BATCH) * row + OVERHEAD;
+    f->bytes += (s->rows + BATCH) * row + bytes + n * STATE_ROW + OVERHEAD;
     if (statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < f->bytes)
         return ky_fail(err, -ENOSPC, "'%s': %s: %" PRIu64 " bytes may be needed", s->path,
                        strerror(ENOSPC), f->bytes);
@@ -603,7 +607,7 @@ static int begin_segments(sealing *f, const char *dir, ky_results *r, ky_err *er
             rc = ky_results_each_segment(r, s->c->name, is_known, &k, err);
         if (rc == KY_OK && k.found && access(s->path, F_OK) == 0)
             s->rows = 0;
-        else if (rc == KY_OK && (rc = find_room(f, s, dir, err)) == KY_OK)
+        else if (rc == KY_OK && (rc = find_room(f, s, dir, r, err)) == KY_OK)
             rc = begin_segment(s, err);
     }
     return rc;

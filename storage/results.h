@@ -247,6 +247,9 @@ int ky_results_applied(ky_results *r, uint64_t pos, bool *ret, ky_err *err);
 int ky_results_each_state0(ky_results *r, uint64_t file_first, const char *class_name,
                            int (*fn)(const ky_saved_stream *s, void *arg, ky_err *err), void *arg,
                            ky_err *err);
+/** How many those are, and their bytes with the names of their streams and models. */
+int ky_results_size_state0(ky_results *r, uint64_t file_first, const char *class_name,
+                           uint64_t *ret_n, uint64_t *ret_bytes, ky_err *err);
 typedef struct ky_segment_row {
     const char *class_name, *path; /* path relative to the state directory */
     uint64_t first, end, rows, bytes;

@@ -210,6 +210,38 @@ int ky_results_each_state0(ky_results *r, uint64_t file_first, const char *class
     return each(r, s, stream_row, &f, "reading the states before a journal file", err);
 }
 
+static int size_row(sqlite3_stmt *s, void *arg, ky_err *err)
+{
+    uint64_t *ret = arg;
+
+    (void)err;
+    ret[0] = (uint64_t)sqlite3_column_int64(s, 0);
+    ret[1] = (uint64_t)sqlite3_column_int64(s, 1);
+    return KY_OK;
+}
+
+int ky_results_size_state0(ky_results *r, uint64_t file_first, const char *class_name,
+                           uint64_t *ret_n, uint64_t *ret_bytes, ky_err *err)
+{
+    uint64_t is[2] = { 0 };
+    sqlite3_stmt *s;
+    int rc = prepare(r,
+                     "SELECT count(*), coalesce(sum(coalesce(length(t.state), 0)"
+                     " + length(CAST(s.name AS BLOB)) + length(CAST(t.model AS BLOB))), 0)"
+                     " FROM states0 t JOIN streams s ON s.id = t.stream"
+                     " WHERE t.file = ? AND s.class = ?",
+                     &s, err);
+
+    if (rc != KY_OK)
+        return rc;
+    sqlite3_bind_int64(s, 1, (int64_t)file_first);
+    ky_bind_text(s, 2, class_name);
+    rc = each(r, s, size_row, is, "measuring the states before a journal file", err);
+    *ret_n = is[0];
+    *ret_bytes = is[1];
+    return rc;
+}
+
 int ky_results_drop_state0(ky_results *r, uint64_t file_first, ky_err *err)
 {
     sqlite3_stmt *s;

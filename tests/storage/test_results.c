@@ -367,8 +367,9 @@ static void a_stream_has_a_state_under_each_of_its_models(void **state)
     fixture *f = *state;
     ky_err err = { 0 };
     ky_row_state0 *before;
+    uint64_t n, bytes;
     char blob[16];
-    size_t len;
+    size_t len = 0;
     int rows = 0;
 
     add_stream(f, 1, "pump-2");
@@ -377,10 +378,14 @@ static void a_stream_has_a_state_under_each_of_its_models(void **state)
         before = KY_ADD(&f->u.states0);
         before->file_first = 777;
         fill_state(f, &before->row, 1, 42)->model = m;
+        len = before->row.blob.len;
     }
     commit(f);
     assert_ok(ky_results_each_state0(f->r, 777, "vibration", count_rows, &rows, &err), err);
     assert_int_equal(rows, 2);
+    assert_ok(ky_results_size_state0(f->r, 777, "vibration", &n, &bytes, &err), err);
+    assert_int_equal(n, 2);
+    assert_int_equal(bytes, 2 * (len + strlen("pump-2")) + strlen(models[0]) + strlen(models[1]));
     for (uint16_t m = 0; m < 2; m++) {
         ky_row_state *s = fill_state(f, KY_ADD(&f->u.states), 1, 42);
 
