@@ -33,22 +33,11 @@ typedef struct reading {
     int put; /* windows whose values have come */
 } reading;
 
-/* One more behind the n of an array of `size` each. */
-static int grow(void **array, size_t n, size_t size, ky_err *err)
-{
-    void *p = ky_grow(*array, n, size);
-
-    if (p == NULL)
-        return ky_fail(err, KY_ENOMEM, "no memory for the archive's labels");
-    *array = p;
-    return KY_OK;
-}
-
 /* ---- which files ---- */
 
 static int add_path(reading *r, const char *path, ky_err *err)
 {
-    int rc = grow((void **)&r->paths, r->n_paths, sizeof *r->paths, err);
+    int rc = ky_windows_grow((void **)&r->paths, r->n_paths, sizeof *r->paths, err);
 
     if (rc < 0)
         return rc;
@@ -107,7 +96,7 @@ static int keep_name(reading *r, const char *stream, ky_err *err)
 
     if (r->n_streams > 0 && strcmp(r->streams[r->n_streams - 1], stream) == 0)
         return KY_OK;
-    if ((rc = grow((void **)&r->streams, r->n_streams, sizeof *r->streams, err)) < 0)
+    if ((rc = ky_windows_grow((void **)&r->streams, r->n_streams, sizeof *r->streams, err)) < 0)
         return rc;
     r->streams[r->n_streams] = strdup(stream);
     return r->streams[r->n_streams++] != NULL
@@ -120,7 +109,7 @@ static int take_late(const char *stream, int64_t n, const char *label, void *arg
     reading *r = arg;
     int rc = keep_name(r, stream, err);
 
-    if (rc < 0 || (rc = grow((void **)&r->late, r->n_late, sizeof *r->late, err)) < 0)
+    if (rc < 0 || (rc = ky_windows_grow((void **)&r->late, r->n_late, sizeof *r->late, err)) < 0)
         return rc;
     r->late[r->n_late] = (late){ .stream = r->streams[r->n_streams - 1],
                                  .n = n,

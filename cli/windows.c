@@ -37,8 +37,7 @@ static int no_memory(ky_err *err)
     return ky_fail(err, KY_ENOMEM, "no memory for the archive's sequences");
 }
 
-/* One more behind the n of an array of `size` each. */
-static int grow(void **array, size_t n, size_t size, ky_err *err)
+int ky_windows_grow(void **array, size_t n, size_t size, ky_err *err)
 {
     void *p = ky_grow(*array, n, size);
 
@@ -86,9 +85,9 @@ int ky_windows_step(ky_windows *w, const ky_sequence *s, ky_err *err)
     if (s->steps > 1)
         return KY_OK;
     while (rc == KY_OK && w->n_open <= s->number)
-        if ((rc = grow((void **)&w->open, w->n_open, sizeof *w->open, err)) == KY_OK)
+        if ((rc = ky_windows_grow((void **)&w->open, w->n_open, sizeof *w->open, err)) == KY_OK)
             w->open[w->n_open++] = 0;
-    if (rc < 0 || (rc = grow((void **)&w->seq, w->n_seq, sizeof *w->seq, err)) < 0)
+    if (rc < 0 || (rc = ky_windows_grow((void **)&w->seq, w->n_seq, sizeof *w->seq, err)) < 0)
         return rc;
     w->seq[w->n_seq] = (sequence){ .first_ts = s->first_ts_us };
     w->open[s->number] = (uint32_t)w->n_seq++;
@@ -109,23 +108,21 @@ int ky_windows_label(ky_windows *w, const ky_sequence *s, int class, ky_err *err
         last->last = step;
         return KY_OK;
     }
-    if ((rc = grow((void **)&q->runs, (size_t)q->n_runs, sizeof *q->runs, err)) < 0)
+    if ((rc = ky_windows_grow((void **)&q->runs, (size_t)q->n_runs, sizeof *q->runs, err)) < 0)
         return rc;
     q->runs[q->n_runs++] = (run){ step, step, class };
     return KY_OK;
 }
 
-/* The class of steps [from,to): that of the last labelled one of them. KY_ENOENT: none is. */
-static int label_within(const sequence *q, int from, int to)
+/* The class of steps [from,to): that of the last labelled one of them. KY_ENOENT: none is.
+ * Windows come in order: *next is the first run behind the one before, then behind this. */
+static int label_within(const sequence *q, int from, int to, int *next)
 {
-    int class = KY_ENOENT;
-
     if (q->uniform)
         return q->runs[0].class;
-    for (int i = 0; i < q->n_runs && q->runs[i].first < to; i++)
-        if (q->runs[i].last >= from)
-            class = q->runs[i].class;
-    return class;
+    while (*next < q->n_runs && q->runs[*next].first < to)
+        ++*next;
+    return *next > 0 && q->runs[*next - 1].last >= from ? q->runs[*next - 1].class : KY_ENOENT;
 }
 
 /*
@@ -146,8 +143,8 @@ static int add_row(ky_windows *w, int class, int64_t ts, ky_err *err)
 
     if (w->N == INT32_MAX)
         return ky_fail(err, KY_EFULL, "the archive has more than %d windows", w->N);
-    if ((rc = grow((void **)&w->class, n, sizeof *w->class, err)) < 0 ||
-        (rc = grow((void **)&w->ts, n, sizeof *w->ts, err)) < 0)
+    if ((rc = ky_windows_grow((void **)&w->class, n, sizeof *w->class, err)) < 0 ||
+        (rc = ky_windows_grow((void **)&w->ts, n, sizeof *w->ts, err)) < 0)
         return rc;
     w->class[n] = class;
     w->ts[n] = ts;
@@ -158,14 +155,14 @@ static int add_row(ky_windows *w, int class, int64_t ts, ky_err *err)
 /* Windows one behind the other, the last ending where the sequence ends. */
 static int cut(ky_windows *w, sequence *q, ky_err *err)
 {
-    int rc = KY_OK, before = w->N, n = 0;
+    int rc = KY_OK, before = w->N, n = 0, next = 0;
 
     w->count.too_short += q->steps < w->T;
     q->row = malloc((size_t)(q->steps / w->T) * sizeof *q->row + 1);
     if (q->row == NULL)
         return no_memory(err);
     for (int at = q->steps % w->T; at + w->T <= q->steps && rc == KY_OK; at += w->T, n++) {
-        int class = label_within(q, at, at + w->T);
+        int class = label_within(q, at, at + w->T, &next);
 
         w->count.unlabelled += class == KY_ENOENT;
         w->count.unknown += class == -1;
@@ -201,7 +198,7 @@ int ky_windows_over(ky_windows *w, const ky_sequence *s, ky_err *err)
         q->uniform = q->uniform && q->runs[i].class == q->runs[0].class;
     if (w->T > 0)
         return cut(w, q, err);
-    if ((rc = grow((void **)&w->over, w->n_over, sizeof *w->over, err)) == KY_OK)
+    if ((rc = ky_windows_grow((void **)&w->over, w->n_over, sizeof *w->over, err)) == KY_OK)
         w->over[w->n_over++] = at;
     return rc;
 }

@@ -41,4 +41,7 @@ typedef int ky_windows_put(int row, const float *x, void *arg, ky_err *err);
 int ky_windows_value(ky_windows *w, const ky_sequence *s, const float *x, ky_windows_put *put,
                      void *arg, ky_err *err);
 
+/** Room for one more behind the n of an array of what archives have; KY_ENOMEM. */
+int ky_windows_grow(void **array, size_t n, size_t size, ky_err *err);
+
 #endif
