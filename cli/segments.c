@@ -146,7 +146,7 @@ static void class_of_folder(const char *path, char ret[256])
 static int read_late(reading *r, const char *class_name, ky_err *err)
 {
     ky_results *db = NULL;
-    int rc = ky_results_open(r->o->results, false, &db, err);
+    int rc = ky_results_open_labels(r->o->results, &db, err);
 
     if (rc < 0)
         return rc;

@@ -221,6 +221,35 @@ int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *
     return KY_OK;
 }
 
+int ky_results_open_labels(const char *path, ky_results **ret, ky_err *err)
+{
+    ky_results *r = calloc(1, sizeof(*r));
+    int rc = KY_OK;
+
+    if (r == NULL || (r->path = strdup(path)) == NULL) {
+        free(r);
+        return ky_fail(err, KY_ENOMEM, "'%s': no memory", path);
+    }
+    if (access(path, R_OK) != 0)
+        rc = ky_fail(err, -errno, "'%s': %s", path, strerror(errno));
+    else if (sqlite3_open_v2(path, &r->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL) !=
+             SQLITE_OK)
+        rc = r->db ? ky_results_fail(r, "opening", err) : ky_fail(err, KY_ENOMEM, "'%s'", path);
+    if (rc == KY_OK)
+        sqlite3_busy_timeout(r->db, KY_BUSY_TIMEOUT_MS);
+    if (rc == KY_OK &&
+        sqlite3_exec(r->db, "PRAGMA trusted_schema = OFF", NULL, NULL, NULL) != SQLITE_OK)
+        rc = ky_results_fail(r, "opening", err);
+    if (rc == KY_OK)
+        rc = ky_results_check(r, err);
+    if (rc != KY_OK) {
+        ky_results_close(r);
+        return rc;
+    }
+    *ret = r;
+    return KY_OK;
+}
+
 void ky_results_keep_few_pages(ky_results *r)
 {
     sqlite3_exec(r->db, "PRAGMA cache_size = -1024", NULL, NULL, NULL); /* a failure costs memory */

@@ -180,6 +180,9 @@ bool ky_unit_empty(const ky_unit *u);
  * KY_EFORMAT: a newer schema, or not kymo's database; -ENOSPC; KY_EBUSY; -EACCES.
  */
 int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *err);
+/** Opens one that others write, to read the labels only: nothing is made, changed or brought up to
+ *  date, so a kymod of an older version can go on with it. KY_ENOENT; KY_EFORMAT as above. */
+int ky_results_open_labels(const char *path, ky_results **ret, ky_err *err);
 void ky_results_close(ky_results *r);
 
 /** This connection reads here and there, or everything once: it keeps a megabyte of pages in place

@@ -460,6 +460,24 @@ static int current_version(ky_results *r, int64_t *ret, ky_err *err)
     return number(r, "SELECT max(version) FROM schema_version", 0, ret, err);
 }
 
+static int newer(const ky_results *r, int64_t version, ky_err *err)
+{
+    return ky_fail(err, KY_EFORMAT,
+                   "'%s' has schema %" PRId64
+                   ", this kymo (%s) knows up to %d: a newer kymo wrote it",
+                   r->path, version, PACKAGE_VERSION, SCHEMA);
+}
+
+int ky_results_check(ky_results *r, ky_err *err)
+{
+    int64_t version;
+    int rc = current_version(r, &version, err);
+
+    if (rc == KY_OK && version == 0)
+        rc = ky_fail(err, KY_EFORMAT, "'%s' is empty, not kymo's results", r->path);
+    return rc == KY_OK && version > SCHEMA ? newer(r, version, err) : rc;
+}
+
 static int apply(ky_results *r, int64_t version, ky_err *err)
 {
     char sql[256];
@@ -484,10 +502,7 @@ int ky_results_migrate(ky_results *r, ky_err *err)
         return rc;
     rc = current_version(r, &version, err);
     if (rc == KY_OK && version > SCHEMA)
-        rc = ky_fail(err, KY_EFORMAT,
-                     "'%s' has schema %" PRId64
-                     ", this kymo (%s) knows up to %d: a newer kymo wrote it",
-                     r->path, version, PACKAGE_VERSION, SCHEMA);
+        rc = newer(r, version, err);
     snprintf(create, sizeof(create),
              "PRAGMA application_id = %d; CREATE TABLE schema_version (version INTEGER PRIMARY KEY,"
              " applied INTEGER NOT NULL, kymo TEXT NOT NULL) STRICT",

@@ -88,6 +88,9 @@ int ky_results_fail(ky_results *r, const char *doing, ky_err *err);
  *  somebody else's database. */
 int ky_results_migrate(ky_results *r, ky_err *err);
 
+/** KY_EFORMAT likewise, and where there is none; changes nothing. */
+int ky_results_check(ky_results *r, ky_err *err);
+
 /** A statement that is used seldom; NULL after ky_results_fail. Finalize it. */
 sqlite3_stmt *ky_results_prepare(ky_results *r, const char *sql, ky_err *err);
 

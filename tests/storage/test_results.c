@@ -972,22 +972,34 @@ static int see_old_state0(const ky_saved_stream *s, void *arg, ky_err *err)
     return 0;
 }
 
-/* The dump of what a kymod of the second schema wrote, blobs cut short. */
+/* A database again of what kymod wrote then, a dump among the sources. It is not opened yet. */
+static void make_old(fixture *f, const char *dump)
+{
+    const char *src = getenv("KY_SRCDIR");
+    char from[4096], command[9000];
+
+    need_shell();
+    snprintf(from, sizeof(from), "%s/tests/storage/%s", src != NULL ? src : ".", dump);
+    if (access(from, R_OK) != 0) {
+        print_message("%s is not there: KY_SRCDIR says where the sources are\n", from);
+        skip();
+    }
+    ky_results_close(f->r);
+    f->r = NULL;
+    snprintf(f->path, sizeof(f->path), "%s/old.db", f->dir);
+    snprintf(command, sizeof(command), "sqlite3 '%s' <'%s' >/dev/null", f->path, from);
+    assert_int_equal(system(command), 0);
+}
+
+/* Blobs are cut short. */
 static void a_database_of_the_second_schema_is_brought_up_to_date(void **state)
 {
     fixture *f = *state;
-    const char *src = getenv("KY_SRCDIR");
-    char command[10000];
     uint64_t pos = 0;
     uint32_t streams = 0;
     ky_err err = { 0 };
 
-    need_shell();
-    ky_results_close(f->r);
-    snprintf(f->path, sizeof(f->path), "%s/old.db", f->dir);
-    snprintf(command, sizeof(command), "sqlite3 '%s' <'%s/tests/storage/schema-2.sql'", f->path,
-             src != NULL ? src : ".");
-    assert_int_equal(system(command), 0);
+    make_old(f, "schema-2.sql");
     open_results(f);
     assert_answer(f, "SELECT max(version) FROM schema_version", "5\n");
     assert_ok(ky_results_each_stream(f->r, see_old_stream, &streams, &err), err);
@@ -1005,6 +1017,41 @@ static void a_database_of_the_second_schema_is_brought_up_to_date(void **state)
     assert_answer(f, "PRAGMA integrity_check", "ok\n");
 }
 
+static int count_label(const char *stream, int64_t n, const char *label, void *arg, ky_err *err)
+{
+    (void)stream;
+    (void)n;
+    (void)label;
+    (void)err;
+    ++*(int *)arg;
+    return 0;
+}
+
+static void reading_labels_changes_nothing(void **state)
+{
+    fixture *f = *state;
+    int labels = 0;
+    ky_err err = { 0 };
+    struct stat st;
+
+    make_old(f, "schema-2.sql");
+    assert_int_equal(shell(f->path, "INSERT INTO labels (stream, n, label, at, late)"
+                                    " VALUES (0, 1, 'up', 0, 1)"),
+                     0);
+    assert_ok(ky_results_open_labels(f->path, &f->r, &err), err);
+    assert_ok(ky_results_each_label(f->r, "all", count_label, &labels, &err), err);
+    assert_int_equal(labels, 1);
+    ky_results_close(f->r);
+    f->r = NULL;
+    assert_answer(f, "SELECT max(version) FROM schema_version", "2\n");
+    assert_int_equal(shell(f->path, "INSERT INTO schema_version VALUES (99, 0, '9.9')"), 0);
+    assert_int_equal(ky_results_open_labels(f->path, &f->r, &err), KY_EFORMAT);
+    assert_non_null(strstr(err.text, "schema 99"));
+    strcat(f->path, "-is-not-there");
+    assert_int_equal(ky_results_open_labels(f->path, &f->r, &err), KY_ENOENT);
+    assert_int_equal(stat(f->path, &st), -1);
+}
+
 static void a_newer_schema_is_refused_by_name(void **state)
 {
     fixture *f = *state;
@@ -1017,27 +1064,11 @@ static void a_newer_schema_is_refused_by_name(void **state)
     assert_non_null(strstr(err.text, "schema 99"));
 }
 
-/* The file was dumped from what kymod wrote then; the shell makes a database of it again. It is not
- * opened yet. */
-static void make_first_schema(fixture *f)
-{
-    const char *src = getenv("KY_SRCDIR");
-    char command[9000];
-
-    need_shell();
-    ky_results_close(f->r);
-    f->r = NULL;
-    snprintf(f->path, sizeof(f->path), "%s/first.db", f->dir);
-    snprintf(command, sizeof(command), "sqlite3 '%s' < '%s/tests/storage/schema-1.sql' >/dev/null",
-             f->path, src != NULL ? src : ".");
-    assert_int_equal(system(command), 0);
-}
-
 static void a_database_of_the_first_schema_is_brought_up_to_date(void **state)
 {
     fixture *f = *state;
 
-    make_first_schema(f);
+    make_old(f, "schema-1.sql");
     char *states = ask(f, "SELECT stream, n, hex(state), hex(extra) FROM states");
 
     open_results(f);
@@ -1059,7 +1090,7 @@ static void answers_of_the_first_schema_stay_what_they_are(void **state)
     char *before, *after;
     ky_err err;
 
-    make_first_schema(f);
+    make_old(f, "schema-1.sql");
     /* everything that an answer can be, and more than one run of what moves */
     assert_int_equal(
         shell(
@@ -1546,6 +1577,7 @@ int main(void)
         TEST(times_before_1970_read_right),
         TEST(the_schema_is_strict_and_has_its_version),
         TEST(the_identity_stays),
+        TEST(reading_labels_changes_nothing),
         TEST(a_newer_schema_is_refused_by_name),
         TEST(a_database_of_the_first_schema_is_brought_up_to_date),
         TEST(answers_of_the_first_schema_stay_what_they_are),
