@@ -916,12 +916,16 @@ static void set_directories(loader *l)
     l->no_memory |= c->state_dir == NULL || c->runtime_dir == NULL;
 }
 
-static void fill(loader *l)
+static void make_objects(loader *l)
 {
     set_defaults(l, KY_SECTION_KYMOD, l->c);
     for (int i = 0; i < l->n_headings && !l->no_memory; i++)
         if (know_heading(l, &l->headings[i]))
             make_object(l, &l->headings[i]);
+}
+
+static void fill(loader *l)
+{
     for (int i = 0; i < l->n_headings && !l->no_memory; i++) {
         const heading *h = &l->headings[i];
 
@@ -981,6 +985,7 @@ int ky_config_load(const char *path, const char *const *overrides, ky_config **r
     for (int i = 0; file >= 0 && overrides != NULL && overrides[i] != NULL; i++)
         parse_override(&l, overrides[i], file);
     if (!l.no_memory && (problems->n == 0 || l.n_headings > 0)) {
+        make_objects(&l);
         fill(&l);
         if (!l.no_memory)
             check_together(&l);
@@ -990,7 +995,7 @@ int ky_config_load(const char *path, const char *const *overrides, ky_config **r
 
 int ky_config_of_text(const char *text, size_t len, ky_config **ret, ky_err *err)
 {
-    ky_problems problems = { 0 };
+    ky_problems problems = { 0 }, strange = { 0 };
     loader l = { .problems = &problems, .c = calloc(1, sizeof(ky_config)) };
     char *copy = l.c != NULL ? malloc(len + 1) : NULL;
     int rc = KY_ENOMEM;
@@ -1004,8 +1009,13 @@ int ky_config_of_text(const char *text, size_t len, ky_config **ret, ky_err *err
     l.c->path = kept(&l, "");
     if (add_file(&l, "recorded settings") >= 0)
         parse_bytes(&l, 0, copy, len);
-    if (!l.no_memory)
-        fill(&l);
+    make_objects(&l);
+    /* Another version wrote them, perhaps: what this one has no longer, or would refuse, is as if
+     * it were not there. */
+    l.problems = &strange;
+    fill(&l);
+    ky_problems_done(&strange);
+    l.problems = &problems;
     rc = finish(&l, ret);
     if (rc == KY_EINVAL)
         rc = ky_fail(err, KY_ECORRUPT, "%s", problems.text[0]);

@@ -126,7 +126,8 @@ typedef struct ky_problems {
 int ky_config_load(const char *path, const char *const *overrides, ky_config **ret,
                    ky_problems *problems);
 /** Reads what ky_config_dump wrote: a CONFIG record's text. Sections keep their order, so classes
- *  and sources their numbers; nothing is checked against today's files. KY_ECORRUPT, KY_ENOMEM. */
+ *  and sources their numbers; nothing is checked against today's files, and settings that are not
+ *  known or allowed today are left out. KY_ECORRUPT, KY_ENOMEM. */
 int ky_config_of_text(const char *text, size_t len, ky_config **ret, ky_err *err);
 void ky_config_free(ky_config *c);
 void ky_problems_done(ky_problems *p);
