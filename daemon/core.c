@@ -43,6 +43,17 @@ int ky_core_features(const ky_pipeline *p, int class_)
     return ky_served_find(&p->served, model, atomic_load(&p->current[model]))->facts->features;
 }
 
+size_t ky_core_queue_bytes(const ky_config *cfg)
+{
+    size_t bytes = 1 << 20;
+
+    /* Two bytes of JSON at least are four of a float. */
+    for (int i = 0; i < cfg->n_sources; i++)
+        if (4 * (size_t)cfg->sources[i].max_message > bytes)
+            bytes = 4 * (size_t)cfg->sources[i].max_message;
+    return bytes;
+}
+
 int ky_core_processors(void)
 {
     cpu_set_t may;

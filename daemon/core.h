@@ -107,6 +107,9 @@ static inline uint64_t ky_record_end(const ky_record *r)
 /** Values of a sample of a class's streams: all its models, in all versions, take as many. */
 int ky_core_features(const ky_pipeline *p, int class_);
 
+/** Of a lane's queue under these settings: two records fit it at least. */
+size_t ky_core_queue_bytes(const ky_config *cfg);
+
 /** Processors that this process may run on, at least one. */
 int ky_core_processors(void);
 

@@ -19,7 +19,7 @@
 #include "models/clock.h"
 #include "storage/results.h"
 
-enum { LEAST_QUEUE = 1 << 20, MOST_LANES = 16 };
+enum { MOST_LANES = 16 };
 
 /* -- the state directory -- */
 
@@ -72,7 +72,7 @@ static int share(ky_pipeline *p, ky_err *err)
     size_t classes = (size_t)cfg->n_classes + 1, models = (size_t)cfg->n_models + 1;
 
     p->n_lanes = lanes_wanted(cfg);
-    p->queue_bytes = LEAST_QUEUE;
+    p->queue_bytes = ky_core_queue_bytes(cfg);
     p->class_names = calloc(classes, sizeof(char *));
     p->serving = calloc(classes, sizeof(*p->serving));
     p->holds = calloc(classes, sizeof(bool));
@@ -85,10 +85,6 @@ static int share(ky_pipeline *p, ky_err *err)
         p->model_names == NULL || p->current == NULL || p->count.waves == NULL ||
         p->lanes == NULL || p->intakes == NULL)
         return ky_fail(err, KY_ENOMEM, "no memory");
-    /* Two bytes of JSON at least are four of a float, and two records should fit. */
-    for (int i = 0; i < cfg->n_sources; i++)
-        if (4 * (size_t)cfg->sources[i].max_message > p->queue_bytes)
-            p->queue_bytes = 4 * (size_t)cfg->sources[i].max_message;
     for (int i = 0; i < cfg->n_models; i++)
         p->model_names[i] = cfg->models[i].name;
     for (int i = 0; i < cfg->n_classes; i++) {
@@ -235,8 +231,8 @@ int ky_pipeline_new(const ky_config *cfg, ky_pipeline **ret, ky_err *err)
     if ((rc = lock_state(p, err)) == KY_OK && (rc = share(p, err)) == KY_OK &&
         (rc = ky_served_init(&p->served, cfg, err)) == KY_OK &&
         (rc = open_results(p, &v, err)) == KY_OK && (rc = ky_recover_models(p, &v, err)) == KY_OK &&
-        (rc = open_journal(p, &v, err)) == KY_OK && (rc = make_stages(p, &v, err)) == KY_OK &&
-        (rc = ky_recover_states(p, &v, err)) == KY_OK)
+        (rc = open_journal(p, &v, err)) == KY_OK && (rc = ky_recover_room(p, &v, err)) == KY_OK &&
+        (rc = make_stages(p, &v, err)) == KY_OK && (rc = ky_recover_states(p, &v, err)) == KY_OK)
         rc = start(p, &v, err);
     p->results = v.r;
     if (rc < 0) {

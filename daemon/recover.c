@@ -361,6 +361,35 @@ out:
     return rc;
 }
 
+static int take_room(const ky_record *r, void *arg, ky_err *err)
+{
+    ky_pipeline *p = arg;
+    ky_config *then;
+    int rc = r->type == KY_REC_CONFIG
+                 ? ky_config_of_text(ky_record_text(r), r->text_len, &then, err)
+                 : 1;
+
+    if (rc != KY_OK)
+        return rc;
+    if (ky_core_queue_bytes(then) > p->queue_bytes)
+        p->queue_bytes = ky_core_queue_bytes(then);
+    ky_config_free(then);
+    return 1;
+}
+
+int ky_recover_room(ky_pipeline *p, const ky_recovery *v, ky_err *err)
+{
+    ky_journal_file *files = NULL;
+    int n = p->cfg->journal != KY_JOURNAL_NO ? ky_journal_list(p->journal, &files, err) : 0;
+    int rc = n < 0 ? n : KY_OK;
+
+    for (int i = 0; i < n && rc >= 0; i++)
+        if (files[i].end > v->low)
+            rc = ky_journal_read_file(files[i].path, take_room, p, err);
+    free(files);
+    return rc < 0 ? ky_context(err, rc, "the settings of the journal's tail") : KY_OK;
+}
+
 static int first_record(const ky_record *r, void *arg, ky_err *err)
 {
     int rc = r->type == KY_REC_CONFIG ? renumber(arg, r, err) : KY_OK;

@@ -27,6 +27,10 @@ int ky_recover_positions(ky_recovery *v, ky_err *err);
  * files that are new. */
 int ky_recover_models(ky_pipeline *p, ky_recovery *v, ky_err *err);
 
+/** Queues that records fit which the journal's tail has under settings of before. Before there are
+ *  lanes. */
+int ky_recover_room(ky_pipeline *p, const ky_recovery *v, ky_err *err);
+
 /** A stream into its lane, under the version that its state is of. KY_EFORMAT: it is of none, the
  *  stream starts from zeros. Before the lanes start, and on the stream's own lane. */
 int ky_recover_state(ky_pipeline *p, const ky_saved_stream *s, int class_, ky_err *err);

@@ -25,6 +25,16 @@ static void configure(ky_scene *s, char path[320], const char *class_, const cha
     snprintf(path, 320, "%s", ky_scene_write(s, "kymod.ini", text));
 }
 
+static void say_text(ky_sender *s, uint64_t number, const char *text, size_t len)
+{
+    for (int round = 0; s->acked < number; round++) {
+        KY_WANT(round < 3000, "message %llu is not acknowledged", (unsigned long long)number);
+        if (s->sent < number)
+            ky_sender_send(s, number, text, len);
+        ky_sender_listen(s, 20);
+    }
+}
+
 static void say(ky_sender *s, uint64_t number, const char *stream, int values)
 {
     char text[200];
@@ -33,12 +43,7 @@ static void say(ky_sender *s, uint64_t number, const char *stream, int values)
     for (int f = 0; f < values; f++)
         len += snprintf(text + len, sizeof(text) - (size_t)len, "%s0.5", f > 0 ? "," : "");
     len += snprintf(text + len, sizeof(text) - (size_t)len, "]}");
-    for (int round = 0; s->acked < number; round++) {
-        KY_WANT(round < 3000, "message %llu is not acknowledged", (unsigned long long)number);
-        if (s->sent < number)
-            ky_sender_send(s, number, text, (size_t)len);
-        ky_sender_listen(s, 20);
-    }
+    say_text(s, number, text, (size_t)len);
 }
 
 /* The second configuration's class, the ids it takes, its model and that model's values. */
@@ -83,8 +88,45 @@ static void run(const char *class_, const char *match, const char *stream, const
     ky_scene_close(&s);
 }
 
+/* max_message is lower than what is in the tail. */
+static void a_record_larger_than_any_message_may_be_now(void)
+{
+    enum { STEPS = 1000, VALUES = 300 };
+    static char text[2 * STEPS * VALUES + 4 * STEPS + 100];
+    const char *lower[] = { "source:in.max_message=16K", NULL };
+    char path[320], in[320];
+    size_t at = (size_t)snprintf(text, sizeof(text), "{\"stream\":\"pump-1\",\"x\":[");
+    ky_sender sender;
+    ky_scene s;
+    ky_daemon d;
+
+    for (int i = 0; i < STEPS; i++)
+        for (int k = 0; k < VALUES; k++)
+            at += (size_t)snprintf(text + at, sizeof(text) - at, "%s1%s", k > 0 ? "," : "[",
+                                   k < VALUES - 1  ? ""
+                                   : i < STEPS - 1 ? "],"
+                                                   : "]]}");
+    ky_scene_open(&s, "tail");
+    ky_scene_model_of(s.model, "lstm:4, dense", VALUES, 11);
+    snprintf(in, sizeof(in), "ipc://%s/in", s.dir);
+    configure(&s, path, "pumps", "pump-*", "model");
+    ky_daemon_start(&d, &s, NULL, path, NULL);
+    ky_sender_open(&sender, in, "a", 1);
+    say_text(&sender, 1, text, at);
+    ky_sender_close(&sender);
+    ky_daemon_kill(&d);
+    ky_daemon_start(&d, &s, NULL, path, lower);
+    ky_daemon_stop(&d);
+    int64_t answers = ky_scene_number(&s, "SELECT count(*) FROM predictions");
+
+    printf("RESULT tail bytes=%zu answers=%lld\n", at, (long long)answers);
+    KY_WANT(answers == STEPS, "%lld answers, not %d", (long long)answers, STEPS);
+    ky_scene_close(&s);
+}
+
 int main(void)
 {
+    a_record_larger_than_any_message_may_be_now();
     run("fans", "fan-*", "fan-1", "model", 9);
     run("pumps", "pump-*", "pump-1", "wider", 12);
     return 0;
