@@ -75,22 +75,27 @@ static void make_model(fixture *f)
     ky_model_free(m);
 }
 
-static void begin(fixture *f, const char *model_settings)
+static void begin_class(fixture *f, const char *models, const char *model_settings)
 {
     char text[8192];
     ky_err err = { 0 };
 
     snprintf(text, sizeof(text),
              "[kymod]\nstate_dir = %s\n[source:s]\nendpoint = tcp://*:1\n[stream:kept]\n"
-             "model = m\narchive = yes\n[stream:other]\nmodel = n\n[model:m]\nfile = /m.h5\n%s\n"
+             "model = %s\narchive = yes\n[stream:other]\nmodel = n\n[model:m]\nfile = /m.h5\n%s\n"
              "[model:n]\nfile = /n.h5\n",
-             f->dir, model_settings);
+             f->dir, models, model_settings);
     assert_ok(ky_config_of_text(text, strlen(text), &f->cfg, &err), err);
     snprintf(f->script, sizeof(f->script), "%s/kymo", f->dir);
     const ky_retrain_opts o = {
         .cfg = f->cfg, .archiver = f->k->a, .program = f->script, .ops = { version, seal, swap, f }
     };
     assert_ok(ky_retrainer_start(&o, &f->t, &err), err);
+}
+
+static void begin(fixture *f, const char *model_settings)
+{
+    begin_class(f, "m", model_settings);
 }
 
 static int setup(void **state)
@@ -253,6 +258,29 @@ static void the_child_is_told_what_is_configured(void **state)
     assert_true(has_arg(f, "--least-rows", "44"));
     assert_true(has_arg(f, "--epochs", "7"));
     assert_true(has_arg(f, "--background", "--json"));
+}
+
+/* Of the class's segments, whose samples are those of all its models; the other has no part in it.
+ */
+static void one_of_two_models_of_a_class_is_trained_and_takes_over(void **state)
+{
+    fixture *f = *state;
+    char path[4300];
+    uint32_t latest = 1;
+
+    script(f, REPORT("better"));
+    begin_class(f, "n, m", "on_swap = reset");
+    retrain(f);
+    assert_row(f, "m,request,promoted,1,2,80,20,accuracy,0.5,0.75");
+    assert_int_equal(f->version, 2);
+    snprintf(path, sizeof(path), "%s/archive/kept", f->dir);
+    assert_true(has_arg(f, "--segments", path));
+    assert_true(has_arg(f, "--class", "kept"));
+    snprintf(path, sizeof(path), "%s/m/1.h5", f->models);
+    assert_true(has_arg(f, "--model", path));
+    assert_int_equal(ky_store_latest(f->models, "n", &latest, NULL), KY_OK);
+    assert_int_equal(latest, 0);
+    keeping_assert(f->k, "SELECT model, version FROM models", "m,2");
 }
 
 /* -- failures -- */
@@ -482,6 +510,7 @@ int main(void)
         T(a_better_candidate_becomes_the_next_version_and_takes_over),
         T(a_worse_candidate_is_not_kept),
         T(the_child_is_told_what_is_configured),
+        T(one_of_two_models_of_a_class_is_trained_and_takes_over),
         T(a_child_that_fails_is_a_verdict_with_its_last_words),
         T(a_child_that_crashes_is_a_verdict),
         T(a_child_that_hangs_is_ended),
