@@ -61,7 +61,7 @@ static void fetch_waiting(ky_accept *a, const ky_record *r)
     for (bool asked;;) {
         uint32_t heard = ky_bell_listen(&a->bell);
 
-        if (ky_spill_fetch(a->spill, r, true, &asked) != KY_NO_ROOM)
+        if (ky_spill_fetch(a->spill, r, &asked) != KY_NO_ROOM)
             return;
         ky_accept_ask_for_room(a);
         ky_accept_ring_lanes(a);

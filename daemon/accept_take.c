@@ -219,6 +219,8 @@ static void take(ky_accept *a, int source, const ky_arrival *v, const ky_record 
     }
     if (r->type != KY_REC_REJECT)
         KY_COUNT(a->p->count.accepted);
+    if (k != NULL && r->type != KY_REC_LABEL)
+        ky_spill_heard(a->spill, k);
     if (r->type == KY_REC_SAMPLE)
         ky_roster_heard(&a->books.streams, k, a->now_ns);
     if (from != NULL) {
@@ -238,41 +240,6 @@ void ky_accept_let_go(ky_accept *a, int source, const ky_record *r)
         (r->type == KY_REC_SAMPLE || r->type == KY_REC_LABEL || r->type == KY_REC_FORGET))
         KY_COUNT(a->p->count.let_go);
 }
-
-/* Its stream, if there is room for it. Where there will be none any more, that is the end. */
-static bool fetch(ky_accept *a, int source, const ky_record *r, bool *ret_asked)
-{
-    bool last = ky_queue_closed(a->ports[source].records);
-
-    if (r->type == KY_REC_REJECT || ky_spill_fetch(a->spill, r, last, ret_asked) != KY_NO_ROOM)
-        return true;
-    if (!atomic_load(&a->p->waits.results_given_up))
-        return false;
-    ky_accept_give_up(a, "no stream can leave memory any more");
-    return true;
-}
-
-bool ky_accept_take(ky_accept *a, int source, const ky_arrival *v, bool *ret_asked)
-{
-    const ky_record *in = (const ky_record *)(v + 1);
-    bool next = false;
-    ky_peer *from;
-
-    *ret_asked = false;
-    if (!ky_accept_gave_up(a)) {
-        next = next_of(a, source, v, in, &from);
-        if (next && !fetch(a, source, in, ret_asked))
-            return false;
-    }
-    if (ky_accept_gave_up(a))
-        ky_accept_let_go(a, source, in);
-    else if (next)
-        take(a, source, v, in, from);
-    KY_COUNT(a->p->count.received);
-    return true;
-}
-
-/* -- silence -- */
 
 static void stage_end(ky_accept *a, ky_known *k)
 {
@@ -298,6 +265,45 @@ static void stage_end(ky_accept *a, ky_known *k)
     ky_accept_append(a, s);
     ky_roster_used(&a->books.streams, k, ky_record_end(r));
 }
+
+/* Its stream, if there is room for it. Where there will be none any more, that is the end. */
+static bool fetch(ky_accept *a, const ky_record *r, bool *ret_asked)
+{
+    enum ky_at_hand at =
+        r->type == KY_REC_REJECT ? KY_NOWHERE : ky_spill_fetch(a->spill, r, ret_asked);
+
+    if (at == KY_OVER)
+        stage_end(a,
+                  ky_roster_find(&a->books.streams, r->class_, ky_record_stream(r), r->stream_len));
+    if (at != KY_NO_ROOM)
+        return true;
+    if (!atomic_load(&a->p->waits.results_given_up))
+        return false;
+    ky_accept_give_up(a, "no stream can leave memory any more");
+    return true;
+}
+
+bool ky_accept_take(ky_accept *a, int source, const ky_arrival *v, bool *ret_asked)
+{
+    const ky_record *in = (const ky_record *)(v + 1);
+    bool next = false;
+    ky_peer *from;
+
+    *ret_asked = false;
+    if (!ky_accept_gave_up(a)) {
+        next = next_of(a, source, v, in, &from);
+        if (next && !fetch(a, in, ret_asked))
+            return false;
+    }
+    if (ky_accept_gave_up(a))
+        ky_accept_let_go(a, source, in);
+    else if (next)
+        take(a, source, v, in, from);
+    KY_COUNT(a->p->count.received);
+    return true;
+}
+
+/* -- silence -- */
 
 void ky_accept_end_silent(ky_accept *a)
 {

@@ -26,6 +26,8 @@ typedef struct ky_counters {
     _Atomic uint64_t in_memory; /* streams: now */
     /* Sources, and classes with a sequence to end, that wait for room for a stream: now. */
     _Atomic uint64_t waiting, ends_waiting;
+    _Atomic uint64_t
+        ends_late;           /* sequences whose silence too many others kept from being counted */
     _Atomic uint64_t *waves; /* [max_wave + 1] by size */
 } ky_counters;
 

@@ -36,7 +36,7 @@ libkydaemon_la_SOURCES = \
 	daemon/reorder.c daemon/reorder.h \
 	daemon/requests.c daemon/requests.h \
 	daemon/retrain.c daemon/retrain.h \
-	daemon/line.h daemon/roster.c daemon/roster.h \
+	daemon/ghosts.c daemon/ghosts.h daemon/line.h daemon/roster.c daemon/roster.h \
 	daemon/rows.c daemon/rows.h \
 	daemon/served.c daemon/served.h \
 	daemon/shelf.c daemon/shelf.h \

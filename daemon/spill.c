@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "daemon/ghosts.h"
 #include "daemon/lane.h"
 #include "daemon/log.h"
 
@@ -12,22 +13,24 @@ enum {
     BLOCK_WORDS = 8,         /* of the filter: a line of cache */
     FILTER_BLOCKS = 1 << 18, /* 16 MB: of ten million names one in fifty looks known that is not */
     PROBES = 4,
-    /* Sequences out of memory that silence may end: beyond these the next waits for one to end. */
-    GHOSTS = 1000,
+    /* Sequences out of memory that end at their time; the others when their streams come back. */
+    GHOSTS = 100,
     GHOSTS_EACH = 10, /* for each stream that may be in memory */
+    MARKS = 512,
 };
 
-/* One that left memory in the middle of a sequence which silence may end. */
-typedef struct ghost {
-    int64_t at_ns, n; /* when it was heard last, and its step number then */
-    uint32_t id;
-} ghost;
+/* How long the journal was, and when: what ends before there was heard by then. */
+typedef struct mark {
+    int64_t at_ns;
+    uint64_t pos;
+} mark;
 
-/* A heap: the one heard longest ago is the first. */
-typedef struct ghosts {
-    ghost *row;
-    size_t n, cap;
-} ghosts;
+/* The last end_after of a class, two marks to each 255th of it. */
+typedef struct marks {
+    mark row[MARKS];
+    uint32_t first, n;
+    uint64_t silent; /* what ends before here was heard longer ago than end_after */
+} marks;
 
 struct ky_spill {
     ky_pipeline *p;
@@ -36,9 +39,10 @@ struct ky_spill {
     void (*leave)(void *arg, const ky_known *k);
     void *arg;
     uint64_t key[2];
-    uint64_t *filter; /* NULL: every stream is in memory */
-    ghosts *ghosts;   /* [classes] */
-    uint64_t *wants;  /* [lanes] */
+    uint64_t *filter;  /* NULL: every stream is in memory */
+    ky_ghosts *ghosts; /* [classes] */
+    marks *marks;      /* [classes] */
+    uint64_t *wants;   /* [lanes] */
     uint64_t all_pos;
     int waiting; /* classes with a sequence that is to end and has no room */
     bool live;   /* what is heard counts */
@@ -100,45 +104,56 @@ static bool noted(const ky_spill *s, int class_, const char *name, size_t len)
 
 /* -- silence -- */
 
-static void swap(ghost *a, ghost *b)
+static int64_t end_after_ns(const ky_spill *s, int class_)
 {
-    ghost c = *a;
-
-    *a = *b;
-    *b = c;
+    return s->p->cfg->classes[class_].end_after_us * 1000;
 }
 
-static void add_ghost(ghosts *g, ghost one)
+/* The journal ends at pos now. */
+static void set_mark(marks *m, int64_t now_ns, uint64_t pos, int64_t end_after_ns)
 {
-    if (g->n == g->cap) {
-        size_t cap = g->cap > 0 ? 2 * g->cap : 64;
-        ghost *more = realloc(g->row, cap * sizeof(*more));
-
-        if (more == NULL)
-            no_memory();
-        g->row = more;
-        g->cap = cap;
+    for (; m->n > 0 && now_ns - m->row[m->first].at_ns >= end_after_ns; m->n--) {
+        m->silent = m->row[m->first].pos;
+        m->first = (m->first + 1) % MARKS;
     }
-    g->row[g->n] = one;
-    for (size_t i = g->n++; i > 0 && g->row[i].at_ns < g->row[(i - 1) / 2].at_ns; i = (i - 1) / 2)
-        swap(&g->row[i], &g->row[(i - 1) / 2]);
-}
+    uint32_t end = m->first + m->n;
 
-static void drop_ghost(ghosts *g)
-{
-    g->row[0] = g->row[--g->n];
-    for (size_t i = 0, child; (child = 2 * i + 1) < g->n; i = child) {
-        if (child + 1 < g->n && g->row[child + 1].at_ns < g->row[child].at_ns)
-            child++;
-        if (g->row[i].at_ns <= g->row[child].at_ns)
-            break;
-        swap(&g->row[i], &g->row[child]);
-    }
+    if (m->n > 0 && m->row[(end - 1) % MARKS].pos == pos)
+        return;
+    if (m->n > 1 && now_ns - m->row[(end - 2) % MARKS].at_ns < end_after_ns / (MARKS / 2 - 1))
+        m->n--;
+    m->row[(m->first + m->n++) % MARKS] = (mark){ now_ns, pos };
 }
 
 static bool may_end(const ky_spill *s, int class_, int64_t n, bool ended)
 {
     return s->p->cfg->classes[class_].end_after_us > 0 && n > 0 && !ended;
+}
+
+/* A full table leaves it to what set_mark knows. */
+static void add_ghost(ky_spill *s, int class_, uint32_t id, int64_t at_ns)
+{
+    ky_ghosts *g = &s->ghosts[class_];
+
+    if (g->n < GHOSTS + GHOSTS_EACH * (uint64_t)s->p->cfg->classes[class_].max_streams)
+        ky_ghosts_add(g, id, at_ns);
+    else
+        KY_COUNT(s->p->count.ends_late);
+}
+
+void ky_spill_heard(ky_spill *s, const ky_known *k)
+{
+    int class_ = ky_roster_class(s->t, k);
+
+    if (end_after_ns(s, class_) > 0 && s->t->heard[ky_roster_row(s->t, k)].at_ns == 0)
+        ky_ghosts_remove(&s->ghosts[class_], k->id);
+}
+
+/* Of one that came back: whether it was silent for so long, and nobody counted it. */
+static bool is_over(const ky_spill *s, int class_, const ky_known *k)
+{
+    return s->live && may_end(s, class_, k->n, k->ended) && k->pos <= s->marks[class_].silent &&
+           !ky_ghosts_has(&s->ghosts[class_], k->id);
 }
 
 /* -- leaving -- */
@@ -148,24 +163,20 @@ static int lane_of(const ky_spill *s, uint32_t id)
     return (int)(id % (uint32_t)s->p->n_lanes);
 }
 
-/* False: not all that was done to it is committed, or too many sequences wait for their end. */
-static bool let_leave(ky_spill *s, ky_known *k, bool last)
+/* False: not all that was done to it is committed. */
+static bool let_leave(ky_spill *s, ky_known *k)
 {
     int lane = lane_of(s, k->id), class_ = ky_roster_class(s->t, k);
     uint64_t needed = k->used && k->pos > s->all_pos ? k->pos : s->all_pos;
     uint32_t row = ky_roster_row(s->t, k);
-    ghosts *g = &s->ghosts[class_];
 
     if (ky_lane_committed(s->p->lanes[lane]) < needed) {
         s->wants[lane] = needed;
         return false;
     }
-    /* Not heard since it came back: then it is a ghost already. */
-    if (may_end(s, class_, k->n, k->ended) && (!s->live || s->t->heard[row].at_ns != 0)) {
-        if (!last && g->n >= GHOSTS + GHOSTS_EACH * (size_t)s->p->cfg->classes[class_].max_streams)
-            return false;
-        add_ghost(g, (ghost){ s->t->heard[row].at_ns, k->n, k->id });
-    }
+    /* Not heard since it came back: then it is what it was. */
+    if (may_end(s, class_, k->n, k->ended) && (!s->live || s->t->heard[row].at_ns != 0))
+        add_ghost(s, class_, k->id, s->t->heard[row].at_ns);
     note(s, class_, ky_names_text(&s->t->names, row), s->t->names.row[row].len);
     s->leave(s->arg, k);
     ky_roster_remove(s->t, k);
@@ -173,10 +184,10 @@ static bool let_leave(ky_spill *s, ky_known *k, bool last)
     return true;
 }
 
-static bool make_room(ky_spill *s, int class_, bool last)
+static bool make_room(ky_spill *s, int class_)
 {
     while (ky_roster_count(s->t, class_) >= s->p->cfg->classes[class_].max_streams)
-        if (!let_leave(s, ky_roster_oldest(s->t, class_), last))
+        if (!let_leave(s, ky_roster_oldest(s->t, class_)))
             return false;
     return true;
 }
@@ -240,7 +251,7 @@ void ky_spill_restore(ky_spill *s, const ky_saved_stream *saved, int class_, boo
     ky_roster_number_taken(s->t, saved->row.stream);
     note(s, class_, saved->name, strlen(saved->name));
     if (saved->model != NULL && may_end(s, class_, saved->row.n, saved->row.ended))
-        add_ghost(&s->ghosts[class_], (ghost){ 0, saved->row.n, saved->row.stream });
+        add_ghost(s, class_, saved->row.stream, 0);
 }
 
 typedef struct found {
@@ -279,7 +290,7 @@ static ky_known *read_back(ky_spill *s, int class_, const char *name, size_t len
     return f.k;
 }
 
-enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool last, bool *ret_asked)
+enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool *ret_asked)
 {
     const char *name = ky_record_stream(r);
 
@@ -290,10 +301,16 @@ enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool last, bool 
 
     if (!maybe && r->type != KY_REC_SAMPLE)
         return KY_NOWHERE;
-    if (!make_room(s, r->class_, last))
+    if (!make_room(s, r->class_))
         return KY_NO_ROOM;
     *ret_asked = maybe;
-    return maybe && read_back(s, r->class_, name, r->stream_len) != NULL ? KY_HERE : KY_NOWHERE;
+    ky_known *k = maybe ? read_back(s, r->class_, name, r->stream_len) : NULL;
+
+    if (k == NULL)
+        return KY_NOWHERE;
+    if (!s->live) /* none is heard before the start; when it leaves it is one again */
+        ky_ghosts_remove(&s->ghosts[r->class_], k->id);
+    return is_over(s, r->class_, k) ? KY_OVER : KY_HERE;
 }
 
 /* -- silence of those that are not here -- */
@@ -309,39 +326,32 @@ void ky_spill_hear_all(ky_spill *s, int64_t now_ns)
 typedef struct wanted {
     ky_spill *s;
     int class_;
-    ghost g;
     ky_known *k;
     bool no_room, came;
 } wanted;
 
-/* In memory it is in the line of those who were heard, unless it has only been labelled since. */
+/* It may be in memory, labelled since it came back. */
 static int ghost_row(const ky_saved_stream *saved, void *arg, ky_err *err)
 {
     wanted *w = arg;
-    ky_roster *t = w->s->t;
-    ky_known *k = ky_roster_find(t, w->class_, saved->name, strlen(saved->name));
 
     (void)err;
-    if (w->came) { /* the next of its models */
-        restore(w->s, saved, w->class_);
-    } else if (k != NULL) {
-        bool moved_on = k->n != w->g.n || k->ended || t->heard[ky_roster_row(t, k)].at_ns != 0;
-
-        w->k = moved_on ? NULL : k;
-    } else if (saved->row.n == w->g.n && !saved->row.ended && !w->no_room) {
-        w->no_room = !make_room(w->s, w->class_, true);
-        w->came = !w->no_room;
-        w->k = w->came ? restore(w->s, saved, w->class_) : NULL;
+    if (w->k == NULL && !w->no_room) { /* the first row */
+        w->k = ky_roster_find(w->s->t, w->class_, saved->name, strlen(saved->name));
+        w->came = w->k == NULL && make_room(w->s, w->class_);
+        w->no_room = w->k == NULL && !w->came;
     }
+    if (w->came)
+        w->k = restore(w->s, saved, w->class_);
     return KY_OK;
 }
 
-/* The stream if its sequence is to end; *ret_no_room: it is, but for that. */
-static ky_known *come_of(ky_spill *s, int class_, ghost g, bool *ret_no_room)
+/* The stream of a sequence that is to end; NULL: there is no room for it, or it is gone. */
+static ky_known *come_of(ky_spill *s, int class_, uint32_t id, bool *ret_no_room)
 {
-    wanted w = { .s = s, .class_ = class_, .g = g };
+    wanted w = { .s = s, .class_ = class_ };
     ky_err err;
-    int rc = ky_results_stream_numbered(s->r, g.id, ghost_row, &w, &err);
+    int rc = ky_results_stream_numbered(s->r, id, ghost_row, &w, &err);
 
     if (rc < 0)
         cannot_read(rc, &err);
@@ -349,34 +359,48 @@ static ky_known *come_of(ky_spill *s, int class_, ghost g, bool *ret_no_room)
     return w.k;
 }
 
-ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int *looks, int64_t *ret_left_ns)
+/* As ky_spill_silent, of a class. */
+static ky_known *silent_of(ky_spill *s, int class_, int64_t now_ns, int *looks,
+                           int64_t *ret_left_ns)
 {
-    s->waiting = 0;
-    for (int c = 0; c < s->p->cfg->n_classes; c++) {
-        ghosts *g = &s->ghosts[c];
-        bool no_room = false;
+    ky_ghosts *g = &s->ghosts[class_];
 
-        while (g->n > 0 && !no_room) {
-            ghost first = g->row[0];
-            int64_t left = first.at_ns + s->p->cfg->classes[c].end_after_us * 1000 - now_ns;
+    while (g->n > 0) {
+        uint32_t id = g->row[0].id;
+        int64_t left = g->row[0].at_ns + end_after_ns(s, class_) - now_ns;
+        bool no_room;
 
-            if (left > 0 || *looks == 0) {
-                left = left > 0 ? left : 0;
-                *ret_left_ns = left < *ret_left_ns ? left : *ret_left_ns;
-                break;
-            }
-            --*looks;
-            drop_ghost(g);
-            ky_known *k = come_of(s, c, first, &no_room);
-
-            if (k != NULL)
-                return k;
-            if (no_room)
-                add_ghost(g, first);
+        if (left > 0 || *looks == 0) {
+            left = left > 0 ? left : 0;
+            *ret_left_ns = left < *ret_left_ns ? left : *ret_left_ns;
+            return NULL;
         }
-        s->waiting += no_room;
+        --*looks;
+        ky_known *k = come_of(s, class_, id, &no_room);
+
+        if (no_room) {
+            s->waiting++;
+            return NULL;
+        }
+        ky_ghosts_remove(g, id);
+        if (k != NULL)
+            return k;
     }
     return NULL;
+}
+
+ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int *looks, int64_t *ret_left_ns)
+{
+    ky_known *k = NULL;
+
+    s->waiting = 0;
+    for (int c = 0; k == NULL && c < s->p->cfg->n_classes; c++) {
+        if (end_after_ns(s, c) == 0)
+            continue;
+        set_mark(&s->marks[c], now_ns, ky_journal_end(s->p->journal), end_after_ns(s, c));
+        k = silent_of(s, c, now_ns, looks, ret_left_ns);
+    }
+    return k;
 }
 
 int ky_spill_waiting(const ky_spill *s)
@@ -397,10 +421,12 @@ int ky_spill_new(ky_pipeline *p, ky_roster *t, void (*leave)(void *arg, const ky
     *s = (ky_spill){ .p = p, .t = t, .leave = leave, .arg = arg };
     ky_names_draw_key(s->key);
     s->ghosts = calloc((size_t)p->cfg->n_classes + 1, sizeof(*s->ghosts));
+    s->marks = calloc((size_t)p->cfg->n_classes + 1, sizeof(*s->marks));
     s->wants = calloc((size_t)p->n_lanes, sizeof(*s->wants));
     snprintf(path, sizeof(path), "%s/results.db", p->cfg->state_dir);
-    int rc = s->ghosts == NULL || s->wants == NULL ? ky_fail(err, KY_ENOMEM, "no memory")
-                                                   : ky_results_open(path, false, &s->r, err);
+    int rc = s->ghosts == NULL || s->marks == NULL || s->wants == NULL
+                 ? ky_fail(err, KY_ENOMEM, "no memory")
+                 : ky_results_open(path, false, &s->r, err);
 
     if (rc < 0) {
         ky_spill_free(s);
@@ -416,9 +442,10 @@ void ky_spill_free(ky_spill *s)
     if (s == NULL)
         return;
     for (int i = 0; s->ghosts != NULL && i < s->p->cfg->n_classes; i++)
-        free(s->ghosts[i].row);
+        ky_ghosts_done(&s->ghosts[i]);
     ky_results_close(s->r);
     free(s->ghosts);
+    free(s->marks);
     free(s->wants);
     free(s->filter);
     free(s);

@@ -29,14 +29,13 @@ void ky_spill_restore(ky_spill *s, const ky_saved_stream *saved, int class_, boo
 enum ky_at_hand {
     KY_HERE,    /* it is in memory */
     KY_NOWHERE, /* it never was; there is room for it */
+    KY_OVER,    /* it is in memory; silence has ended its sequence: that is to be written first */
     KY_NO_ROOM, /* not before something is committed; nothing was changed */
 };
 /** Looks for a record's stream, in memory and out of it.
  *
- *  @param last       it does not wait for sequences to end by silence: recovery, where none does,
- *                    and what a source that is closed has left
  *  @param ret_asked  results.db was asked */
-enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool last, bool *ret_asked);
+enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool *ret_asked);
 
 /** Up to where a lane must have committed before there is room; 0: nobody waits for it. Once for
  *  each want. */
@@ -45,6 +44,8 @@ uint64_t ky_spill_wants(ky_spill *s, int lane);
 /** All streams were changed by a record that ends here. */
 void ky_spill_all_changed(ky_spill *s, uint64_t pos);
 
+/** Something other than a label was taken of it: before ky_roster_heard. */
+void ky_spill_heard(ky_spill *s, const ky_known *k);
 /** All streams in a sequence that are not in memory count as heard now: the start. */
 void ky_spill_hear_all(ky_spill *s, int64_t now_ns);
 /** As ky_roster_silent, of those that were not heard since they left memory; the stream is in

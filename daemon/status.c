@@ -37,6 +37,7 @@ static ky_json *counters(const ky_counters *c)
         { "returned", &c->returned },
         { "sources_waiting", &c->waiting },
         { "ends_waiting", &c->ends_waiting },
+        { "ends_late", &c->ends_late },
         { "epochs", &c->anew },
         { "ahead", &c->ahead },
         { "sessions_refused", &c->sessions_refused },

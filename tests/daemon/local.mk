@@ -54,6 +54,11 @@ tests_daemon_test_books_SOURCES = tests/daemon/test_books.c
 tests_daemon_test_books_CFLAGS = $(KY_TEST_CFLAGS)
 tests_daemon_test_books_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
 
+check_PROGRAMS += tests/daemon/test_ghosts
+tests_daemon_test_ghosts_SOURCES = tests/daemon/test_ghosts.c
+tests_daemon_test_ghosts_CFLAGS = $(KY_TEST_CFLAGS)
+tests_daemon_test_ghosts_LDADD = libkydaemon.la libkymo.la $(CMOCKA_LIBS)
+
 check_PROGRAMS += tests/daemon/test_reorder
 tests_daemon_test_reorder_SOURCES = tests/daemon/test_reorder.c
 tests_daemon_test_reorder_CFLAGS = $(KY_TEST_CFLAGS)
