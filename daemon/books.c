@@ -387,6 +387,10 @@ enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_rec
     counted = counted && r->type == KY_REC_SAMPLE && r->seq != KY_NONE;
     if (is == KY_TAKE && r->type == KY_REC_SAMPLE)
         is = judge_order(&b->cfg->classes[r->class_], was, r, counted, ret_seen, ret_reason);
+    if (is == KY_TAKE && k == NULL && b->streams.next_id == KY_ROSTER_FULL) {
+        snprintf(ret_reason, KY_REASON, "no number is left for another stream");
+        is = KY_REFUSE;
+    }
     if (is == KY_TAKE && holes > 0 &&
         !fill_holes(k != NULL ? ky_roster_held(&b->streams, k) : NULL, r)) {
         snprintf(ret_reason, KY_REASON, "%u values are missing and there are no earlier ones",

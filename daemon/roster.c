@@ -108,7 +108,7 @@ ky_known *ky_roster_add(ky_roster *t, uint32_t id, int class_, const char *name,
 void ky_roster_number_taken(ky_roster *t, uint32_t id)
 {
     if (id >= t->next_id)
-        t->next_id = id + 1;
+        t->next_id = id < KY_ROSTER_FULL ? id + 1 : KY_ROSTER_FULL;
 }
 
 static ky_line *line_of(const ky_roster *t, const ky_known *k)

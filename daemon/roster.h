@@ -12,6 +12,7 @@
 #include "daemon/stream.h"
 
 enum { KY_ERA_MAX = (1 << 29) - 1 };
+#define KY_ROSTER_FULL UINT32_MAX /* no stream has this number */
 
 /* A stream; there may be a million. */
 typedef struct ky_known {
@@ -49,9 +50,9 @@ typedef struct ky_roster {
     float **held;    /* the last values; NULL: no class asks for them */
     ky_heard *heard; /* NULL: no class has an end_after */
     uint32_t cap;
-    uint32_t next_id;
-    uint32_t era;    /* from 1; arrivals of different eras are not to be compared */
-    ky_using *using; /* [classes] */
+    uint32_t next_id; /* KY_ROSTER_FULL: none is left */
+    uint32_t era;     /* from 1; arrivals of different eras are not to be compared */
+    ky_using *using;  /* [classes] */
 } ky_roster;
 
 /** @param holds  [classes] whether the last values are kept. KY_ENOMEM. */

@@ -426,6 +426,24 @@ static void a_label_needs_a_stream(void **state)
     assert_int_equal(r->n, KY_NONE);
 }
 
+static void a_new_stream_needs_a_number(void **state)
+{
+    fixture *f = *state;
+    char reason[KY_REASON] = "";
+
+    ky_roster_number_taken(&f->b.streams, KY_ROSTER_FULL - 2);
+    sample(f, 0, "last", KY_NONE, 1, 2);
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    assert_int_equal(f->u.r.stream, KY_ROSTER_FULL - 1);
+    sample(f, 0, "new", KY_NONE, 1, 2);
+    assert_int_equal(judge(f, false, 0, reason), KY_REFUSE);
+    assert_string_equal(reason, "no number is left for another stream");
+    sample(f, 0, "last", KY_NONE, 1, 2);
+    assert_int_equal(judge(f, false, 0, reason), KY_TAKE);
+    ky_roster_number_taken(&f->b.streams, KY_ROSTER_FULL);
+    assert_int_equal(f->b.streams.next_id, KY_ROSTER_FULL);
+}
+
 static void a_refused_record_keeps_its_envelope(void **state)
 {
     fixture *f = *state;
@@ -539,6 +557,7 @@ int main(void)
         TEST(repeated_and_late_numbers_are_not_taken),
         TEST(holes_take_the_last_values),
         TEST(a_label_needs_a_stream),
+        TEST(a_new_stream_needs_a_number),
         TEST(a_refused_record_keeps_its_envelope),
         cmocka_unit_test(siphash_is_siphash),
         cmocka_unit_test(every_name_is_found_again),
