@@ -187,7 +187,6 @@ void ky_accept_serve_writer(ky_accept *a)
     if (a->p->cfg->journal == KY_JOURNAL_NO || wanted <= ky_journal_durable(a->p->journal))
         return;
     ky_accept_sync(a);
-    KY_COUNT(a->p->count.syncs);
     ky_bell_ring(&a->p->writer->bell);
 }
 

@@ -393,8 +393,7 @@ enum ky_verdict ky_books_judge(ky_books *b, bool counted, uint32_t holes, ky_rec
     }
     if (is == KY_TAKE && holes > 0 &&
         !fill_holes(k != NULL ? ky_roster_held(&b->streams, k) : NULL, r)) {
-        snprintf(ret_reason, KY_REASON, "%u values are missing and there are no earlier ones",
-                 holes);
+        snprintf(ret_reason, KY_REASON, "no earlier values: %u are missing", holes);
         is = KY_REFUSE;
     }
     if (is != KY_TAKE)

@@ -16,7 +16,7 @@
 typedef struct ky_counters {
     _Atomic uint64_t received, accepted, rejected, duplicates, late, anew, ahead, sessions_refused;
     _Atomic uint64_t set_back, clock_steps, filled, ended, forgotten;
-    _Atomic uint64_t acks, acks_dropped, batches, syncs;
+    _Atomic uint64_t acks, acks_dropped, batches;
     _Atomic uint64_t steps, answers, quarantined, gaps, resets, swaps, labels;
     _Atomic uint64_t published, unpublished;
     _Atomic uint64_t commits, commit_rows, commit_retries, journal_retries, stalls;

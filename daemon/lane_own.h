@@ -8,6 +8,7 @@
 #define KY_LANE_OWN_H
 
 #include "daemon/lane.h"
+#include "daemon/log.h"
 #include "daemon/marks.h"
 #include "daemon/pager.h"
 #include "daemon/publish.h"
@@ -48,6 +49,7 @@ struct ky_lane {
     const ky_version **current;  /* [models] */
     uint64_t *reset_pos;         /* [models] end of the last record that began all streams anew */
     const ky_version **reset_to; /* [models] with this version; NULL: results.db says which */
+    ky_complaint unusable;       /* states of streams that came back */
     bool hurry;                  /* what is done is to be committed now */
     ky_slot *slots;              /* [KY_SLOTS] */
     uint32_t head, tail;         /* of slots, counting on */

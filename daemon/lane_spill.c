@@ -75,8 +75,8 @@ static int come_back(const ky_saved_stream *saved, void *arg, ky_err *err)
 
     (void)err;
     if (ky_recover_state(g->l->p, saved, g->r->class_, &why) < 0)
-        ky_log(KY_WARN, "lane", KY_OBJECT("stream", saved->name),
-               "its state cannot be used, it starts from zeros: %s", why.text);
+        ky_complain(&g->l->unusable, KY_WARN, "lane", KY_OBJECT("stream", saved->name),
+                    "its state cannot be used, it starts from zeros: %s", why.text);
     return KY_OK;
 }
 

@@ -271,7 +271,8 @@ static void tell_of_states(ky_pipeline *p, uint64_t damaged, uint64_t left)
     if (damaged > 0) {
         char detail[80];
 
-        snprintf(detail, sizeof(detail), "%llu streams start from zeros",
+        snprintf(detail, sizeof(detail),
+                 "%llu states cannot be used, their streams start from zeros",
                  (unsigned long long)damaged);
         ky_log(KY_WARN, "recover", NULL, "%s", detail);
         ky_accept_event(p->accept, "warn", "states", "not usable", detail);
