@@ -56,11 +56,11 @@ int ky_accept_connect(ky_accept *a, int source, ky_queue *records, ky_queue *ans
  *                    them. Those in memory come in any order. */
 void ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_, bool in_memory);
 /** A row of `positions`. */
-int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
-                             const uint8_t session[KY_SESSION], int64_t number, ky_err *err);
+void ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
+                              const uint8_t session[KY_SESSION], int64_t number);
 /** A record of the journal's tail, its source and class already numbered as in the present
  *  configuration (source UINT16_MAX: no longer there): books it and sends it on. */
-int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err);
+void ky_accept_replay(ky_accept *a, const ky_record *r);
 /** A record of the tail that nothing can answer any more: that it was taken is booked all the
  *  same, and its stream's number stays its own. */
 void ky_accept_leave_out(ky_accept *a, const ky_record *r);

@@ -15,10 +15,9 @@ void ky_accept_restore_stream(ky_accept *a, const ky_saved_stream *s, int class_
         ky_spill_restore(a->spill, s, class_, in_memory);
 }
 
-int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
-                             const uint8_t session[KY_SESSION], int64_t number, ky_err *err)
+void ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
+                              const uint8_t session[KY_SESSION], int64_t number)
 {
-    (void)err;
     int model = ky_served_model(a->p->cfg, key);
 
     if (strcmp(source, KY_ACCEPT_JOURNAL) == 0)
@@ -37,7 +36,6 @@ int ky_accept_restore_source(ky_accept *a, const char *source, const char *key,
         s->last = (uint64_t)number;
         memcpy(s->session, session, KY_SESSION);
     }
-    return KY_OK;
 }
 
 static void replay_sender(ky_accept *a, const ky_record *r)
@@ -114,9 +112,8 @@ static void replayed(ky_accept *a, const ky_record *r)
     ky_accept_tick(a);
 }
 
-int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
+void ky_accept_replay(ky_accept *a, const ky_record *r)
 {
-    (void)err;
     if (r->pos >= a->booked && r->type != KY_REC_CONFIG)
         replay_sender(a, r);
     if (r->type == KY_REC_CONFIG) {
@@ -131,7 +128,6 @@ int ky_accept_replay(ky_accept *a, const ky_record *r, ky_err *err)
         ky_accept_route(a, r);
     }
     replayed(a, r);
-    return KY_OK;
 }
 
 void ky_accept_leave_out(ky_accept *a, const ky_record *r)

@@ -1071,3 +1071,11 @@ int ky_class_nth(const ky_class_cfg *k, const char *model)
             return i;
     return -1;
 }
+
+bool ky_class_hears(const ky_class_cfg *k, const char *source)
+{
+    for (int i = 0; i < k->sources.n; i++)
+        if (strcmp(k->sources.item[i], source) == 0)
+            return true;
+    return k->sources.n == 0;
+}

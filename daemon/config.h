@@ -135,6 +135,8 @@ void ky_problems_done(ky_problems *p);
 ky_model_cfg *ky_config_model(const ky_config *c, const char *name);
 /** Which of a class's models this is; -1: none of them. */
 int ky_class_nth(const ky_class_cfg *k, const char *model);
+/** Whether a class's streams may come from this source. */
+bool ky_class_hears(const ky_class_cfg *k, const char *source);
 
 /** The effective settings as INI (secrets masked); also the CONFIG record's text. */
 void ky_config_dump(const ky_config *c, FILE *out);

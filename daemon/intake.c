@@ -43,14 +43,6 @@ struct ky_intake {
 
 /* -- classes -- */
 
-static bool has_source(const ky_class_cfg *c, const char *name)
-{
-    for (int i = 0; i < c->sources.n; i++)
-        if (strcmp(c->sources.item[i], name) == 0)
-            return true;
-    return c->sources.n == 0;
-}
-
 int ky_intake_class(const ky_config *cfg, int source, const char *stream, size_t len)
 {
     char name[KY_STREAM_MAX + 1];
@@ -62,7 +54,7 @@ int ky_intake_class(const ky_config *cfg, int source, const char *stream, size_t
     for (int i = 0; i < cfg->n_classes; i++) {
         const ky_class_cfg *c = &cfg->classes[i];
 
-        if (has_source(c, cfg->sources[source].name) &&
+        if (ky_class_hears(c, cfg->sources[source].name) &&
             (c->match == NULL || strcmp(c->match, "*") == 0 || fnmatch(c->match, name, 0) == 0))
             return i;
     }

@@ -53,16 +53,12 @@ static int lanes_wanted(const ky_config *cfg)
 /* Whether a class's last values are needed: for gaps, or for a source's holes. */
 static bool class_holds(const ky_config *cfg, int class_)
 {
-    const ky_list *from = &cfg->classes[class_].sources;
-    bool holds = cfg->classes[class_].on_gap == KY_GAP_HOLD;
+    const ky_class_cfg *k = &cfg->classes[class_];
+    bool holds = k->on_gap == KY_GAP_HOLD;
 
-    for (int i = 0; i < cfg->n_sources; i++) {
-        bool feeds = from->n == 0;
-
-        for (int k = 0; k < from->n; k++)
-            feeds = feeds || strcmp(from->item[k], cfg->sources[i].name) == 0;
-        holds = holds || (feeds && cfg->sources[i].missing == KY_MISSING_HOLD);
-    }
+    for (int i = 0; i < cfg->n_sources; i++)
+        holds |=
+            cfg->sources[i].missing == KY_MISSING_HOLD && ky_class_hears(k, cfg->sources[i].name);
     return holds;
 }
 

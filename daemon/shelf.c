@@ -214,11 +214,6 @@ void ky_shelf_pop(ky_shelf *s)
     ky_queue_pop(&s->ring);
 }
 
-bool ky_shelf_empty(const ky_shelf *s)
-{
-    return ky_queue_begin(&s->ring) == ky_queue_end(&s->ring);
-}
-
 size_t ky_shelf_fill(const ky_shelf *s)
 {
     return ky_queue_fill(&s->ring);

@@ -36,8 +36,6 @@ typedef struct ky_shelf {
 int ky_shelf_init(ky_shelf *s, bool latest, size_t bytes, ky_err *err);
 void ky_shelf_done(ky_shelf *s);
 
-bool ky_shelf_empty(const ky_shelf *s);
-
 /** Room for an arrival with its record, `size` bytes in all; what must go for it goes. */
 ky_arrival *ky_shelf_reserve(ky_shelf *s, size_t size);
 /** It is there, `size` bytes of what was reserved. */
