@@ -3,7 +3,7 @@
  * JSON, MessagePack or bare floats (load.h). Printed beside the bare rate of the same messages over
  * the same kind of socket in the same run.
  *
- * usage: bench_end_to_end [MESSAGES]
+ * usage: bench_end_to_end [MESSAGES [JOURNAL FORMAT]...]
  *        bench_end_to_end beside MESSAGES ROUNDS COMMAND...
  *
  * The second: kymo and another service take turns, A B A B; medians. The command is run with three
@@ -20,12 +20,13 @@
 #include "tests/bench/load.h"
 #include "tests/bench/service.h"
 
-enum { MOST_ROUNDS = 32, MOST_WORDS = 32 };
+enum { MOST_ROUNDS = 32, MOST_WORDS = 32, FIXED_RATE = 200000 };
 
-static char dir[64], in[96], out[96];
+static bench_place at;
 
-static pid_t start_kymod(const char *journal, int run, const bench_format *format)
+static pid_t start_kymod(const char *journal, const bench_format *format)
 {
+    static int runs;
     char ini[1024];
 
     snprintf(ini, sizeof(ini),
@@ -35,9 +36,9 @@ static pid_t start_kymod(const char *journal, int run, const bench_format *forma
              "[stream:bench]\nsources = in\nfeatures = a,b,c,d,e,f,g,h,i\nmodel = bench\n"
              "memory = stream\narchive = no\n"
              "[publish:out]\ntype = zmq\nendpoint = %s\n",
-             dir, run, journal, in, bench_format_name(format),
-             bench_format_frames(format) ? "" : "time_unit = us\n", out);
-    return bench_start_kymod(dir, ini);
+             at.dir, runs++, journal, at.in, bench_format_name(format),
+             bench_format_frames(format) ? "" : "time_unit = us\n", at.out);
+    return bench_start_kymod(at.dir, ini);
 }
 
 static void print_threads(const bench_threads *before, const bench_threads *after, int messages)
@@ -52,55 +53,69 @@ static void print_threads(const bench_threads *before, const bench_threads *afte
     printf(" all %.2f\n", bench_threads_ns(before, after, NULL) * 1e-3 / messages);
 }
 
-/* What a service was found to do: at most, and at half of that. */
+/* What a service was found to do: at most, and at a rate that is given. */
 typedef struct figures {
     double rate, p50_ms, p99_ms;
-    int seen, half_seen, half;
+    int seen;
 } figures;
 
 static figures most_of(bench_load *l, int total)
 {
-    figures g;
-
     l->total = total;
     l->rate = 0;
     bench_load_run(l);
     if (l->n == 0)
         bench_fail("no answers came", NULL);
-    g.rate = l->n / l->seconds;
-    g.seen = l->n;
-    return g;
+    return (figures){ .rate = l->n / l->seconds, .seen = l->n };
 }
 
-static void at_half(bench_load *l, figures *g)
+/* For two seconds. */
+static void at_rate(bench_load *l, double rate, figures *g)
 {
-    g->half = l->total = (int)(g->rate / 2 * 4) < l->total ? (int)(g->rate / 2 * 4) : l->total;
-    l->rate = g->rate / 2;
+    l->total = (int)(rate * 2) < l->room ? (int)(rate * 2) : l->room;
+    l->rate = rate;
     bench_load_run(l);
-    g->half_seen = l->n;
+    g->seen = l->n;
     g->p50_ms = bench_quantile(l->latency_ms, l->n, 0.5);
     g->p99_ms = bench_quantile(l->latency_ms, l->n, 0.99);
 }
 
-static bench_load load_of(const bench_format *format, int total)
+static void print_latency(bench_load *l, double rate, const char *what)
 {
-    bench_load l = { .in = in, .out = out, .format = format };
+    figures g;
 
-    l.latency_ms = malloc((size_t)total * sizeof(*l.latency_ms));
-    if (l.latency_ms == NULL)
-        bench_fail("no memory", NULL);
-    return l;
+    at_rate(l, rate, &g);
+    printf("  latency at %.0f a second%s   p50 %.2f ms, p99 %.2f ms  (%d of %d answers seen)\n",
+           rate, what, g.p50_ms, g.p99_ms, g.seen, l->total);
 }
 
-static void bench_mode(const char *journal, int run, int total, const bench_format *format)
+/* The limit first: the same messages from socket to socket, with nothing between. */
+static double bare_rate(bench_load *l, int total)
 {
-    bench_load l = load_of(format, total);
-    char endpoint[96];
+    l->total = total;
+    l->rate = 0;
+    bench_bare_run(l);
+    return l->n / l->seconds;
+}
 
-    snprintf(endpoint, sizeof(endpoint), "ipc://%s/bare", dir);
-    double bare = bench_bare_rate(endpoint, total, format);
+static void print_bare_latency(bench_load *l, double rate)
+{
+    l->total = (int)(rate * 2) < l->room ? (int)(rate * 2) : l->room;
+    l->rate = rate;
+    bench_bare_run(l);
+    printf("bare push/pull, json: latency at %.0f a second   p50 %.2f ms, p99 %.2f ms\n", rate,
+           bench_quantile(l->latency_ms, l->n, 0.5), bench_quantile(l->latency_ms, l->n, 0.99));
+}
+
+static void bench_mode(const char *journal, const bench_format *format, int total)
+{
+    bench_load l = bench_load_of(&at, format, total > 2 * FIXED_RATE ? total : 2 * FIXED_RATE);
     bench_threads before, after;
-    pid_t pid = start_kymod(journal, run, format);
+    double bare = bare_rate(&l, total);
+
+    if (!bench_format_frames(format) && strcmp(journal, "no") == 0)
+        print_bare_latency(&l, FIXED_RATE);
+    pid_t pid = start_kymod(journal, format);
 
     bench_threads_look(pid, &before);
     figures g = most_of(&l, total);
@@ -110,9 +125,9 @@ static void bench_mode(const char *journal, int run, int total, const bench_form
            "answers seen)\n",
            bench_format_name(format), journal, g.rate, g.rate / bare, bare, g.seen, total);
     print_threads(&before, &after, total);
-    at_half(&l, &g);
-    printf("  latency at half of that   p50 %.2f ms, p99 %.2f ms  (%d of %d answers seen)\n",
-           g.p50_ms, g.p99_ms, g.half_seen, g.half);
+    printf("  of who sends %.2f, of who reads the answers %.2f\n", l.sender_us, l.subscriber_us);
+    print_latency(&l, g.rate / 2, ", half of that");
+    print_latency(&l, FIXED_RATE, "");
     free(l.latency_ms);
     bench_stop(pid);
 }
@@ -125,11 +140,11 @@ static pid_t start_other(char **command, int run)
     char db[128];
     int n = 0;
 
-    snprintf(db, sizeof(db), "%s/other-%d.db", dir, run);
+    snprintf(db, sizeof(db), "%s/other-%d.db", at.dir, run);
     for (; command[n] != NULL && n < MOST_WORDS; n++)
         argv[n] = command[n];
-    argv[n++] = in;
-    argv[n++] = out;
+    argv[n++] = at.in;
+    argv[n++] = at.out;
     argv[n] = db;
     pid_t pid = fork();
     if (pid == 0) {
@@ -142,10 +157,10 @@ static pid_t start_other(char **command, int run)
 
 static figures one_turn(pid_t pid, int total)
 {
-    bench_load l = load_of(bench_format_of("json"), total);
+    bench_load l = bench_load_of(&at, bench_format_of("json"), total);
     figures g = most_of(&l, total);
 
-    at_half(&l, &g);
+    at_rate(&l, g.rate / 2, &g);
     free(l.latency_ms);
     bench_stop(pid);
     return g;
@@ -159,7 +174,7 @@ static void beside(int total, int rounds, char **command)
     for (int i = 0; i < rounds; i++) {
         for (int k = 0; k < 2; k++) {
             pid_t pid =
-                k == 0 ? start_kymod("no", i, bench_format_of("json")) : start_other(command, i);
+                k == 0 ? start_kymod("no", bench_format_of("json")) : start_other(command, i);
             figures g = one_turn(pid, total);
 
             rate[k][i] = g.rate;
@@ -178,32 +193,21 @@ static void beside(int total, int rounds, char **command)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *journal, *format;
-    } modes[] = { { "no", "json" },
-                  { "async", "json" },
-                  { "sync", "json" },
-                  { "sync", "msgpack" },
-                  { "sync", "f32" } };
+    static const char *const all[] = { "no",   "json",    "async", "json", "sync", "json",
+                                       "sync", "msgpack", "sync",  "f32",  NULL };
     bool compares = argc > 4 && strcmp(argv[1], "beside") == 0;
     int total = argc > 1 ? atoi(argv[compares ? 2 : 1]) : 400000;
-    char path[128];
+    const char *const *mode = argc > 3 ? (const char *const *)argv + 2 : all;
 
     bench_load_init(argc, argv);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    snprintf(dir, sizeof(dir), "/tmp/kymo-bench.XXXXXX");
-    if (mkdtemp(dir) == NULL)
-        bench_fail("no temporary directory", NULL);
-    snprintf(in, sizeof(in), "ipc://%s/in", dir);
-    snprintf(out, sizeof(out), "ipc://%s/out", dir);
-    snprintf(path, sizeof(path), "%s/model.h5", dir);
-    bench_save_model(path);
+    bench_open(&at);
     if (compares) {
         int rounds = atoi(argv[3]);
         beside(total, rounds < 1 ? 1 : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds, argv + 4);
     }
-    for (size_t i = 0; !compares && i < sizeof(modes) / sizeof(*modes); i++)
-        bench_mode(modes[i].journal, (int)i, total, bench_format_of(modes[i].format));
-    snprintf(path, sizeof(path), "rm -rf %s", dir);
-    return system(path) == 0 ? 0 : 1;
+    for (; !compares && mode[0] != NULL && mode[1] != NULL; mode += 2)
+        bench_mode(mode[0], bench_format_of(mode[1]), total);
+    bench_close(&at);
+    return 0;
 }

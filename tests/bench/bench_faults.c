@@ -5,7 +5,9 @@
  * its own and are left out where that is not allowed. Under a full journal nothing can be answered:
  * there it is told how long the longest waited, of a disk that was full for a second.
  *
- * usage: bench_faults [ROUNDS [SECONDS]]
+ * usage: bench_faults [ROUNDS [SECONDS [FAULT]]]
+ *
+ * FAULT: only those whose names have this in them.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -28,7 +30,7 @@
 
 enum { RATE = 5000, MOST_ROUNDS = 32 };
 
-static char dir[64], in[96], out[96];
+static bench_place at;
 
 static void nap(double seconds)
 {
@@ -58,7 +60,7 @@ static void begin_idle_subscriber(void)
     subscriber = fork();
     if (subscriber == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl("/proc/self/exe", "bench", "subscribe", out, (char *)NULL);
+        execl("/proc/self/exe", "bench", "subscribe", at.out, (char *)NULL);
         _exit(127);
     }
     nap(0.3);
@@ -84,7 +86,7 @@ static void begin_lock(void)
 {
     char path[128];
 
-    snprintf(path, sizeof(path), "%s/state/results.db", dir);
+    snprintf(path, sizeof(path), "%s/state/results.db", at.dir);
     if (sqlite3_open_v2(path, &locked, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK ||
         sqlite3_busy_timeout(locked, 20000) != SQLITE_OK ||
         sqlite3_exec(locked, "BEGIN EXCLUSIVE", NULL, NULL, NULL) != SQLITE_OK)
@@ -103,7 +105,7 @@ static bool make_disk(const char *name, const char *size)
 {
     char path[128];
 
-    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    snprintf(path, sizeof(path), "%s/%s", at.dir, name);
     return mkdir(path, 0750) == 0 && mount("tmpfs", path, "tmpfs", 0, size) == 0;
 }
 
@@ -122,7 +124,7 @@ static void unmount_disks(void)
     char path[128];
 
     for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+        snprintf(path, sizeof(path), "%s/%s", at.dir, names[i]);
         umount2(path, MNT_DETACH);
     }
 }
@@ -133,7 +135,7 @@ static void fill(const char *name)
     size_t size = sizeof(block);
     char path[128];
 
-    snprintf(path, sizeof(path), "%s/%s/ballast", dir, name);
+    snprintf(path, sizeof(path), "%s/%s/ballast", at.dir, name);
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     if (fd < 0)
@@ -148,7 +150,7 @@ static void make_room(const char *name)
 {
     char path[128];
 
-    snprintf(path, sizeof(path), "%s/%s/ballast", dir, name);
+    snprintf(path, sizeof(path), "%s/%s/ballast", at.dir, name);
     unlink(path);
 }
 
@@ -243,9 +245,9 @@ static void measure(const struct fault *f, bench_load *l, int rounds, pid_t pid)
     if (f->stops)
         printf(", the longest %.0f ms", bench_quantile(most, rounds, 0.5));
     else
-        printf(", %.2f times that without; p99 %.2f ms, %.2f times",
+        printf(", %.2f times that without; p99 %.2f ms, %.2f times (%.2f to %.2f)",
                bench_quantile(by50, rounds, 0.5), bench_quantile(p99, rounds, 0.5),
-               bench_quantile(by99, rounds, 0.5));
+               bench_quantile(by99, rounds, 0.5), by99[0], by99[rounds - 1]);
     printf("; resident %.0f MB, at most %.0f\n", (double)bench_resident(pid, 0) * 1e-6,
            (double)bench_resident(pid, 1) * 1e-6);
 }
@@ -258,15 +260,14 @@ static pid_t start_kymod(void)
              "[kymod]\nstate_dir = %s/state\njournal_file_size = 1M\n"
              "[source:in]\nendpoint = %s\ntime_unit = us\n"
              "[stream:bench]\nsources = in\nmodel = bench\narchive = yes\n"
-             "[publish:out]\nendpoint = %s\n",
-             dir, in, out);
-    return bench_start_kymod(dir, ini);
+             "[publish:out]\nendpoint = %s\nhwm = 10000\n",
+             at.dir, at.in, at.out);
+    return bench_start_kymod(at.dir, ini);
 }
 
 int main(int argc, char **argv)
 {
     int rounds = argc > 1 ? atoi(argv[1]) : 5, seconds = argc > 2 ? atoi(argv[2]) : 2;
-    char path[128];
 
     bench_load_init(argc, argv);
     if (argc == 3 && strcmp(argv[1], "subscribe") == 0)
@@ -274,25 +275,19 @@ int main(int argc, char **argv)
     rounds = rounds < 1 ? 1 : rounds > MOST_ROUNDS ? MOST_ROUNDS : rounds;
     seconds = seconds < 2 ? 2 : seconds;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    snprintf(dir, sizeof(dir), "/tmp/kymo-bench.XXXXXX");
-    if (mkdtemp(dir) == NULL)
-        bench_fail("no temporary directory", NULL);
-    snprintf(in, sizeof(in), "ipc://%s/in", dir);
-    snprintf(out, sizeof(out), "ipc://%s/out", dir);
-    snprintf(path, sizeof(path), "%s/model.h5", dir);
-    bench_save_model(path);
+    bench_open(&at);
     bool disks = make_disks();
-    bench_load l = { .in = in, .out = out, .format = bench_format_of("json"), .rate = RATE };
+    bench_load l = bench_load_of(&at, bench_format_of("json"), RATE * seconds);
 
-    l.total = RATE * seconds;
-    l.latency_ms = malloc((size_t)l.total * sizeof(*l.latency_ms));
-    if (l.latency_ms == NULL)
-        bench_fail("no memory", NULL);
+    l.total = l.room;
+    l.rate = RATE;
     pid_t pid = start_kymod();
 
     printf("faults beside %d streams, %d samples a second\n", BENCH_STREAMS, RATE);
     for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
-        if (disks || !faults[i].disk)
+        if (argc > 3 && strstr(faults[i].name, argv[3]) == NULL)
+            continue;
+        else if (disks || !faults[i].disk)
             measure(&faults[i], &l, rounds, pid);
         else
             printf("%-30s left out: no file system may be mounted\n", faults[i].name);
@@ -300,6 +295,6 @@ int main(int argc, char **argv)
     free(l.latency_ms);
     if (disks)
         unmount_disks();
-    snprintf(path, sizeof(path), "rm -rf %s", dir);
-    return system(path) == 0 ? 0 : 1;
+    bench_close(&at);
+    return 0;
 }

@@ -19,7 +19,7 @@
 #include "models/json.h"
 #include "tests/bench/service.h"
 
-static char dir[64];
+static bench_place at;
 
 /* -- the sender, a process of its own -- */
 
@@ -56,14 +56,12 @@ static int send_all(const char *endpoint, int streams)
 
 static void run_sender(const char *streams)
 {
-    char endpoint[96];
     int status;
     pid_t pid = fork();
 
     if (pid == 0) {
-        snprintf(endpoint, sizeof(endpoint), "ipc://%s/in", dir);
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        execl("/proc/self/exe", "bench_scale", "send", endpoint, streams, (char *)NULL);
+        execl("/proc/self/exe", "bench_scale", "send", at.in, streams, (char *)NULL);
         _exit(127);
     }
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
@@ -84,7 +82,7 @@ static bool takes_samples(void)
     struct sockaddr_un to = { .sun_family = AF_UNIX };
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    snprintf(to.sun_path, sizeof(to.sun_path), "%s/in", dir);
+    snprintf(to.sun_path, sizeof(to.sun_path), "%s/in", at.dir);
     bool can = connect(fd, (const struct sockaddr *)&to, sizeof(to)) == 0;
 
     close(fd);
@@ -98,11 +96,11 @@ static pid_t start(int streams, double *ret_ready_s)
     int64_t begin = ky_clock_mono_ns();
 
     snprintf(ini, sizeof(ini),
-             "[source:in]\ntype = zmq\nsocket = pull\nendpoint = ipc://%s/in\nformat = f32\n"
+             "[source:in]\ntype = zmq\nsocket = pull\nendpoint = %s\nformat = f32\n"
              "[stream:bench]\nmodel = bench\nmemory = stream\nlog = none\nmax_streams = %d\n"
              "[kymod]\nstate_dir = %s/state\nlanes = 1\njournal = async\n",
-             dir, streams, dir);
-    pid_t pid = bench_start_kymod(dir, ini);
+             at.in, streams, at.dir);
+    pid_t pid = bench_start_kymod(at.dir, ini);
 
     while (!takes_samples()) {
         if (waitpid(pid, NULL, WNOHANG) != 0)
@@ -150,7 +148,7 @@ static double longest_hold_ms(void)
     ky_zsock *s;
     ky_err err = { 0 };
 
-    snprintf(endpoint, sizeof(endpoint), "ipc://%s/run/control", dir);
+    snprintf(endpoint, sizeof(endpoint), "ipc://%s/run/control", at.dir);
     if (ky_zsock_open("req", endpoint, false, 0, &s, &err) < 0 ||
         ky_zsock_send(s, &frame, 1, 5000, &err) < 0 ||
         ky_zsock_recv(s, &frame, 1, 10000, &err) != 1 ||
@@ -184,7 +182,6 @@ int main(int argc, char **argv)
 {
     const char *number = argc == 2 ? argv[1] : "100000";
     int streams = atoi(number);
-    char command[128];
     double ready_s;
 
     if (argc == 4 && strcmp(argv[1], "send") == 0)
@@ -192,11 +189,7 @@ int main(int argc, char **argv)
     if (streams < 1)
         bench_fail("usage: bench_scale [STREAMS]", NULL);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    snprintf(dir, sizeof(dir), "/tmp/kymo-bench.XXXXXX");
-    if (mkdtemp(dir) == NULL)
-        bench_fail("no temporary directory", NULL);
-    snprintf(command, sizeof(command), "%s/model.h5", dir);
-    bench_save_model(command);
+    bench_open(&at);
 
     pid_t pid = start(streams, &ready_s);
     double empty_mb = resident_mb(pid);
@@ -218,6 +211,6 @@ int main(int argc, char **argv)
            "resident, %.0f bytes a stream\n",
            streams, ready_s, used_s, full_mb, (full_mb - empty_mb) * 1e6 / streams);
     bench_stop(pid);
-    snprintf(command, sizeof(command), "rm -rf %s", dir);
-    return system(command) == 0 ? 0 : 1;
+    bench_close(&at);
+    return 0;
 }

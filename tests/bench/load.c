@@ -8,12 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "connectors/decimal.h"
 #include "connectors/zmq.h"
 #include "models/clock.h"
 #include "models/rng.h"
-#include "tests/bench/service.h"
 
-enum { STREAMS = BENCH_STREAMS, VARIANTS = 16, F = BENCH_F, MESSAGE = 256 };
+enum { STREAMS = BENCH_STREAMS, VARIANTS = 4, F = BENCH_F, MESSAGE = 256 };
 
 /* A message but for its time, which json and msgpack have at their end. */
 typedef struct message {
@@ -22,6 +22,7 @@ typedef struct message {
 } message;
 
 static message *messages;
+
 static void put(message *m, const void *bytes, size_t n)
 {
     memcpy(m->text + m->len, bytes, n);
@@ -49,7 +50,10 @@ static void write_json(message *m, const float x[F])
 
 static void end_json(message *m, int64_t due_us)
 {
-    m->len += snprintf(m->text + m->len, (size_t)(MESSAGE - m->len), "%lld}", (long long)due_us);
+    char digits[KY_DECIMAL_MAX];
+
+    put(m, digits, ky_decimal_int(due_us, digits));
+    put(m, "}", 1);
 }
 
 static void write_msgpack(message *m, const float x[F])
@@ -134,28 +138,40 @@ int bench_format_frames(const bench_format *f)
 
 /* -- the sender -- */
 
-/* Sends `total` messages, `rate` a second or as fast as they are taken (0). */
+static void send_one(ky_zsock *s, const bench_format *format, int i, int64_t due_us)
+{
+    message *m = &messages[i % (STREAMS * VARIANTS)];
+    int first = format->stream_frame ? 0 : 1, len = m->len;
+    ky_err err = { 0 };
+
+    format->end(m, due_us);
+    ky_zframe f[] = { { m->stream, (size_t)m->stream_len }, { m->text, (size_t)m->len } };
+    if (ky_zsock_send(s, f + first, 2 - first, 60000, &err) < 0)
+        bench_fail("sender", &err);
+    m->len = len;
+}
+
+/* Sends `total` messages, `rate` a second, none before it is due, or as fast as they are taken (0);
+ * the clock is looked at once for a burst. */
 static void send_all(const char *endpoint, int total, double rate, const bench_format *format)
 {
-    int first = format->stream_frame ? 0 : 1;
-    int burst = rate * 80e-6 < 15 ? (int)(rate * 80e-6) + 1 : 16; /* looks at the clock so often */
+    enum { BURST = 16 };
     ky_zsock *s;
     ky_err err = { 0 };
 
     make_messages(format);
+    prctl(PR_SET_TIMERSLACK, 1);
     if (ky_zsock_open("push", endpoint, false, 10000, &s, &err) < 0)
         bench_fail("sender", &err);
     int64_t begin = ky_clock_wall_us();
-    for (int i = 0; i < total; i++) {
-        message m = messages[i % (STREAMS * VARIANTS)];
-        int64_t due = rate > 0 ? begin + (int64_t)(i / rate * 1e6) : ky_clock_wall_us();
+    for (int i = 0; i < total;) {
+        int64_t now = ky_clock_wall_us();
+        double due = rate > 0 ? (double)(now - begin) * 1e-6 * rate : i + BURST;
 
-        while (rate > 0 && i % burst == 0 && ky_clock_wall_us() < due)
-            nanosleep(&(struct timespec){ 0, 50000 }, NULL);
-        format->end(&m, due);
-        ky_zframe f[] = { { m.stream, (size_t)m.stream_len }, { m.text, (size_t)m.len } };
-        if (ky_zsock_send(s, f + first, 2 - first, 60000, &err) < 0)
-            bench_fail("sender", &err);
+        for (; i < due && i < total; i++)
+            send_one(s, format, i, rate > 0 ? begin + (int64_t)(i / rate * 1e6) : now);
+        if (rate > 0)
+            nanosleep(&(struct timespec){ 0, 80000 }, NULL);
     }
     ky_zsock_close(s);
 }
@@ -186,36 +202,20 @@ static pid_t start_sender(const char *endpoint, int total, double rate, const be
     return pid;
 }
 
-double bench_bare_rate(const char *endpoint, int total, const bench_format *f)
-{
-    ky_zsock *s;
-    ky_zframe frames[2];
-    ky_err err = { 0 };
-    int64_t begin = 0;
-
-    if (ky_zsock_open("pull", endpoint, true, 10000, &s, &err) < 0)
-        bench_fail("bare", &err);
-    pid_t sender = start_sender(endpoint, total, 0, f);
-    for (int i = 0; i < total; i++) {
-        if (ky_zsock_recv(s, frames, 2, 30000, &err) < 0)
-            bench_fail("bare", &err);
-        if (i == 0)
-            begin = ky_clock_mono_ns();
-    }
-    double seconds = (double)(ky_clock_mono_ns() - begin) * 1e-9;
-    waitpid(sender, NULL, 0);
-    ky_zsock_close(s);
-    return total / seconds;
-}
-
 /* -- the subscriber -- */
 
-/* The time in an answer, microseconds: seconds on the wire. */
-static int64_t answer_ts(const ky_zframe *f)
+/* The time in a message in microseconds, of which its unit has 10 to the power of `decimals`; 0: it
+ * has none. */
+static int64_t time_in(const ky_zframe *f, int decimals)
 {
     const char *at = memmem(f->data, f->len, "\"ts\":", 5);
+    int64_t us = 0;
 
-    return at != NULL ? (int64_t)(strtod(at + 5, NULL) * 1e6 + 0.5) : 0;
+    for (at = at != NULL ? at + 5 : ""; *at >= '0' && *at <= '9'; at++)
+        us = 10 * us + *at - '0';
+    for (at += *at == '.'; decimals > 0; decimals--)
+        us = 10 * us + (*at >= '0' && *at <= '9' ? *at++ - '0' : 0);
+    return us;
 }
 
 /* A subscription has arrived when a first answer comes through. */
@@ -236,19 +236,54 @@ static ky_zsock *subscribe(const bench_load *l)
     return sub;
 }
 
-void bench_load_run(bench_load *l)
+bench_load bench_load_of(const bench_place *at, const bench_format *format, int room)
 {
-    ky_zsock *sub = subscribe(l);
+    bench_load l = { .in = at->in, .out = at->out, .format = format, .room = room };
+
+    l.latency_ms = malloc((size_t)room * sizeof(*l.latency_ms));
+    if (l.latency_ms == NULL)
+        bench_fail("no memory", NULL);
+    return l;
+}
+
+enum { IN_US = 0, IN_SECONDS = 6 };
+
+/* Takes what comes, answers or the samples themselves; the last frame has the time. */
+static void run(bench_load *l, ky_zsock *from, int decimals)
+{
     ky_zframe f[4];
-    int64_t begin = ky_clock_mono_ns(), last = begin;
+    int frames;
+    int64_t begin = 0, now = 0;
+    double own_ns = bench_own_ns(), children_ns = bench_children_ns();
     pid_t sender = start_sender(l->in, l->total, l->rate, l->format);
 
     l->n = 0;
-    while (l->n < l->total && ky_zsock_recv(sub, f, 4, 5000, NULL) >= 2) {
-        l->latency_ms[l->n++] = (double)(ky_clock_wall_us() - answer_ts(&f[1])) * 1e-3;
-        last = ky_clock_mono_ns();
+    while (l->n < l->total && (frames = ky_zsock_recv(from, f, 4, 5000, NULL)) > 0) {
+        int64_t sent = time_in(&f[frames - 1], decimals);
+
+        now = ky_clock_wall_us();
+        if (l->n == 0)
+            begin = sent != 0 ? sent : now;
+        l->latency_ms[l->n++] = (double)(now - sent) * 1e-3;
     }
     waitpid(sender, NULL, 0);
-    ky_zsock_close(sub);
-    l->seconds = (double)(last - begin) * 1e-9;
+    ky_zsock_close(from);
+    l->subscriber_us = (bench_own_ns() - own_ns) * 1e-3 / l->total;
+    l->sender_us = (bench_children_ns() - children_ns) * 1e-3 / l->total;
+    l->seconds = (double)(now - begin) * 1e-6;
+}
+
+void bench_load_run(bench_load *l)
+{
+    run(l, subscribe(l), IN_SECONDS);
+}
+
+void bench_bare_run(bench_load *l)
+{
+    ky_zsock *s;
+    ky_err err = { 0 };
+
+    if (ky_zsock_open("pull", l->in, true, 10000, &s, &err) < 0)
+        bench_fail("bare", &err);
+    run(l, s, IN_US);
 }

@@ -7,6 +7,8 @@
 #ifndef KY_BENCH_LOAD_H
 #define KY_BENCH_LOAD_H
 
+#include "tests/bench/service.h"
+
 enum { BENCH_STREAMS = 1000 };
 
 typedef struct bench_format bench_format;
@@ -20,21 +22,26 @@ int bench_format_frames(const bench_format *f);
 /** First in main: this process may be a sender that the other calls have started. */
 void bench_load_init(int argc, char **argv);
 
-/** Messages a second from socket to socket with nothing behind. */
-double bench_bare_rate(const char *endpoint, int total, const bench_format *f);
-
 typedef struct bench_load {
     const char *in, *out; /* endpoints of the service */
     const bench_format *format;
-    int total;
+    int total, room;
     double rate; /* a second; 0: as fast as they are taken */
     /* results */
-    double *latency_ms; /* [total], the first n */
-    int n;              /* answers */
-    double seconds;     /* from the first sending to the last answer */
+    double *latency_ms;              /* [room], the first n */
+    int n;                           /* answers */
+    double seconds;                  /* from the sending of the first answered to the last answer */
+    double sender_us, subscriber_us; /* processor time a message */
 } bench_load;
+
+/** A load of a service at its place, of at most `room` messages; latency_ms is the caller's to
+ * free.
+ */
+bench_load bench_load_of(const bench_place *at, const bench_format *format, int room);
 
 /** Runs it; ends when an answer has not come for five seconds. */
 void bench_load_run(bench_load *l);
+/** The same with nothing between: the samples go straight to who would read the answers. */
+void bench_bare_run(bench_load *l);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,28 @@ void bench_save_model(const char *path)
         ky_model_save(m, path, &err) < 0)
         bench_fail("model", &err);
     ky_model_free(m);
+}
+
+void bench_open(bench_place *ret)
+{
+    char path[128];
+
+    snprintf(ret->dir, sizeof(ret->dir), "/tmp/kymo-bench.XXXXXX");
+    if (mkdtemp(ret->dir) == NULL)
+        bench_fail("no temporary directory", NULL);
+    snprintf(ret->in, sizeof(ret->in), "ipc://%s/in", ret->dir);
+    snprintf(ret->out, sizeof(ret->out), "ipc://%s/out", ret->dir);
+    snprintf(path, sizeof(path), "%s/model.h5", ret->dir);
+    bench_save_model(path);
+}
+
+void bench_close(const bench_place *p)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "rm -rf %s", p->dir);
+    if (system(command) != 0)
+        bench_fail("the temporary directory stays", NULL);
 }
 
 pid_t bench_start_kymod(const char *dir, const char *ini)
@@ -144,6 +167,25 @@ static double sum(const bench_threads *t, const char *name)
 double bench_threads_ns(const bench_threads *before, const bench_threads *after, const char *name)
 {
     return sum(after, name) - sum(before, name);
+}
+
+static double used_ns(int who)
+{
+    struct rusage u = { 0 };
+
+    getrusage(who, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e9 +
+           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e3;
+}
+
+double bench_own_ns(void)
+{
+    return used_ns(RUSAGE_SELF);
+}
+
+double bench_children_ns(void)
+{
+    return used_ns(RUSAGE_CHILDREN);
 }
 
 size_t bench_resident(pid_t pid, int peak)
