@@ -355,8 +355,10 @@ const ky_setting ky_settings[] = {
       true, "Its address, as ZeroMQ writes it.", "tcp://127.0.0.1:5556" },
     { KY_SECTION_PUBLISH, "bind", KY_SET_BOOL, PUBLISH(bind), "yes", 0, 0, NULL, NULL, false,
       "yes: subscribers connect to us. no: we connect.", NULL },
-    { KY_SECTION_PUBLISH, "hwm", KY_SET_NUMBER, PUBLISH(hwm), "10000", 1, 1e7, NULL, NULL, false,
-      "Answers that wait for a slow subscriber at most; more are dropped, for it alone.", NULL },
+    { KY_SECTION_PUBLISH, "hwm", KY_SET_NUMBER, PUBLISH(hwm), "100000", 1, 1e7, NULL, NULL, false,
+      "Answers that wait for a slow subscriber at most, some 500 bytes each; more are dropped, for "
+      "it alone.",
+      NULL },
 };
 const int ky_n_settings = sizeof(ky_settings) / sizeof(*ky_settings);
 
