@@ -209,6 +209,8 @@ static void *run(void *arg)
 {
     ky_writer *w = arg;
 
+    if (ky_core_short_turns())
+        ky_results_yield(w->r);
     for (;;) {
         uint32_t heard = ky_bell_listen(&w->bell);
         bool closed = all_closed(w);

@@ -126,6 +126,17 @@ void ky_reasons_count(ky_reasons *r, const char *text, size_t len);
 _Noreturn void ky_core_die(int exit_code, const char *stage, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/**
+ * The calling thread works for milliseconds on end, beside others that an answer waits for: it
+ * takes its share of a processor 0.1 ms at a time in place of the scheduler's 3, and who wakes has
+ * its turn soon. Its share stays what it is: were it a nicer thread, all would soon wait for it.
+ * The scheduler may look only 250 times a second, so it should also yield now and then; that gives
+ * up a turn, and only a short one is cheap to give up.
+ *
+ * @return whether it may; before Linux 6.12 it has no effect
+ */
+bool ky_core_short_turns(void);
+
 /** Starts a thread with all signals blocked, under a name that `top -H` shows. */
 int ky_core_thread(pthread_t *t, const char *name, void *(*run)(void *), void *arg, ky_err *err);
 

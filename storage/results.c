@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,6 +254,20 @@ int ky_results_open_labels(const char *path, ky_results **ret, ky_err *err)
 void ky_results_keep_few_pages(ky_results *r)
 {
     sqlite3_exec(r->db, "PRAGMA cache_size = -1024", NULL, NULL, NULL); /* a failure costs memory */
+}
+
+static int let_others(void *arg)
+{
+    (void)arg;
+    sched_yield();
+    return 0;
+}
+
+void ky_results_yield(ky_results *r)
+{
+    enum { EVERY = 2000 }; /* instructions of SQLite's, some 0.1 ms */
+
+    sqlite3_progress_handler(r->db, EVERY, let_others, NULL);
 }
 
 void ky_results_close(ky_results *r)

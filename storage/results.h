@@ -185,6 +185,10 @@ int ky_results_open(const char *path, bool full_sync, ky_results **ret, ky_err *
 int ky_results_open_labels(const char *path, ky_results **ret, ky_err *err);
 void ky_results_close(ky_results *r);
 
+/** From now on its thread lets others have the processor every 0.1 ms or so of a statement's work.
+ */
+void ky_results_yield(ky_results *r);
+
 /** This connection reads here and there, or everything once: it keeps a megabyte of pages in place
  * of the writer's many. */
 void ky_results_keep_few_pages(ky_results *r);

@@ -3,10 +3,13 @@
  * what one stream alone gives, and so is every published one, for any number of lanes and any
  * interleaving; waves of many sizes occurred (P1, P2).
  */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "models/h5.h"
 #include "tests/full.h"
@@ -145,6 +148,37 @@ static void compare_with_predict(const ky_scene *s, const ky_windows *w, const f
     free(given);
 }
 
+/* How long a thread of the daemon keeps a processor that others wait for; 0: the kernel does not
+ * tell. */
+static uint64_t turn_ns(const ky_daemon *d, const char *thread)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime_ns, deadline_ns, period_ns;
+    } a = { .size = 0 };
+    char path[320], name[32];
+    struct dirent *e;
+    int id = 0;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)d->pid);
+    DIR *tasks = opendir(path);
+    while (tasks != NULL && id == 0 && (e = readdir(tasks)) != NULL) {
+        snprintf(path, sizeof(path), "/proc/%d/task/%.20s/comm", (int)d->pid, e->d_name);
+        FILE *f = fopen(path, "r");
+
+        if (f != NULL && fscanf(f, "%31s", name) == 1 && strcmp(name, thread) == 0)
+            id = atoi(e->d_name);
+        if (f != NULL)
+            fclose(f);
+    }
+    KY_WANT(tasks != NULL && id != 0, "there is no thread %s", thread);
+    closedir(tasks);
+    return syscall(SYS_sched_getattr, id, &a, sizeof(a), 0) == 0 ? a.runtime_ns : 0;
+}
+
 typedef struct setup {
     const char *lanes, *journal;
 } setup;
@@ -169,6 +203,9 @@ static uint64_t run(ky_scene *s, ky_windows *w, const float *y, const setup *how
             "%s", err.text);
     wait_until_heard(&l, push);
     play(w, push, &l, &d, seed);
+    uint64_t lane_ns = turn_ns(&d, "kymod-lane-0"), writer_ns = turn_ns(&d, "kymod-writer");
+
+    KY_WANT(lane_ns == 0 || writer_ns < lane_ns, "the writer's turns are as long as a lane's");
     ky_json *status = ky_daemon_status(&d);
     int64_t sizes = ky_json_int(ky_json_get(ky_json_get(status, "status"), "wave_sizes"), 0);
 
