@@ -66,10 +66,13 @@ void ky_accept_replay(ky_accept *a, const ky_record *r);
 void ky_accept_leave_out(ky_accept *a, const ky_record *r);
 /** The tail has run: all before pos is on its way. */
 void ky_accept_live(ky_accept *a, uint64_t pos);
-/** The hash of a model's file as it is. That it was imported is written when its version takes
- * over, with the row that says so, as nobody looks at that file again then.
- *  @param in_force  its version is, or was before another took over */
-void ky_accept_note_file(ky_accept *a, int model, uint64_t hash, bool in_force);
+/** Before the tail: the hash of a model's file as it is. That it was imported is written when its
+ *  version takes over, with the row that says so, as nobody looks at that file again then. */
+void ky_accept_note_file(ky_accept *a, int model, uint64_t hash);
+/** Behind the tail: whether that file is still to take over; it may have done so in the tail, and
+ *  another after it.
+ *  @param in_force  its version is */
+bool ky_accept_file_waits(ky_accept *a, int model, bool in_force);
 /** A row for `swaps` that is not in the journal: the very first version. */
 void ky_accept_note_version(ky_accept *a, const ky_version *v);
 

@@ -144,11 +144,16 @@ void ky_accept_live(ky_accept *a, uint64_t pos)
     atomic_store(&a->p->era_pos, a->p->live_from);
 }
 
-void ky_accept_note_file(ky_accept *a, int model, uint64_t hash, bool in_force)
+void ky_accept_note_file(ky_accept *a, int model, uint64_t hash)
 {
     a->file[model] = hash;
+}
+
+bool ky_accept_file_waits(ky_accept *a, int model, bool in_force)
+{
     if (in_force)
-        ky_accept_imported(a, model, hash);
+        ky_accept_imported(a, model, a->file[model]);
+    return a->imported[model] != a->file[model];
 }
 
 void ky_accept_note_version(ky_accept *a, const ky_version *v)

@@ -151,20 +151,14 @@ static int make_stages(ky_pipeline *p, const ky_recovery *v, ky_err *err)
     return rc;
 }
 
-/* A model file that changed while stopped is still to take over. */
-static bool takes_over(const ky_pipeline *p, const ky_recovery *v, int model)
-{
-    return v->imported[model] != 0 && v->imported[model] != atomic_load(&p->current[model]);
-}
-
-/* It does so as any other version would. */
+/* A model file that changed while stopped takes over as any other version would. */
 static int swap_imported(ky_pipeline *p, const ky_recovery *v, ky_err *err)
 {
     for (int i = 0; i < p->cfg->n_models; i++) {
         const ky_model_cfg *m = &p->cfg->models[i];
         int rc;
 
-        if (!takes_over(p, v, i))
+        if (v->imported[i] == 0)
             continue;
         rc = ky_pipeline_swap(p, m->name, v->imported[i], 0, m->on_swap, err);
         if (rc < 0)
@@ -173,16 +167,18 @@ static int swap_imported(ky_pipeline *p, const ky_recovery *v, ky_err *err)
     return KY_OK;
 }
 
-/* Versions that the journal does not have: the very first, which the configuration names. */
-static void note_models(ky_pipeline *p, const ky_recovery *v)
+/* Model files that are to take over are left in v->imported; and versions that the journal does not
+ * have are noted: the very first, which the configuration names. */
+static void note_models(ky_pipeline *p, ky_recovery *v)
 {
     for (int i = 0; i < p->cfg->n_models; i++) {
-        uint32_t version = v->imported[i] ? v->imported[i] : atomic_load(&p->current[i]);
-        const ky_version *loaded = ky_served_find(&p->served, i, version);
+        uint32_t current = atomic_load(&p->current[i]);
+        bool in_force = v->imported[i] == 0 || v->imported[i] == current;
 
-        ky_accept_note_file(p->accept, i, v->from_file[i], !takes_over(p, v, i));
+        if (!ky_accept_file_waits(p->accept, i, in_force))
+            v->imported[i] = 0;
         if (v->first[i])
-            ky_accept_note_version(p->accept, loaded);
+            ky_accept_note_version(p->accept, ky_served_find(&p->served, i, current));
     }
 }
 
@@ -192,6 +188,8 @@ static int start(ky_pipeline *p, ky_recovery *v, ky_err *err)
 
     for (int i = 0; rc == KY_OK && i < p->n_lanes; i++)
         rc = ky_lane_start(p->lanes[i], err);
+    for (int i = 0; i < p->cfg->n_models; i++)
+        ky_accept_note_file(p->accept, i, v->from_file[i]);
     if (rc == KY_OK)
         rc = ky_recover_tail(p, v, err);
     if (rc == KY_OK) {
