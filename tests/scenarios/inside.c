@@ -528,6 +528,25 @@ static void add_setting(char *ret, size_t size, const char *ini, const char *sec
         snprintf(ret, size, "%s.%s", section, setting);
 }
 
+/* The last line of one that was killed may be half. */
+static void cut_told(const ky_scene *s)
+{
+    char path[400], *line = NULL;
+    size_t size = 0;
+    off_t whole = 0;
+
+    snprintf(path, sizeof(path), "%s/told", s->dir);
+    FILE *f = fopen(path, "r");
+
+    for (ssize_t n; f != NULL && (n = getline(&line, &size, f)) > 0 && line[n - 1] == '\n';)
+        whole += n;
+    free(line);
+    if (f == NULL)
+        return;
+    fclose(f);
+    KY_WANT(truncate(path, whole) == 0, "%s: %s", path, strerror(errno));
+}
+
 void ky_inside_start(const ky_scene *s, const char *ini, int lanes)
 {
     char log[320], path[420], text[6][480] = { "" };
@@ -549,6 +568,7 @@ void ky_inside_start(const ky_scene *s, const char *ini, int lanes)
 
     show_clocks();
     KY_WANT(child == 0, "it runs already");
+    cut_told(s);
     KY_WANT(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0, "socketpair: %s", strerror(errno));
     snprintf(log, sizeof(log), "%s/kymod.log", s->dir);
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);

@@ -54,9 +54,10 @@ static ky_inside_model *make_model(ky_world *w, const ky_oracle_class *g, const 
 {
     const char *path = ky_inside_file(&w->scene, file);
     uint64_t seed = 11 + (uint64_t)w->n_made;
-    ky_inside_model *m =
-        g->window > 0 ? ky_inside_window_new(path, windowed[below(w, 3)], seed, g->window, g->hop)
-                      : ky_inside_model_new(path, streamed[below(w, 4)], seed);
+    int arch = below(w, g->window > 0 ? 3 : 5);
+    ky_inside_model *m = g->window > 0
+                             ? ky_inside_window_new(path, windowed[arch], seed, g->window, g->hop)
+                             : ky_inside_model_new(path, streamed[arch < 3 ? arch : 3], seed);
 
     KY_WANT(w->n_made < KY_WORLD_MODELS, "too many models");
     return w->made[w->n_made++] = m;
@@ -72,19 +73,20 @@ static void draw_models(ky_world *w)
     for (int c = 0; c < KY_ORACLE_CLASSES; c++) {
         ky_oracle_class *g = &w->o.classes[c];
 
-        g->n_models = 1 + below(w, KY_ORACLE_MODELS);
+        g->n_models = percent(w, 30) ? 1 : KY_ORACLE_MODELS;
         for (int i = 0; i < g->n_models; i++) {
             g->model[i].name = names[c][i];
             g->model[i].m = make_model(w, g, names[c][i]);
             g->model[i].version = 1;
+            w->at_once[c][i] = below(w, 2);
         }
     }
 }
 
 /* -- settings that say what is answered -- */
 
-/* Times that silence and the reorder buffer ask for never meet: a message comes at a multiple of
- * 100 ms or, if it waited, 33 ms behind one. */
+/* Times that silence and the reorder buffer ask for never meet: a message comes or is due at a
+ * multiple of 100 ms. */
 static void draw_settings(ky_world *w)
 {
     static const int emits[] = { KY_ORACLE_EMIT_END, KY_ORACLE_EMIT_CHANGE, 1, 2, 7 };
@@ -104,7 +106,7 @@ static void draw_settings(ky_world *w)
     o->max_ahead = percent(w, 30) ? 0 : 86400000;
     o->end_after = one_of(w, 0, 5017, 10017);
     o->warm_up = one_of(w, 0, 2, 3);
-    o->reorder = percent(w, 30) ? 333 : 0;
+    o->reorder = percent(w, 30) ? 300 : 0;
     w->journal = journal == 0 ? KY_WORLD_NO : journal == 1 ? KY_WORLD_ASYNC : KY_WORLD_SYNC;
     w->n_sources = w->journal == KY_WORLD_NO ? 1 : w->journal == KY_WORLD_ASYNC ? 2 : 3;
     for (int i = 0; i < w->n_sources; i++)
@@ -185,8 +187,8 @@ static void put_class(ky_world *w, int c)
     if (g->window > 0)
         put(w, "memory = window\nwindow = %d\nhop = %d\n", g->window, g->hop);
     for (int i = 0; i < g->n_models; i++)
-        put(w, "[model:%s]\nfile = %s\n", g->model[i].name,
-            ky_inside_file(&w->scene, g->model[i].name));
+        put(w, "[model:%s]\nfile = %s\non_swap = %s\n", g->model[i].name,
+            ky_inside_file(&w->scene, g->model[i].name), w->at_once[c][i] ? "reset" : "next_start");
 }
 
 static void write_settings(ky_world *w)
@@ -321,7 +323,7 @@ static void draw_garbage(ky_world *w, letter *l)
     static const struct {
         const char *text;
         int k; /* whose it says it is */
-    } any[] = { { "{\"stream\":\"p0\",\"x\":[1,", -1 },
+    } any[] = { { "{\"stream\":\"p0\",\"x\":[1,", 0 },
                 { "{\"stream\":\"p1\",\"x\":[[1,2,3]]}", 1 },
                 { "{\"stream\":\"p6\",\"x\":[[1,null]]}", 6 },
                 { "{\"stream\":\"q\",\"x\":[[1,2]]}", -2 },
@@ -464,6 +466,20 @@ static bool save(ky_world *w)
     return true;
 }
 
+/* While the daemon is stopped: what it finds takes over. Not at the beginning: the very first
+ * version is only known when it is committed. */
+static void change_file(ky_world *w)
+{
+    int c = below(w, KY_ORACLE_CLASSES), i = below(w, w->o.classes[c].n_models);
+
+    if (percent(w, 75) || w->o.now_us < 1000000)
+        return;
+    say(w, "another file of %s%s", w->o.classes[c].model[i].name,
+        w->at_once[c][i] ? ", at once" : "");
+    ky_oracle_swap(&w->o, c, i, make_model(w, &w->o.classes[c], w->o.classes[c].model[i].name),
+                   w->at_once[c][i]);
+}
+
 static void do_again(ky_world *w)
 {
     leave(w);
@@ -476,6 +492,7 @@ static void do_again(ky_world *w)
         ky_inside_stop();
     ky_oracle_stop(&w->o, kill);
     w->killed |= kill;
+    change_file(w);
     start(w);
 }
 
@@ -501,14 +518,14 @@ static void do_fall(ky_world *w)
     if (ky_oracle_left_us(&w->o) > 100000)
         pass(w, 100000);
     ky_inside_kill();
+    ky_oracle_stop(&w->o, true);
+    w->killed = true;
     if (percent(w, 40)) {
         say(w, "fall again");
         ky_inside_doom(1 + below(w, 30));
         start(w);
         ky_inside_kill();
     }
-    ky_oracle_stop(&w->o, true);
-    w->killed = true;
     start(w);
     for (int i = 0; i < n; i++) {
         post(w, &burst[i]);
@@ -517,7 +534,7 @@ static void do_fall(ky_world *w)
 }
 
 /* Another version takes over: at each stream's next start, or at once. */
-static void do_swap(ky_world *w)
+static void swap(ky_world *w)
 {
     int c = below(w, KY_ORACLE_CLASSES), i = below(w, w->o.classes[c].n_models);
     bool reset = percent(w, 60);
@@ -526,9 +543,18 @@ static void do_swap(ky_world *w)
     ky_inside_model *m = make_model(w, &w->o.classes[c], "next");
 
     say(w, "swap %s%s", w->o.classes[c].model[i].name, reset ? " at once" : "");
-
     ky_inside_swap(w->o.classes[c].model[i].name, ky_inside_file(&w->scene, "next"), reset);
     ky_oracle_swap(&w->o, c, i, m, reset);
+}
+
+/* Perhaps two, and a start in between that finds what the first did to whom. */
+static void do_swap(ky_world *w)
+{
+    swap(w);
+    if (percent(w, 70))
+        return;
+    do_again(w);
+    swap(w);
 }
 
 /* -- all of it -- */

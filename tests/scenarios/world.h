@@ -29,6 +29,7 @@ typedef struct ky_world {
     int n_sources, open;        /* open: to which messages were put that are on their way; -1 */
     int64_t marks;
     int labels;
+    bool at_once[KY_ORACLE_CLASSES][KY_ORACLE_MODELS]; /* how another file of a model takes over */
     ky_inside_model *made[KY_WORLD_MODELS];
     int n_made;
     void (*leaving)(void); /* the process is about to end: a last look at its status */
