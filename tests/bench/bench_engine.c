@@ -14,6 +14,7 @@
  *   --latency    latencies and nothing else
  */
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -462,23 +463,55 @@ static double bench_most(engine *e)
     return most;
 }
 
-/* How late a thread wakes that does nothing but sleep, on this machine, with nothing else to do. */
-static void print_naps(void)
+/* What the machine itself takes from a thread that only reads the clock. */
+typedef struct gaps {
+    pthread_t thread;
+    cpu_set_t core;
+    double lost, longest; /* the share of its time in gaps above 0.2 ms; seconds */
+} gaps;
+
+static void *look_for_gaps(void *arg)
 {
-    enum { NAPS = 10000 };
-    double *late = calloc(NAPS, sizeof(*late));
+    static const double shortest_s = 200e-6, for_s = 2;
+    gaps *g = arg;
 
-    for (int i = 0; late != NULL && i < NAPS; i++) {
-        double begun = bench_now();
+    (void)sched_setaffinity(0, sizeof(g->core), &g->core); /* the thread's alone */
+    double begun = bench_now(), last = begun, now;
 
-        nap(100);
-        late[i] = (bench_now() - begun) * 1e3 - 0.1;
+    while ((now = bench_now()) < begun + for_s) {
+        double gap = now - last;
+
+        g->lost += gap > shortest_s ? gap / for_s : 0;
+        g->longest = gap > g->longest ? gap : g->longest;
+        last = now;
     }
-    if (late != NULL)
-        printf("  a sleep alone ends late by p50 %.3f ms, p99 %.3f, p99.9 %.3f\n",
-               bench_quantile(late, NAPS, 0.5), bench_quantile(late, NAPS, 0.99),
-               bench_quantile(late, NAPS, 0.999));
-    free(late);
+    return NULL;
+}
+
+static void print_gaps(void)
+{
+    enum { MOST_CORES = 64 };
+    gaps all[MOST_CORES] = { 0 }, worst = { 0 };
+    cpu_set_t ours;
+    int n = 0;
+
+    if (sched_getaffinity(0, sizeof(ours), &ours) != 0)
+        bench_fail("affinity", NULL);
+    for (int i = 0; i < CPU_SETSIZE && n < MOST_CORES; i++)
+        if (CPU_ISSET(i, &ours))
+            CPU_SET(i, &all[n++].core);
+    for (int i = 0; i < n; i++)
+        if (pthread_create(&all[i].thread, NULL, look_for_gaps, &all[i]) != 0)
+            bench_fail("thread", NULL);
+    for (int i = 0; i < n; i++) {
+        pthread_join(all[i].thread, NULL);
+        worst.lost = all[i].lost > worst.lost ? all[i].lost : worst.lost;
+        worst.longest = all[i].longest > worst.longest ? all[i].longest : worst.longest;
+    }
+    printf("  threads that only read the clock, one a core, lose up to %.2f %% of the time in gaps "
+           "above "
+           "0.2 ms, the longest %.1f ms\n",
+           worst.lost * 100, worst.longest * 1e3);
 }
 
 static void bench_latency(void)
@@ -495,7 +528,7 @@ static void bench_latency(void)
         return;
     }
     prctl(PR_SET_TIMERSLACK, 1UL);
-    print_naps();
+    print_gaps();
     faucet.streams = 1000;
     faucet.steps = 1;
     latencies = calloc(MOST_LATENCIES, sizeof(*latencies));
