@@ -241,13 +241,15 @@ static void measure(const struct fault *f, bench_load *l, int rounds, pid_t pid)
         by50[i] = with.p50 / without.p50;
         by99[i] = with.p99 / without.p99;
     }
+    double times99 = bench_quantile(by99, rounds, 0.5); /* and they are in order */
+
     printf("%-30s p50 %.2f ms", f->name, bench_quantile(p50, rounds, 0.5));
     if (f->stops)
         printf(", the longest %.0f ms", bench_quantile(most, rounds, 0.5));
     else
         printf(", %.2f times that without; p99 %.2f ms, %.2f times (%.2f to %.2f)",
-               bench_quantile(by50, rounds, 0.5), bench_quantile(p99, rounds, 0.5),
-               bench_quantile(by99, rounds, 0.5), by99[0], by99[rounds - 1]);
+               bench_quantile(by50, rounds, 0.5), bench_quantile(p99, rounds, 0.5), times99,
+               by99[0], by99[rounds - 1]);
     printf("; resident %.0f MB, at most %.0f\n", (double)bench_resident(pid, 0) * 1e-6,
            (double)bench_resident(pid, 1) * 1e-6);
 }
