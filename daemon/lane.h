@@ -19,6 +19,10 @@
 
 typedef struct ky_lane ky_lane;
 
+/** So many states are copied into a unit between two waves; set before lanes start. A test that
+ *  sets it low sees waves in between that take millions of streams to be seen otherwise. */
+extern size_t ky_lane_at_once;
+
 /** What the lane did before this position is committed. Any thread. */
 uint64_t ky_lane_committed(const ky_lane *l);
 

@@ -18,9 +18,10 @@
 enum {
     UNIT_BYTES = 64 << 20,  /* of rows and the states they need: such a unit is closed at once */
     OTHERS_BYTES = 2 << 20, /* of states of other streams that a unit takes */
-    AT_ONCE = 512,          /* states that are copied between two waves, */
-    TOGETHER = 32,          /* so many at a time */
+    TOGETHER = 32,          /* states that are copied at a time */
 };
+
+size_t ky_lane_at_once = 512;
 
 /* -- the unit -- */
 
@@ -295,7 +296,7 @@ bool ky_lane_commit_if_due(ky_lane *l)
     if (l->is_closing) {
         int64_t begin_ns = ky_clock_mono_ns();
 
-        go_on_closing(l, pressing(l) ? SIZE_MAX : AT_ONCE);
+        go_on_closing(l, pressing(l) ? SIZE_MAX : ky_lane_at_once);
         l->held_ns += ky_clock_mono_ns() - begin_ns;
     }
     note_hold(l);

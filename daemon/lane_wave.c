@@ -39,6 +39,8 @@ static void begin(ky_lane *l, ky_stream *s, ky_slot *t)
     }
     if (t->zero)
         begin_anew(l, s, t);
+    if (l->is_closing && (t->left > 1 || r->steps > 1))
+        ky_lane_owe(l, s); /* what it is in between is for no unit */
     t->begun = true;
     l->midway++;
 }

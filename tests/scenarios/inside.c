@@ -443,6 +443,7 @@ static void live(int fd, const char *ini, const char *const *overrides)
 
     inside = true;
     ky_clock_set(wall, mono);
+    ky_lane_at_once = 1;
     if (ky_config_load(ini, overrides, &cfg, &problems) < 0) {
         answer(fd, 0, problems.n > 0 ? problems.text[0] : "no configuration");
         _exit(1);
@@ -632,6 +633,11 @@ void ky_inside_turn(int64_t us)
     turn(us);
     if (child != 0)
         ask(&o, "turning the clock");
+}
+
+void ky_inside_tick(int64_t us)
+{
+    turn(us);
 }
 
 void ky_inside_step_wall(int64_t us)

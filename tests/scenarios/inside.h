@@ -39,6 +39,9 @@ void ky_inside_hear(void);
 
 /** The clocks go on. */
 void ky_inside_turn(int64_t us);
+
+/** They do, and what comes next does not wait until all have looked at them. */
+void ky_inside_tick(int64_t us);
 /** Only what the time of day says changes. */
 void ky_inside_step_wall(int64_t us);
 

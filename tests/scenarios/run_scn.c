@@ -17,6 +17,7 @@
  *     raw SOURCE TEXT            a message as it stands
  *     null SOURCE KEY            a Kafka value of null
  *     pass TIME                  the clock goes on: 250ms, 3s, 5m, 2h
+ *     tick TIME                  likewise, and nobody is waited for
  *     wall TIME                  somebody sets the host's time of day: 1h, -1h
  *     again                      stop or kill and start
  *     restart                    stop and start, always: with the settings of another `config`
@@ -225,6 +226,11 @@ static void do_pass(run *r, char *rest)
     ky_inside_turn(time_of(r, rest));
 }
 
+static void do_tick(run *r, char *rest)
+{
+    ky_inside_tick(time_of(r, rest));
+}
+
 static void do_wall(run *r, char *rest)
 {
     ky_inside_step_wall(time_of(r, rest));
@@ -422,15 +428,15 @@ static const struct {
     void (*act)(run *r, char *rest);
     bool changes; /* results.db is behind afterwards */
 } acts[] = {
-    { "send", do_send, true },        { "on", do_on, true },
-    { "many", do_many, true },        { "flood", do_flood, true },
-    { "calm", do_calm, true },        { "raw", do_raw, true },
-    { "null", do_null, true },        { "pass", do_pass, true },
-    { "wall", do_wall, true },        { "again", do_again, true },
-    { "swap", do_swap, true },        { "restart", do_restart, true },
-    { "answer", do_answer, false },   { "none", do_none, false },
-    { "told", do_told, false },       { "is", do_is, false },
-    { "counter", do_counter, false },
+    { "send", do_send, true },       { "on", do_on, true },
+    { "many", do_many, true },       { "flood", do_flood, true },
+    { "calm", do_calm, true },       { "raw", do_raw, true },
+    { "null", do_null, true },       { "pass", do_pass, true },
+    { "tick", do_tick, true },       { "wall", do_wall, true },
+    { "again", do_again, true },     { "swap", do_swap, true },
+    { "restart", do_restart, true }, { "answer", do_answer, false },
+    { "none", do_none, false },      { "told", do_told, false },
+    { "is", do_is, false },          { "counter", do_counter, false },
 };
 
 static void act(run *r, char *line)
