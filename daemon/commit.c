@@ -83,13 +83,18 @@ static uint64_t low_water(const ky_writer *w, const ky_outbox *o, uint64_t pos)
     return low;
 }
 
-static bool worth_waiting(int rc)
+static bool disk_is_full(int rc)
 {
-    return rc == KY_EBUSY || rc == KY_EAGAIN || rc == KY_EFULL || rc == -ENOSPC || rc == -EDQUOT;
+    return rc == KY_EFULL || rc == -ENOSPC || rc == -EDQUOT;
 }
 
-/* A stop does not wait for it. Its units are let go from then on, and no position moves: the next
- * start finds the records in the journal. */
+static bool worth_waiting(int rc)
+{
+    return rc == KY_EBUSY || rc == KY_EAGAIN || disk_is_full(rc);
+}
+
+/* A stop does not wait for a full disk (for a lock it does, up to shutdown_timeout). Its units are
+ * let go from then on, and no position moves: the next start finds the records in the journal. */
 static void give_up(ky_writer *w, const ky_err *err)
 {
     bool journal = w->p->cfg->journal != KY_JOURNAL_NO;
@@ -112,7 +117,7 @@ static bool commit(ky_writer *w, ky_unit *u)
     while ((rc = ky_results_commit(w->r, u, &err)) < 0) {
         if (!worth_waiting(rc))
             ky_core_die(rc == KY_ECORRUPT ? EX_DATAERR : EX_IOERR, "commit", "%s", err.text);
-        if (ky_core_gives_up(w->p)) {
+        if (disk_is_full(rc) && ky_core_gives_up(w->p)) {
             give_up(w, &err);
             return false;
         }

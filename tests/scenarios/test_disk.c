@@ -28,6 +28,12 @@ static const char ini[] =
     "[stream:har]\nsources = in\nmodel = m\narchive = yes\n"
     "[stream:loose]\nsources = loose\nmodel = m\n[model:m]\nfile = model.h5\n";
 
+/* What a lane does leaves no rows in results.db but states. */
+static const char bare_ini[] =
+    "[kymod]\nstate_dir = bare\nruntime_dir = run\njournal = no\ncommit_interval = 10ms\n"
+    "[source:loose]\nendpoint = tcp://127.0.0.1:*\nsocket = pull\n"
+    "[stream:loose]\nmodel = m\narchive = no\nlog = none\n[model:m]\nfile = model.h5\n";
+
 enum { STAGES = 9, PATIENCE_S = 60 };
 
 /* A mount namespace of the test's own. */
@@ -98,13 +104,14 @@ static void play(world *x, int stages)
     ky_sender_play(&x->sender, &x->w, x->steps, x->stage * (uint64_t)stages);
 }
 
-/* Goes on sending, up to the end of a stage, until it is so. */
+/* Goes on sending, up to the end of a stage, until it is so; stage 0: sends nothing. */
 static void play_until(world *x, int stages, bool (*so)(const ky_json *status), const char *what)
 {
     int64_t until = ky_clock_mono_ns() + PATIENCE_S * INT64_C(1000000000);
 
     for (bool is = false; !is;) {
-        ky_sender_round(&x->sender, &x->w, x->steps, x->stage * (uint64_t)stages);
+        if (stages > 0)
+            ky_sender_round(&x->sender, &x->w, x->steps, x->stage * (uint64_t)stages);
         ky_json *all = ky_daemon_status(&x->d);
         char *text = ky_json_text(all, 0);
 
@@ -253,6 +260,17 @@ static void the_archive_waits_and_nobody_else(world *x, const disk *archive)
     ky_daemon_hear(&x->d, "archiving goes on");
 }
 
+/* Nobody has what was done since the last commit. */
+static void stopped_without_a_journal(world *x, const disk *bare)
+{
+    ky_daemon_start(&x->d, &x->s, NULL, ky_scene_write(&x->s, "bare.ini", bare_ini), NULL);
+    fill(bare);
+    send_loose(x);
+    play_until(x, 0, results_wait, "results.db does not wait");
+    ky_daemon_stop_with(&x->d, EX_IOERR);
+    KY_WANT(ky_daemon_said(&x->d, "are lost, as there is no journal"), "it does not say so");
+}
+
 static void check_events(const world *x, const char *object, const char *what)
 {
     char sql[160];
@@ -265,12 +283,13 @@ static void check_events(const world *x, const char *object, const char *what)
 int main(void)
 {
     world x = { 0 };
-    disk state, journal, archive;
+    disk state, journal, archive, bare;
 
     ky_scene_open(&x.s, "disk");
     if (!may_mount() || !make_disk(&state, &x.s, "state", "16M") ||
         !make_disk(&journal, &x.s, "state/journal", "1M") ||
-        !make_disk(&archive, &x.s, "state/archive", "4M")) {
+        !make_disk(&archive, &x.s, "state/archive", "4M") ||
+        !make_disk(&bare, &x.s, "bare", "8M")) {
         printf("SKIP: small file systems cannot be mounted: %s\n", strerror(errno));
         ky_scene_close(&x.s);
         return 77;
@@ -297,6 +316,7 @@ int main(void)
     check_events(&x, "results", "goes on");
     check_events(&x, "archive", "waits");
     check_events(&x, "archive", "goes on");
+    stopped_without_a_journal(&x, &bare);
     ky_sender_close(&x.sender);
     free(y);
     free(x.steps);
@@ -304,6 +324,7 @@ int main(void)
     umount2(archive.dir, MNT_DETACH);
     umount2(journal.dir, MNT_DETACH);
     umount2(state.dir, MNT_DETACH);
+    umount2(bare.dir, MNT_DETACH);
     ky_scene_close(&x.s);
     return 0;
 }
