@@ -282,7 +282,7 @@ static void put_sample(ky_intake *i, const ky_message *m, const ky_sample *s, in
 
 /* A unit holds whole records: where it is handed over, the lane brings those that are begun to
  * their end first, and its other streams wait. So many steps of one stream are a fraction of a
- * second. */
+ * second; held ones (`max_hold`) may come on top. */
 enum { MOST_STEPS = 4096 };
 
 /* Everything about a decoded sample that does not need the stream's past. */

@@ -51,7 +51,8 @@ static void make_dirty(ky_lane *l, ky_stream *s)
         return;
     s->dirty = true;
     ky_marks_add(&l->fresh, ky_streams_place(&l->streams, s));
-    l->dirty_bytes += state_bytes(s);
+    if (s->kept == 0)
+        l->new_bytes += state_bytes(s);
     ky_lane_begin_clock(l);
 }
 
@@ -67,7 +68,7 @@ void ky_lane_owe(ky_lane *l, ky_stream *s)
 /* The stream's states go into the unit that is being closed. */
 static void copy(ky_lane *l, ky_stream *s, uint32_t place)
 {
-    size_t bytes = state_bytes(s);
+    size_t bytes = s->kept == 0 ? state_bytes(s) : 0;
 
     ky_rows_states(ky_outbox_closing(&l->out), s, l->closed_us);
     s->dirty = s->owed = false;
@@ -75,7 +76,7 @@ static void copy(ky_lane *l, ky_stream *s, uint32_t place)
     ky_marks_drop(&l->round, place);
     ky_marks_drop(&l->closing, place);
     /* Its versions may have changed since it was counted: an estimate. */
-    l->dirty_bytes = dirty(l) > 0 && l->dirty_bytes > bytes ? l->dirty_bytes - bytes : 0;
+    l->new_bytes = dirty(l) > 0 && l->new_bytes > bytes ? l->new_bytes - bytes : 0;
     ky_pager_used(l->pager, s, l->closed_ns);
 }
 
@@ -151,7 +152,7 @@ static bool pressing(ky_lane *l)
     int64_t rows = (int64_t)u->predictions.n + u->labels.n + u->gaps.n + u->states0.n;
 
     return rows >= l->p->cfg->commit_rows || u->bytes.n + l->owed_bytes > UNIT_BYTES ||
-           ky_pager_full(l->pager, l->dirty_bytes);
+           ky_pager_full(l->pager, l->new_bytes);
 }
 
 void ky_lane_page_out(ky_lane *l)
@@ -171,10 +172,11 @@ void ky_lane_page_out(ky_lane *l)
 static void begin_closing(ky_lane *l)
 {
     const ky_marks none = l->closing;
+    int64_t begin_ns = ky_clock_mono_ns();
 
     ky_lane_page_out(l);
     while (l->midway > 0) {
-        ky_heart_beat(&l->bell.heart); /* an old journal may have records of very many steps */
+        ky_heart_beat(&l->bell.heart); /* steps held, and an old journal's records, may be many */
         ky_lane_waves(l, true);
     }
     if (!l->in_round) {
@@ -196,6 +198,7 @@ static void begin_closing(ky_lane *l)
     l->is_closing = true;
     l->closed_ns = ky_clock_mono_ns();
     l->closed_us = ky_clock_wall_us();
+    l->held_ns += l->closed_ns - begin_ns;
 }
 
 static void hand_over(ky_lane *l)

@@ -65,7 +65,8 @@ struct ky_lane {
      * before. Of both, those with rows in the unit being filled; and those with rows in the unit
      * being closed, as they were then. */
     ky_marks fresh, round, owed, closing;
-    size_t dirty_bytes, owed_bytes, others_bytes;
+    size_t new_bytes; /* of states that the pager does not have yet */
+    size_t owed_bytes, others_bytes;
     int64_t others; /* of other streams in the unit being closed, so many states */
     bool is_closing, in_round;
     int64_t closed_ns, closed_us;   /* when closing began */
