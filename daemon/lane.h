@@ -26,8 +26,8 @@ extern size_t ky_lane_at_once;
 /** What the lane did before this position is committed. Any thread. */
 uint64_t ky_lane_committed(const ky_lane *l);
 
-/** The longest that a unit held it up between two waves: ending what was in the middle, and copying;
- *  not waiting for the writer (counted as stalls). Any thread. */
+/** The longest that a unit held it up between two waves: ending what was in the middle, and
+ * copying; not waiting for the writer (counted as stalls). Any thread. */
 uint64_t ky_lane_longest_hold_us(const ky_lane *l);
 
 /** After the writer. */
