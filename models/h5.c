@@ -1,9 +1,13 @@
 /* Writing HDF5, with the HDF5 library. Reading is h5_read.c's and does without. */
 #include "models/h5_file.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "models/place.h"
@@ -27,6 +31,7 @@ struct table {
 struct ky_h5_writer {
     hid_t file;
     char *tmp; /* the name it is written under; NULL: in memory */
+    bool reserved;
     struct table tables[MAX_TABLES];
     int n_tables;
 };
@@ -122,6 +127,30 @@ int ky_h5_create_image(ky_h5 **ret, ky_err *err)
     return create("(memory)", NULL, ret, err);
 }
 
+int ky_h5_reserve(ky_h5 *f, uint64_t bytes, ky_err *err)
+{
+    ky_h5_writer *w = f->writer;
+    int fd = open(w->tmp, O_RDWR | O_CLOEXEC), rc = KY_OK;
+
+    if (fd < 0)
+        return ky_fail(err, -errno, "%s: %s", f->path, strerror(errno));
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0)
+        w->reserved = true;
+    else if (errno != EOPNOTSUPP) /* not every file system can */
+        rc = ky_fail(err, -errno, "%s: no room for %" PRIu64 " bytes: %s", f->path, bytes,
+                     strerror(errno));
+    close(fd);
+    return rc;
+}
+
+/* What was reserved behind the end goes back. */
+static bool cut_reserve(const ky_h5_writer *w)
+{
+    struct stat st;
+
+    return !w->reserved || (stat(w->tmp, &st) == 0 && truncate(w->tmp, st.st_size) == 0);
+}
+
 /* Close the library's part; whether all that was written reached the file. */
 static bool close_file(ky_h5_writer *w)
 {
@@ -150,7 +179,7 @@ int ky_h5_commit(ky_h5 *f, ky_err *err)
     ky_h5_writer *w = f->writer;
     int rc;
 
-    if (close_file(w))
+    if (close_file(w) && cut_reserve(w))
         rc = ky_place(w->tmp, f->path, err);
     else {
         rc = ky_fail(err, KY_EIO, "%s: cannot write all of it (disk full?)", f->path);

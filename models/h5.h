@@ -54,6 +54,10 @@ int ky_h5_open_taken(void *image, size_t len, ky_h5 **ret, ky_err *err);
 int ky_h5_hold(ky_h5 *f, uint64_t most, ky_err *err);
 /** A new file under a temporary name beside `path`, put in place by ky_h5_commit. */
 int ky_h5_create(const char *path, ky_h5 **ret, ky_err *err);
+/** Takes room on the disk for so many bytes of a new file, where the file system can, so that it
+ *  does not run full in the middle. What is not needed goes back with ky_h5_commit.
+ *  @return KY_OK; -ENOSPC, -EDQUOT, -EFBIG and whatever else the system says */
+int ky_h5_reserve(ky_h5 *f, uint64_t bytes, ky_err *err);
 /** Flush, close, fsync, rename over `path`, fsync the directory; frees f also on failure
  *  (the temporary file is then removed). */
 int ky_h5_commit(ky_h5 *f, ky_err *err);

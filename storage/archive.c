@@ -47,6 +47,7 @@ typedef struct segment {
     ky_h5 *h5;
     uint32_t features; /* F; 0: no sample in the file */
     uint64_t rows;     /* that the file has, then that were added */
+    uint64_t room;     /* bytes that it may take, before compression */
     void *column[COLUMNS];
     float *x;
     size_t used; /* rows of the batch */
@@ -62,7 +63,6 @@ typedef struct sealing {
     const ky_journal_file *file;
     segment *segments;
     int n;
-    uint64_t bytes; /* that the segments begun may take */
 } sealing;
 
 /* -- names -- */
@@ -487,6 +487,8 @@ static int begin_segment(segment *s, ky_err *err)
         return ky_fail(err, rc, "'%s': no memory for a batch", s->path);
     rc = ky_h5_create(s->path, &s->h5, err);
     if (rc == KY_OK)
+        rc = ky_h5_reserve(s->h5, s->room, err);
+    if (rc == KY_OK)
         rc = ky_h5_table(s->h5, "/x", KY_H5_F32, 2, &width, err);
     for (int i = 0; rc == KY_OK && i < COLUMNS; i++)
         rc = ky_h5_table(s->h5, columns[i].path, columns[i].type, 1, NULL, err);
@@ -573,8 +575,9 @@ static int is_known(const ky_segment_row *row, void *arg, ky_err *err)
 }
 
 /* HDF5 never gives back the memory of a file that it could not write to its end. So none is begun
- * where what may come of it, before compression, finds no room. */
-static int find_room(sealing *f, const segment *s, const char *dir, ky_results *r, ky_err *err)
+ * where what may come of it finds no room, and that is taken before anything is written: others
+ * may fill the disk meanwhile. */
+static int find_room(const sealing *f, segment *s, const char *dir, ky_results *r, ky_err *err)
 {
     uint64_t row = (uint64_t)s->features * sizeof(*s->x), n, bytes;
     struct statvfs disk;
@@ -584,10 +587,10 @@ static int find_room(sealing *f, const segment *s, const char *dir, ky_results *
         return rc;
     for (int i = 0; i < COLUMNS; i++)
         row += columns[i].size;
-    f->bytes += (s->rows + BATCH) * row + bytes + n * STATE_ROW + OVERHEAD;
-    if (statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < f->bytes)
+    s->room = (s->rows + BATCH) * row + bytes + n * STATE_ROW + OVERHEAD;
+    if (statvfs(dir, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < s->room)
         return ky_fail(err, -ENOSPC, "'%s': %s: %" PRIu64 " bytes may be needed", s->path,
-                       strerror(ENOSPC), f->bytes);
+                       strerror(ENOSPC), s->room);
     return KY_OK;
 }
 

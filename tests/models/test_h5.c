@@ -79,6 +79,31 @@ static int stop_at_once(const char *name, bool is_group, void *arg)
     return 5;
 }
 
+static void room_that_was_reserved_goes_back(void **state)
+{
+    (void)state;
+    const uint64_t room = 8 << 20;
+    const float x[2] = { 1, 2 };
+    float v[2];
+    struct stat st;
+    ky_h5 *f = NULL;
+
+    assert_int_equal(ky_h5_create(in_dir("room.h5"), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_reserve(f, room, NULL), KY_OK);
+    assert_int_equal(ky_h5_put(f, "/x", KY_H5_F32, 1, (uint64_t[]){ 2 }, x, NULL), KY_OK);
+    assert_int_equal(ky_h5_commit(f, NULL), KY_OK);
+    assert_int_equal(stat(in_dir("room.h5"), &st), 0);
+    assert_true((uint64_t)st.st_blocks * 512 < room / 2);
+    assert_int_equal(ky_h5_open(in_dir("room.h5"), &f, NULL), KY_OK);
+    assert_int_equal(ky_h5_read(f, "/x", KY_H5_F32, v, 2, NULL), KY_OK);
+    assert_memory_equal(v, x, sizeof(x));
+    ky_h5_close(f);
+    assert_int_equal(ky_h5_create(in_dir("no-room.h5"), &f, NULL), KY_OK);
+    assert_true(ky_h5_reserve(f, UINT64_C(1) << 62, NULL) < 0);
+    ky_h5_close(f);
+    assert_int_not_equal(access(in_dir("no-room.h5"), F_OK), 0);
+}
+
 static void members_are_listed_in_order(void **state)
 {
     (void)state;
@@ -1036,6 +1061,7 @@ int main(void)
         cmocka_unit_test(chunks_never_written_hold_the_fill_value),
         cmocka_unit_test(other_encodings_of_text_are_read),
         cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(room_that_was_reserved_goes_back),
         cmocka_unit_test(flipped_bits_never_crash_the_reader),
     };
 
