@@ -49,6 +49,8 @@ static void replay_sender(ky_accept *a, const ky_record *r)
     if (p == NULL)
         p = ky_books_add_peer(&a->books, a->ports[r->source].delivery, r->source,
                               ky_record_sender(r), r->sender_len);
+    if (a->ports[r->source].delivery == KY_ACKNOWLEDGED)
+        ky_books_heard(&a->books, p);
     ky_books_took(&a->books, p, r);
     ky_accept_begin_clock(a);
 }

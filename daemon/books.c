@@ -40,8 +40,10 @@ static ky_places by_use(const ky_books *b)
     return (ky_places){ &b->peers->use, sizeof(ky_peer) };
 }
 
-static void used(ky_books *b, uint32_t row)
+void ky_books_heard(ky_books *b, const ky_peer *p)
 {
+    uint32_t row = (uint32_t)(p - b->peers);
+
     if (b->senders.last == row)
         return;
     ky_line_leave(by_use(b), &b->senders, row);
@@ -122,7 +124,7 @@ static enum ky_next next_acknowledged(ky_books *b, int source, const ky_record *
     if (p == NULL && !make_room(b))
         return KY_NEXT_CROWD;
     *ret = p != NULL ? p : ky_books_add_peer(b, KY_ACKNOWLEDGED, source, id, r->sender_len);
-    used(b, (uint32_t)(*ret - b->peers));
+    ky_books_heard(b, *ret);
     if (same && r->number <= p->last)
         return KY_NEXT_KNOWN;
     return same && r->number > p->last + 1 ? KY_NEXT_AHEAD : KY_NEXT;

@@ -62,6 +62,8 @@ enum ky_next {
  */
 enum ky_next ky_books_next(ky_books *b, enum ky_delivery d, int source, const ky_record *r,
                            ky_peer **ret);
+/** An acknowledged source's sender is the one heard last. */
+void ky_books_heard(ky_books *b, const ky_peer *p);
 /** It was taken. */
 void ky_books_took(ky_books *b, ky_peer *p, const ky_record *r);
 /** It and what was taken of the sender behind it are let go, in order: the sender sends them again.
