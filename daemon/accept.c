@@ -275,6 +275,7 @@ static void *run(void *arg)
         a->now_ns = ky_clock_mono_ns();
         a->compared = false;
         a->left_ns = tick_us(a) * 1000;
+        ky_spill_look(a->spill, a->now_ns);
         bool worked = collect(a);
 
         ky_accept_end_silent(a);

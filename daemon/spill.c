@@ -295,8 +295,14 @@ enum ky_at_hand ky_spill_fetch(ky_spill *s, const ky_record *r, bool *ret_asked)
     const char *name = ky_record_stream(r);
 
     *ret_asked = false;
-    if (ky_roster_find(s->t, r->class_, name, r->stream_len) != NULL)
-        return KY_HERE;
+    ky_known *here = ky_roster_find(s->t, r->class_, name, r->stream_len);
+
+    if (here != NULL) /* one that was not heard since it came back is in nobody's count */
+        return end_after_ns(s, r->class_) > 0 &&
+                       s->t->heard[ky_roster_row(s->t, here)].at_ns == 0 &&
+                       is_over(s, r->class_, here)
+                   ? KY_OVER
+                   : KY_HERE;
     bool maybe = noted(s, r->class_, name, r->stream_len);
 
     if (!maybe && r->type != KY_REC_SAMPLE)
@@ -389,6 +395,13 @@ static ky_known *silent_of(ky_spill *s, int class_, int64_t now_ns, int *looks,
     return NULL;
 }
 
+void ky_spill_look(ky_spill *s, int64_t now_ns)
+{
+    for (int c = 0; c < s->p->cfg->n_classes; c++)
+        if (end_after_ns(s, c) > 0)
+            set_mark(&s->marks[c], now_ns, ky_journal_end(s->p->journal), end_after_ns(s, c));
+}
+
 ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int *looks, int64_t *ret_left_ns)
 {
     ky_known *k = NULL;
@@ -397,7 +410,6 @@ ky_known *ky_spill_silent(ky_spill *s, int64_t now_ns, int *looks, int64_t *ret_
     for (int c = 0; k == NULL && c < s->p->cfg->n_classes; c++) {
         if (end_after_ns(s, c) == 0)
             continue;
-        set_mark(&s->marks[c], now_ns, ky_journal_end(s->p->journal), end_after_ns(s, c));
         k = silent_of(s, c, now_ns, looks, ret_left_ns);
     }
     return k;

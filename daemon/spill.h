@@ -48,6 +48,8 @@ void ky_spill_all_changed(ky_spill *s, uint64_t pos);
 void ky_spill_heard(ky_spill *s, const ky_known *k);
 /** All streams in a sequence that are not in memory count as heard now: the start. */
 void ky_spill_hear_all(ky_spill *s, int64_t now_ns);
+/** The time is this, before anything is taken. */
+void ky_spill_look(ky_spill *s, int64_t now_ns);
 /** As ky_roster_silent, of those that were not heard since they left memory; the stream is in
  *  memory then, if there is room for it.
  *  @param looks  into results.db that may be made; counted down */
