@@ -189,7 +189,7 @@ static int restore_strand(ky_lane *l, ky_stream *s, int nth, const ky_saved_stre
         ky_extra_read(saved->extra, saved->extra_len, ky_core_features(l->p, s->class_));
     ky_strand *d = ky_stream_strand(s, nth);
 
-    d->label = (int16_t)x.is.label;
+    d->label = x.is.label;
     if (x.is.unsaid > 0)
         ky_strand_set_rare(d)->unsaid = x.is.unsaid;
     restore_held(l, s, x.held);

@@ -76,7 +76,7 @@ static void answer(ky_lane *l, ky_stream *s, ky_strand *d, const ky_slot *t, con
     }
     l->n_answers++;
     ky_lane_tell(l, d, &a, r, y);
-    d->label = (int16_t)a.label;
+    d->label = a.label;
 }
 
 static void quarantine(ky_lane *l, ky_strand *d, const char *before, const ky_record *r)

@@ -48,11 +48,11 @@ typedef struct ky_rare {
 typedef struct ky_strand {
     struct ky_works *works; /* the model version that its state belongs to; NULL: no state yet */
     void *state;
-    ky_rare *rare;  /* NULL: as ky_rare_none */
-    int64_t zero_n; /* the first step since the state was zeros */
-    uint32_t step;  /* of the record in hand: steps done */
-    int16_t label;  /* of the last answer */
-    bool cut;       /* its state lost the beginning of the present sequence */
+    ky_rare *rare;      /* NULL: as ky_rare_none */
+    int64_t zero_n;     /* the first step since the state was zeros */
+    uint32_t step;      /* of the record in hand: steps done */
+    int32_t label : 31; /* of the last answer */
+    uint32_t cut : 1;   /* its state lost the beginning of the present sequence */
 } ky_strand;
 
 /* What not every stream needs. */
