@@ -36,7 +36,9 @@ bool ky_core_short_turns(void)
     if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) != 0 || a.policy != SCHED_OTHER)
         return false;
     a.runtime_ns = TURN_NS;
-    return syscall(SYS_sched_setattr, 0, &a, 0) == 0;
+    /* Older kernels take it, keep their own, and say so when asked. */
+    return syscall(SYS_sched_setattr, 0, &a, 0) == 0 &&
+           syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) == 0 && a.runtime_ns == TURN_NS;
 }
 
 int ky_core_thread(pthread_t *t, const char *name, void *(*run)(void *), void *arg, ky_err *err)

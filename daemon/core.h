@@ -133,7 +133,7 @@ _Noreturn void ky_core_die(int exit_code, const char *stage, const char *fmt, ..
  * The scheduler may look only 250 times a second, so it should also yield now and then; that gives
  * up a turn, and only a short one is cheap to give up.
  *
- * @return whether it may; before Linux 6.12 it has no effect
+ * @return whether it does so from now on; not before Linux 6.12
  */
 bool ky_core_short_turns(void);
 

@@ -336,7 +336,8 @@ static int say_end(const ky_pipeline *p, const ky_config *cfg, ky_err *err)
 
     if (!all && cfg->journal == KY_JOURNAL_NO)
         return ky_fail(err, KY_EFULL,
-                       "the disk is full: states and %llu answers are lost, as there is no journal",
+                       "the disk is full: states and %llu answers or messages are lost, as there "
+                       "is no journal",
                        (unsigned long long)let_go);
     if (let_go > 0)
         return ky_fail(err, KY_EFULL, "the disk is full: %llu messages were let go",
